@@ -1,0 +1,1 @@
+//! Velostream: streaming SQL for Kafka on a thread-per-core runtime.

@@ -1,0 +1,2 @@
+//! The binary `velo`.
+fn main() {}
