@@ -1,0 +1,55 @@
+//! What travels inside a shard: columns of records of one schema, and for each record its event time, the watermark of
+//! its own partition just before it, and where it came from.
+//!
+//! Law: all columns of a batch have the same length. A batch is owned by one shard; nothing of it is shared.
+//! It does not cross a lane: `exchange` says what does.
+
+use datafusion_common::arrow::array::RecordBatch;
+
+use crate::time::{EventTime, Watermark};
+
+/// Records on their way through one shard.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// The decoded columns: those that the query needs, in the order of the source's projection.
+    pub columns: RecordBatch,
+    /// Event time of each record; empty when the stream has none.
+    pub event_times: Vec<EventTime>,
+    /// Watermark of the record's own partition just before it; as long as `event_times`.
+    pub watermarks_before: Vec<Watermark>,
+    /// Where each record came from.
+    pub origins: Vec<Origin>,
+    /// When the batch was due, wall clock, microseconds since the epoch: the earliest due time of its records.
+    pub due_us: i64,
+}
+
+/// Where a record came from: the partition (0 for a file) and its offset there (the line number for a file).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Kafka's partition; 0 for a file.
+    pub partition: i32,
+    /// Kafka's offset; the line number, counted from 1, for a file.
+    pub offset: i64,
+}
+
+impl Batch {
+    /// Number of records.
+    pub fn len(&self) -> usize {
+        self.origins.len()
+    }
+
+    /// Whether there is no record.
+    pub fn is_empty(&self) -> bool {
+        self.origins.is_empty()
+    }
+
+    /// Checks the law of equal lengths.
+    pub fn assert_consistent(&self) {
+        assert_eq!(self.columns.num_rows(), self.origins.len(), "a column lost or gained a record");
+        assert_eq!(self.event_times.len(), self.watermarks_before.len(), "event times without watermarks");
+        assert!(
+            self.event_times.is_empty() || self.event_times.len() == self.origins.len(),
+            "an event time was lost or gained"
+        );
+    }
+}

@@ -1,0 +1,3 @@
+//! What was configured, in the form the rest of the crate asks for.
+
+pub mod options;

@@ -1,0 +1,58 @@
+//! Bytes to columns and columns to bytes.
+//!
+//! Law: decoding one record either appends exactly one value to every column or appends nothing and says why; the
+//! records around a bad one are untouched. Only wanted columns are decoded.
+
+pub mod csv;
+pub mod json;
+mod columns;
+mod encode;
+
+use datafusion_common::arrow::array::RecordBatch;
+
+use crate::time::EventTime;
+
+pub use columns::ColumnBuilders;
+pub use encode::{Encoder, EncodedRows};
+
+/// What became of one record.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Decoded {
+    /// It was appended. Its event time, if the stream takes it from a column.
+    Record(Option<EventTime>),
+    /// Nothing was appended.
+    Bad(BadRecord),
+}
+
+/// Why a record could not be decoded.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BadRecord {
+    /// One clause, naming the column if there is one: `column dep_delay: 'x7' is not a BIGINT`.
+    pub reason: String,
+    /// Its event time, if that much could be read: it still advances the watermark.
+    pub event_time: Option<EventTime>,
+}
+
+/// Decodes records of one format into columns.
+///
+/// # Contract
+/// 1. `decode` returns `Record` and appends one value to each wanted column, or returns `Bad` and appends nothing
+///    (the implementation; `finish` asserts equal lengths).
+/// 2. `finish` gives all that was appended since the last `finish`, with the schema given at construction, and leaves the
+///    decoder empty with its capacity kept (the implementation).
+/// 3. A NULL in a field that is not nullable, or in the event time column, makes a bad record (the implementation).
+pub trait Decoder: Send {
+    /// Decodes one record.
+    fn decode(&mut self, record: &[u8]) -> Decoded;
+
+    /// Number of records appended and not yet taken.
+    fn len(&self) -> usize;
+
+    /// Whether nothing is waiting to be taken.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Takes what was appended.
+    fn finish(&mut self) -> RecordBatch;
+}

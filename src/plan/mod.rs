@@ -1,0 +1,248 @@
+//! The contract between the SQL front end and the pipeline: what a query reads, computes, keeps and emits.
+//!
+//! ```text
+//!   StreamSpec --projection--> filter --> Shape::Project ------------------------------> output columns --> SinkSpec
+//!                                    \--> Shape::Aggregate: keys, arguments | exchange | window, aggregates, HAVING --/
+//! ```
+//!
+//! Law: a plan is complete. Nothing in the pipeline looks at SQL text, a catalog or an option string; what may be chosen
+//! has been chosen here, with the reason beside it (`ExchangeSpec::reason`).
+
+pub mod explain;
+
+use std::sync::Arc;
+
+use datafusion_common::arrow::datatypes::{DataType, SchemaRef};
+use datafusion_physical_expr::PhysicalExpr;
+
+use crate::config::options::{
+    FileOptions, KafkaSinkOptions, KafkaSourceOptions, KeyFormat, OnError, TimeUnit,
+};
+
+/// One query of a file, ready to run.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The query's name: the stream that it writes, or `query` for a bare SELECT.
+    pub name: String,
+    /// The query's text as written.
+    pub sql: String,
+    /// What it reads.
+    pub source: SourceSpec,
+    /// WHERE, over the source's projected columns.
+    pub filter: Option<PlannedExpr>,
+    /// What it computes.
+    pub shape: Shape,
+    /// The columns of its rows, in SELECT order.
+    pub output: SchemaRef,
+    /// When rows leave.
+    pub emit: EmitPolicy,
+    /// How records reach the shard that owns their key.
+    pub exchange: ExchangeSpec,
+    /// Where its rows go.
+    pub sink: SinkSpec,
+}
+
+/// An expression together with its text, for EXPLAIN and for messages.
+#[derive(Clone, Debug)]
+pub struct PlannedExpr {
+    /// The compiled, vectorised expression; integer arithmetic in it is checked.
+    pub expr: Arc<dyn PhysicalExpr>,
+    /// How a person would write it.
+    pub text: String,
+}
+
+/// A declared stream.
+#[derive(Clone, Debug)]
+pub struct StreamSpec {
+    /// Its name.
+    pub name: String,
+    /// Its columns as declared. A field that is not nullable was declared NOT NULL: a NULL there makes a bad record.
+    pub columns: SchemaRef,
+    /// Its event time, if it has one.
+    pub event_time: Option<EventTimeSpec>,
+    /// What to do with a record that cannot be decoded, or for which an expression fails.
+    pub on_error: OnError,
+    /// What a bare number in a TIMESTAMP column counts.
+    pub event_time_unit: TimeUnit,
+    /// Where its records come from.
+    pub connector: SourceConnector,
+}
+
+/// The event time of a stream and how far out of order its records may stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventTimeSpec {
+    /// Where the event time is found.
+    pub column: EventTimeColumn,
+    /// Bounded out-of-orderness in microseconds; zero for an ascending stream.
+    pub bound_us: i64,
+}
+
+/// Where a record's event time is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventTimeColumn {
+    /// A declared TIMESTAMP column, by its index in `StreamSpec::columns`.
+    Declared(usize),
+    /// The timestamp of the Kafka message.
+    Message,
+}
+
+/// Where a stream's records come from.
+#[derive(Clone, Debug)]
+pub enum SourceConnector {
+    /// A file.
+    File(FileOptions),
+    /// A Kafka topic.
+    Kafka(KafkaSourceOptions),
+}
+
+/// A stream as one query reads it.
+#[derive(Clone, Debug)]
+pub struct SourceSpec {
+    /// The stream.
+    pub stream: Arc<StreamSpec>,
+    /// The columns that the query needs, as indexes into `StreamSpec::columns`, ascending. Only these, and the event
+    /// time's, are decoded.
+    pub projection: Vec<usize>,
+    /// The schema of the projected columns: what the source delivers and what `filter` and the shape's expressions see.
+    pub projected: SchemaRef,
+}
+
+/// What a query computes.
+#[derive(Clone, Debug)]
+pub enum Shape {
+    /// A row out for each record in: the output columns over the projected columns.
+    Project(Vec<PlannedExpr>),
+    /// Groups.
+    Aggregate(AggregatePlan),
+}
+
+/// A grouping: what is computed where the record is read, and what is computed where its key lives.
+#[derive(Clone, Debug)]
+pub struct AggregatePlan {
+    /// Group key, over the projected columns, without the window's bounds; empty for one global group.
+    pub keys: Vec<PlannedExpr>,
+    /// The distinct arguments of the aggregates, over the projected columns.
+    pub arguments: Vec<PlannedExpr>,
+    /// The aggregates, each over at most one of `arguments`.
+    pub aggregates: Vec<AggregateSpec>,
+    /// The window, if there is one.
+    pub window: Option<WindowSpec>,
+    /// The schema that `having` and `rows` see: keys, then (when windowed) `window_start`, `window_end`, then aggregates.
+    pub grouped: SchemaRef,
+    /// HAVING, over `grouped`.
+    pub having: Option<PlannedExpr>,
+    /// The output columns, over `grouped`.
+    pub rows: Vec<PlannedExpr>,
+}
+
+/// One aggregate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AggregateSpec {
+    /// Which.
+    pub kind: AggregateKind,
+    /// Index into `AggregatePlan::arguments`; `None` for COUNT(*).
+    pub argument: Option<usize>,
+    /// Type of the argument; `Null` for COUNT(*).
+    pub argument_type: DataType,
+    /// Type of the result.
+    pub result_type: DataType,
+    /// How a person would write it, such as `sum(distance)`.
+    pub text: String,
+}
+
+/// The built-in aggregates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AggregateKind {
+    /// COUNT(*) and COUNT(x): the records, or those whose argument is not NULL.
+    Count,
+    /// SUM; integers accumulate in 128 bits and are checked when the value leaves.
+    Sum,
+    /// AVG, as a double.
+    Avg,
+    /// MIN.
+    Min,
+    /// MAX.
+    Max,
+}
+
+/// A window. Spans are half-open, aligned to the epoch plus the offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WindowSpec {
+    /// TUMBLING.
+    Tumbling {
+        /// Length, microseconds, above zero.
+        size_us: i64,
+        /// Shift of the alignment, microseconds, `0 <= offset < size`.
+        offset_us: i64,
+        /// How long after its end the window still accepts records, microseconds.
+        grace_us: i64,
+    },
+}
+
+/// When rows leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EmitPolicy {
+    /// The updated row of its group for every accepted record; for a stateless query, its row.
+    Changes,
+    /// One row per group (and window) when it fires, or at the end of a bounded input without a window.
+    Final,
+}
+
+/// How records reach the shard that owns their key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExchangeSpec {
+    /// What was asked for.
+    pub requested: ExchangeStrategy,
+    /// What was chosen.
+    pub strategy: ExchangeStrategy,
+    /// What crosses the lanes.
+    pub send: ExchangeSend,
+    /// Why, in one sentence.
+    pub reason: String,
+}
+
+/// The ways of partitioning a query's records over shards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExchangeStrategy {
+    /// Choose: hash for keyed queries, fan-in for a global group, none for stateless ones.
+    Auto,
+    /// By the group key.
+    Hash,
+    /// All to one shard.
+    FanIn,
+    /// No exchange: each record is finished where it was read.
+    None,
+}
+
+/// What crosses the lanes of an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExchangeSend {
+    /// Nothing.
+    None,
+    /// Rows: the needed columns of every record.
+    Rows,
+}
+
+/// Where a query's rows go.
+#[derive(Clone, Debug)]
+pub enum SinkSpec {
+    /// Standard output.
+    Stdout,
+    /// A file.
+    File(FileOptions),
+    /// A Kafka topic.
+    Kafka(KafkaSink),
+}
+
+/// A Kafka sink with its key resolved.
+#[derive(Clone, Debug)]
+pub struct KafkaSink {
+    /// Topic, format and properties.
+    pub options: KafkaSinkOptions,
+    /// The message key, over what the output columns are computed from; empty for no key.
+    pub key: Vec<PlannedExpr>,
+    /// The names and types of the key's columns, as long as `key`.
+    pub key_columns: SchemaRef,
+    /// How the key is written.
+    pub key_format: KeyFormat,
+}

@@ -1,0 +1,57 @@
+//! Where rows leave: standard output, files, Kafka topics. The sink belongs to the job and runs on an ordinary thread;
+//! shards encode their rows and hand the bytes over an exit lane.
+//!
+//! ```text
+//!   shard: rows --Encoder--> RowBlock --exit lane--> job thread: Sink::write ... Sink::poll (acknowledged) ... flush
+//! ```
+//!
+//! Law: a row counts as out when the sink has acknowledged it, and its latency ends there.
+
+pub mod file;
+pub mod kafka;
+pub mod stdout;
+
+use crate::error::Result;
+use crate::format::EncodedRows;
+
+/// Rows on their way from a shard to the sink.
+#[derive(Debug)]
+pub struct RowBlock {
+    /// The rows' values, encoded.
+    pub values: EncodedRows,
+    /// The rows' message keys, encoded; `None` when the sink has no key.
+    pub keys: Option<kafka::MessageKeys>,
+    /// Event time of each row, microseconds (window end - 1 us for a windowed row); empty when there is none.
+    pub event_times_us: Vec<i64>,
+    /// Due time of the record that caused the rows, wall clock, microseconds since the epoch.
+    pub due_us: i64,
+}
+
+/// A destination of rows.
+///
+/// # Contract
+/// 1. `write` takes the whole block or fails; it may wait, which holds the shards back through their lanes (the
+///    implementation).
+/// 2. Rows of one block keep their order; rows of equal keys stay in the order in which they were written (the
+///    implementation).
+/// 3. Every row written is later given to `acknowledged` exactly once, or an error is returned (the implementation; the
+///    job compares the totals at its end).
+pub trait Sink: Send {
+    /// Takes a block.
+    fn write(&mut self, block: RowBlock, acknowledged: &mut dyn FnMut(Acknowledged)) -> Result<()>;
+
+    /// Serves acknowledgements without waiting.
+    fn poll(&mut self, acknowledged: &mut dyn FnMut(Acknowledged)) -> Result<()>;
+
+    /// Waits until all that was written is acknowledged.
+    fn flush(&mut self, acknowledged: &mut dyn FnMut(Acknowledged)) -> Result<()>;
+}
+
+/// Rows that have safely left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Acknowledged {
+    /// How many.
+    pub rows: u64,
+    /// Due time of the record that caused them.
+    pub due_us: i64,
+}

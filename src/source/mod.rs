@@ -1,0 +1,70 @@
+//! Where records enter: files and Kafka topics, one `Source` a shard and stream.
+//!
+//! ```text
+//!   bytes --Decoder--> columns --PartitionClock (one a partition)--> Batch { columns, event times, watermarks before }
+//! ```
+//!
+//! Law: every record whose event time decodes advances its own partition's watermark, in offset order, and is stamped
+//! with that watermark as it stood just before it, also when the record itself is bad.
+
+pub mod file;
+pub mod kafka;
+
+use crate::batch::Batch;
+use crate::error::Result;
+use crate::time::Watermark;
+
+/// What a poll brought.
+#[derive(Debug)]
+pub enum Polled {
+    /// Records.
+    Batch(Batch),
+    /// Bytes were read, but no good record among them; or nothing is there yet (`progressed` tells which).
+    Nothing {
+        /// Whether something was consumed, so that polling again at once is worth while.
+        progressed: bool,
+    },
+    /// The bounded input has ended; every partition's watermark is at the end.
+    Ended,
+}
+
+/// A shard's share of one stream.
+///
+/// # Contract
+/// 1. `poll` never blocks and takes at most `max` records (the implementation; the turn's budget depends on it).
+/// 2. After `poll`, `watermark` covers exactly the records delivered so far (the implementation; the driver sends it
+///    only after the batch).
+/// 3. After `Ended`, `watermark` is `Some(Watermark::END)` and every further poll is `Ended` (the driver asserts it).
+/// 4. A bad record ends in an error under `fail` and in a count under `skip`, never in both (`BadRecords`).
+pub trait Source {
+    /// Takes up to `max` records.
+    fn poll(&mut self, max: usize) -> Result<Polled>;
+
+    /// The least watermark over this source's partitions; `None` when it owns none.
+    fn watermark(&self) -> Option<Watermark>;
+
+    /// What this source has counted.
+    fn figures(&self) -> SourceFigures;
+}
+
+/// Counts of one source on one shard.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SourceFigures {
+    /// Records taken, bad ones included.
+    pub records_in: u64,
+    /// Bad records left out.
+    pub bad_records: u64,
+    /// For each partition: its number, the next offset (line), and its watermark.
+    pub partitions: Vec<PartitionFigures>,
+}
+
+/// Where one partition stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartitionFigures {
+    /// Partition; 0 for a file.
+    pub partition: i32,
+    /// The next offset (line) to be read.
+    pub next_offset: i64,
+    /// Its watermark.
+    pub watermark: Watermark,
+}
