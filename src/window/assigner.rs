@@ -1,0 +1,165 @@
+//! Event times to pane numbers, and which records are late.
+//!
+//! Law: a record is late iff the end of its pane plus grace is at or below its partition's watermark just before it. The
+//! answer depends on nothing else, so it is the same at any number of shards, batch size or timing.
+//!
+//! The bounds of the last pane are kept, so that a record of the same pane as the one before costs a compare, not a
+//! division.
+
+use super::Spans;
+use crate::plan::WindowSpec;
+use crate::time::{EventTime, Watermark};
+
+/// Assigns records to tumbling windows: each falls into one pane, and a pane is a window.
+#[derive(Clone, Debug)]
+pub struct TumblingAssigner {
+    spans: Spans,
+    last: Pane,
+}
+
+/// A pane with what a record is compared with.
+#[derive(Clone, Copy, Debug)]
+struct Pane {
+    number: i64,
+    start: i64,
+    end: i64,
+    closing: Watermark,
+}
+
+impl TumblingAssigner {
+    /// An assigner for windows of `size_us`, shifted by `offset_us`, with `grace_us` (microseconds).
+    pub fn new(size_us: i64, offset_us: i64, grace_us: i64) -> TumblingAssigner {
+        TumblingAssigner::over(Spans::new(size_us, offset_us, grace_us))
+    }
+
+    /// An assigner for a planned window.
+    pub fn of(window: &WindowSpec) -> TumblingAssigner {
+        TumblingAssigner::over(Spans::of(window))
+    }
+
+    fn over(spans: Spans) -> TumblingAssigner {
+        TumblingAssigner {
+            spans,
+            last: Pane::number(&spans, 0),
+        }
+    }
+
+    /// Start and end of `pane`, microseconds, half-open.
+    pub fn bounds(&self, pane: i64) -> (i64, i64) {
+        self.spans.bounds(pane)
+    }
+
+    /// Whether a record of `pane` is late when its partition's watermark just before it is `watermark_before`.
+    pub fn is_late(&self, pane: i64, watermark_before: Watermark) -> bool {
+        self.spans.closing(pane) <= watermark_before
+    }
+
+    /// Judges the records of a batch: appends the row of each accepted record to `accepted`, its pane to `panes`, and
+    /// returns how many were late.
+    pub fn assign(
+        &mut self,
+        times: &[EventTime],
+        watermarks_before: &[Watermark],
+        panes: &mut Vec<i64>,
+        accepted: &mut Vec<u32>,
+    ) -> u64 {
+        assert_eq!(
+            times.len(),
+            watermarks_before.len(),
+            "a watermark before every record"
+        );
+        panes.reserve(times.len());
+        accepted.reserve(times.len());
+        let mut last = self.last;
+        let mut late = 0;
+        for (row, (&time, &before)) in times.iter().zip(watermarks_before).enumerate() {
+            if time.0 < last.start || time.0 >= last.end {
+                last = Pane::number(&self.spans, self.spans.pane(time));
+            }
+            if last.closing <= before {
+                late += 1;
+            } else {
+                panes.push(last.number);
+                accepted.push(row as u32);
+            }
+        }
+        self.last = last;
+        late
+    }
+}
+
+impl Pane {
+    fn number(spans: &Spans, number: i64) -> Pane {
+        let (start, end) = spans.bounds(number);
+        Pane {
+            number,
+            start,
+            end,
+            closing: spans.closing(number),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_record_is_late_once_its_partition_has_reached_end_plus_grace() {
+        let mut assigner = TumblingAssigner::new(10, 0, 5);
+        let (mut panes, mut accepted) = (Vec::new(), Vec::new());
+        let times = [EventTime(9), EventTime(9), EventTime(10)];
+        let before = [Watermark(14), Watermark(15), Watermark(15)];
+        assert_eq!(
+            assigner.assign(&times, &before, &mut panes, &mut accepted),
+            1
+        );
+        assert_eq!(panes, [0, 1]);
+        assert_eq!(accepted, [0, 2]);
+        assert!(!assigner.is_late(0, Watermark(14)));
+        assert!(assigner.is_late(0, Watermark(15)));
+    }
+
+    #[test]
+    fn nothing_is_late_before_the_first_record() {
+        let mut assigner = TumblingAssigner::new(10, 0, 0);
+        let (mut panes, mut accepted) = (Vec::new(), Vec::new());
+        let times = [EventTime(i64::MIN), EventTime(i64::MAX)];
+        assert_eq!(
+            assigner.assign(&times, &[Watermark::NONE; 2], &mut panes, &mut accepted),
+            0
+        );
+        assert_eq!(accepted, [0, 1]);
+    }
+
+    /// Times near each other, near zero and near both edges.
+    fn any_time() -> impl Strategy<Value = i64> {
+        prop_oneof![-100i64..100, Just(i64::MIN), Just(i64::MAX), any::<i64>()]
+    }
+
+    proptest! {
+        #[test]
+        fn the_kept_bounds_never_change_the_answer(
+            records in prop::collection::vec((any_time(), any_time()), 0..50),
+            size in 1i64..40,
+            shift in 0i64..40,
+            grace in 0i64..20,
+        ) {
+            let spans = Spans::new(size, shift % size, grace);
+            let mut assigner = TumblingAssigner::over(spans);
+            let times: Vec<EventTime> = records.iter().map(|&(time, _)| EventTime(time)).collect();
+            let before: Vec<Watermark> = records.iter().map(|&(_, before)| Watermark(before)).collect();
+            let (mut panes, mut accepted) = (Vec::new(), Vec::new());
+            let late = assigner.assign(&times, &before, &mut panes, &mut accepted);
+            let expected: Vec<(u32, i64)> = (0..records.len())
+                .map(|row| (row as u32, spans.pane(times[row])))
+                .filter(|&(row, pane)| spans.closing(pane) > before[row as usize])
+                .collect();
+            let found: Vec<(u32, i64)> = accepted.into_iter().zip(panes).collect();
+            prop_assert_eq!(late as usize, records.len() - expected.len());
+            prop_assert_eq!(found, expected);
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! Event time to panes, and which panes fire and close.
+//!
+//! ```text
+//!   reading shard:  event time --TumblingAssigner--> pane number, or late         (against the record's own partition)
+//!   owning shard:   pane number --Panes--> its store ... watermark --Panes::fire--> the store again, once, in order
+//! ```
+//!
+//! Laws: a pane is a half-open span `[start, end)`, and every event time falls into exactly one. A pane closes when the
+//! query's watermark reaches its end plus grace, and for no other reason. The query's watermark never exceeds a
+//! partition's own, so a record that its partition accepted finds its pane open; the exceptions (an input that wakes
+//! after having been idle) are refused by `Panes` and counted by its caller.
+
+mod assigner;
+mod panes;
+mod spans;
+
+pub use assigner::TumblingAssigner;
+pub use panes::Panes;
+pub use spans::Spans;
