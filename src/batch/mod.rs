@@ -4,7 +4,8 @@
 //! Law: all columns of a batch have the same length. A batch is owned by one shard; nothing of it is shared.
 //! It does not cross a lane: `exchange` says what does.
 
-use datafusion_common::arrow::array::RecordBatch;
+use datafusion_common::arrow::array::{RecordBatch, UInt32Array};
+use datafusion_common::arrow::compute::take_record_batch;
 
 use crate::time::{EventTime, Watermark};
 
@@ -41,6 +42,24 @@ impl Batch {
     /// Whether there is no record.
     pub fn is_empty(&self) -> bool {
         self.origins.is_empty()
+    }
+
+    /// The records `rows`, in that order.
+    pub fn take(&self, rows: &[u32]) -> Batch {
+        let indices = UInt32Array::from(rows.to_vec());
+        fn pick<T: Copy>(values: &[T], rows: &[u32]) -> Vec<T> {
+            match values.is_empty() {
+                true => Vec::new(),
+                false => rows.iter().map(|row| values[*row as usize]).collect(),
+            }
+        }
+        Batch {
+            columns: take_record_batch(&self.columns, &indices).expect("the rows are rows of this batch"),
+            event_times: pick(&self.event_times, rows),
+            watermarks_before: pick(&self.watermarks_before, rows),
+            origins: pick(&self.origins, rows),
+            due_us: self.due_us,
+        }
     }
 
     /// Checks the law of equal lengths.

@@ -8,6 +8,7 @@
 //! Law: a plan is complete. Nothing in the pipeline looks at SQL text, a catalog or an option string; what may be chosen
 //! has been chosen here, with the reason beside it (`ExchangeSpec::reason`).
 
+pub mod clock;
 pub mod explain;
 
 use std::sync::Arc;
@@ -16,12 +17,14 @@ use datafusion_common::arrow::datatypes::{DataType, SchemaRef};
 use datafusion_physical_expr::PhysicalExpr;
 
 use crate::config::options::{
-    FileOptions, KafkaSinkOptions, KafkaSourceOptions, KeyFormat, OnError, TimeUnit,
+    End, FileOptions, KafkaSinkOptions, KafkaSourceOptions, KeyFormat, OnError, TimeUnit,
 };
 
 /// One query of a file, ready to run.
 #[derive(Clone, Debug)]
 pub struct Plan {
+    /// The job it is the query of: `job.name`, else the SQL file's stem, else `velo`.
+    pub job: String,
     /// The query's name: the stream that it writes, or `query` for a bare SELECT.
     pub name: String,
     /// The query's text as written.
@@ -245,4 +248,14 @@ pub struct KafkaSink {
     pub key_columns: SchemaRef,
     /// How the key is written.
     pub key_format: KeyFormat,
+}
+
+impl SourceConnector {
+    /// Whether the input has an end.
+    pub fn is_bounded(&self) -> bool {
+        match self {
+            SourceConnector::File(_) => true,
+            SourceConnector::Kafka(kafka) => kafka.end != End::Never,
+        }
+    }
 }

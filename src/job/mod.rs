@@ -1,0 +1,316 @@
+//! One running job: from a plan and a core map to rows, figures and an exit code.
+//!
+//! ```text
+//!   inputs (sources dealt to shards) --> runtime of pinned shards --exit lanes--> this thread: sink, acknowledgements
+//!                                              ^-- stop: end of input, signal, duration, error
+//! ```
+//!
+//! Law: the job ends when every shard has ended and every row is acknowledged, or with the first error. A stop by signal or
+//! duration drains and flushes, but closes no window of an input that has not ended.
+
+mod inputs;
+mod outputs;
+pub mod report;
+mod request;
+mod stop;
+
+use std::time::{Duration, Instant};
+
+use velostream_shards::{
+    Clock, CoreMap, ExitInbox, Placement, Recorder, Runtime, RuntimeOptions, ShardEnd,
+    ShardFailure, StartError, StopHandle, SystemClock, exit_lane, mesh,
+};
+
+pub use request::{RowFormat, RunRequest};
+pub use stop::Signals;
+
+use self::report::{End, Report};
+use crate::config::Config;
+use crate::config::limits::EXIT_LANE_BLOCKS;
+use crate::error::{Error, Result, exit};
+use crate::exchange::Block;
+use crate::pipeline::{
+    Lanes, ShardOutcome, ShardParts, ShardPipeline, ToJob, check_buildable, shard_pipeline,
+};
+use crate::plan::{ExchangeSend, Plan};
+use crate::sink::{Acknowledged, Sink};
+
+/// How long the job's thread sleeps when nothing came. A doorbell takes its place later.
+const NAP: Duration = Duration::from_micros(500);
+
+/// How a run ended, and what it did until then.
+pub struct Outcome {
+    /// What ended it.
+    pub end: End,
+    /// What went wrong, if something did.
+    pub result: Result<()>,
+    /// What the shards left; empty when they could not be asked.
+    pub shards: Vec<ShardEnd<ShardOutcome>>,
+    /// Rows acknowledged by the sink.
+    pub rows_out: u64,
+    /// From when a record was due to when the rows it caused were acknowledged, microseconds.
+    pub end_to_end: Recorder,
+    /// From the start of the shards to the last acknowledged row.
+    pub elapsed: Duration,
+}
+
+/// What a watcher of a running job sees.
+#[derive(Clone, Copy, Debug)]
+pub struct Standing {
+    /// Rows acknowledged so far.
+    pub rows_out: u64,
+    /// Since the shards were started.
+    pub elapsed: Duration,
+}
+
+/// Runs `plan` until its input ends, a signal comes or the time is over, and writes the report.
+pub fn run(plan: &Plan, config: &Config, core_map: &CoreMap, request: &RunRequest) -> Result<()> {
+    let signals = Signals::catch()?;
+    let outcome = Job { plan, config, core_map, rows: request.rows, gaps_are_errors: false }.run(&mut |standing| {
+        if signals.asked() {
+            return Some(End::Signal);
+        }
+        let over = request.duration.is_some_and(|duration| standing.elapsed >= duration);
+        over.then_some(End::Duration)
+    });
+    if let Some(path) = &request.report {
+        Report::of(plan, &outcome).write(path)?;
+    }
+    outcome.result
+}
+
+/// Everything a run needs.
+pub struct Job<'j> {
+    /// What is computed.
+    pub plan: &'j Plan,
+    /// How it was configured.
+    pub config: &'j Config,
+    /// Where it runs.
+    pub core_map: &'j CoreMap,
+    /// How rows on standard output are written.
+    pub rows: RowFormat,
+    /// Whether a missing offset is an error, for a broker that may drop records silently.
+    pub gaps_are_errors: bool,
+}
+
+impl Job<'_> {
+    /// Runs until the input ends or `watch`, which is called all the time, says why to stop.
+    pub fn run(&self, watch: &mut dyn FnMut(Standing) -> Option<End>) -> Outcome {
+        match self.start() {
+            Ok(running) => running.watch(watch),
+            Err(error) => Outcome {
+                end: End::Error,
+                result: Err(error),
+                shards: Vec::new(),
+                rows_out: 0,
+                end_to_end: Recorder::new(),
+                elapsed: Duration::ZERO,
+            },
+        }
+    }
+
+    /// Opens sources and sink, then starts the shards: what is impossible is found out in that order.
+    fn start(&self) -> Result<Running> {
+        let Job { plan, config, core_map, .. } = *self;
+        let shards = core_map.shards();
+        if core_map.foreign() {
+            return Err(start_error(&StartError::ForeignMachine));
+        }
+        check_buildable(plan)?;
+        let sources = inputs::open(&plan.source, config, &plan.job, shards, self.gaps_are_errors)?;
+        let sink = outputs::open(plan, config, self.rows)?;
+        let mut lanes: Vec<Option<Lanes>> = match plan.exchange.send {
+            ExchangeSend::None => (0..shards).map(|_| None).collect(),
+            ExchangeSend::Rows => mesh::<Block>(shards, 1, config.shards.lane_blocks)
+                .into_iter()
+                .map(|mut endpoint| {
+                    let outbox = endpoint.outboxes.pop().expect("one edge, one outbox");
+                    let inbox = endpoint.inboxes.pop().expect("one edge, one inbox");
+                    Some(Lanes { outbox, inbox })
+                })
+                .collect(),
+        };
+        let mut exits = Vec::new();
+        let mut seats = Vec::new();
+        for ((index, source), lanes) in sources.into_iter().enumerate().zip(lanes.drain(..)) {
+            let (exit, inbox) = exit_lane(EXIT_LANE_BLOCKS);
+            exits.push(inbox);
+            let plan = plan.clone();
+            let encoder = outputs::encoder(&plan, self.rows);
+            let batch_max = config.batch.max;
+            seats.push(move |placement: &Placement| {
+                assert_eq!(placement.shard.index(), index, "a seat belongs to its shard");
+                let parts = ShardParts {
+                    shard: placement.shard,
+                    shards,
+                    source: source.map(|source| source as _),
+                    batch_max,
+                    lanes,
+                    encoder,
+                    exit,
+                };
+                shard_pipeline(&plan, parts).expect("checked before the shards were started")
+            });
+        }
+        let stop = StopHandle::new();
+        let options = RuntimeOptions {
+            core_map: core_map.clone(),
+            stop: stop.clone(),
+        };
+        let runtime = Runtime::start(options, seats).map_err(|error| start_error(&error))?;
+        Ok(Running {
+            runtime,
+            stop,
+            exits,
+            sink,
+            started: Instant::now(),
+            totals: Totals { rows_out: 0, end_to_end: Recorder::new() },
+        })
+    }
+}
+
+/// A job whose shards are up.
+struct Running {
+    runtime: Runtime<ShardPipeline>,
+    stop: StopHandle,
+    exits: Vec<ExitInbox<ToJob>>,
+    sink: Box<dyn Sink>,
+    started: Instant,
+    totals: Totals,
+}
+
+/// What has been acknowledged.
+struct Totals {
+    rows_out: u64,
+    end_to_end: Recorder,
+}
+
+impl Totals {
+    fn add(&mut self, acknowledged: Acknowledged) {
+        self.rows_out += acknowledged.rows;
+        let took_us = wall_us().saturating_sub(acknowledged.due_us).max(0);
+        self.end_to_end.record_n(took_us as u64, acknowledged.rows);
+    }
+}
+
+impl Running {
+    fn watch(mut self, watch: &mut dyn FnMut(Standing) -> Option<End>) -> Outcome {
+        let mut asked: Option<End> = None;
+        let mut failed: Option<Error> = None;
+        loop {
+            // Asked first: what the shards posted before they ended is then seen below.
+            let finished = self.runtime.is_finished();
+            if self.runtime.failure().is_some() {
+                break;
+            }
+            let progressed = match self.drain(&mut failed) {
+                Ok(progressed) => progressed,
+                Err(error) => {
+                    // Rows can go nowhere any more: the lanes are dropped, so that no shard waits for room.
+                    failed.get_or_insert(error);
+                    self.exits.clear();
+                    false
+                }
+            };
+            if failed.is_some() {
+                self.stop.request();
+            }
+            if asked.is_none() {
+                let standing = Standing {
+                    rows_out: self.totals.rows_out,
+                    elapsed: self.started.elapsed(),
+                };
+                asked = watch(standing);
+                if asked.is_some() {
+                    self.stop.request();
+                }
+            }
+            if finished && !progressed {
+                break;
+            }
+            if !progressed {
+                std::thread::sleep(NAP);
+            }
+        }
+        self.end(asked, failed)
+    }
+
+    /// Writes what the shards handed over. Whether there was anything.
+    fn drain(&mut self, failed: &mut Option<Error>) -> Result<bool> {
+        let Running { exits, sink, totals, .. } = self;
+        let mut progressed = false;
+        for exit in exits {
+            while let Some(block) = exit.take() {
+                progressed = true;
+                match block {
+                    ToJob::Rows(rows) => sink.write(rows, &mut |acknowledged| totals.add(acknowledged))?,
+                    ToJob::Failed(error) => {
+                        failed.get_or_insert(error);
+                    }
+                }
+            }
+        }
+        sink.poll(&mut |acknowledged| totals.add(acknowledged))?;
+        Ok(progressed)
+    }
+
+    fn end(self, asked: Option<End>, failed: Option<Error>) -> Outcome {
+        let Running { runtime, mut sink, mut totals, started, .. } = self;
+        // A panic is told at once; what the sink still holds is not waited for.
+        let flushed = match runtime.failure() {
+            Some(_) => Ok(()),
+            None => sink.flush(&mut |acknowledged| totals.add(acknowledged)),
+        };
+        let elapsed = started.elapsed();
+        let (shards, panicked) = match runtime.join() {
+            Ok(shards) => (shards, None),
+            Err(failure) => (Vec::new(), Some(failure)),
+        };
+        let result = match (panicked, failed) {
+            (Some(failure), _) => Err(Error::Runtime(failure_text(&failure))),
+            (None, Some(error)) => Err(error),
+            (None, None) => flushed,
+        };
+        let end = match (&result, asked) {
+            (Err(_), _) => End::Error,
+            (Ok(()), Some(end)) => end,
+            (Ok(()), None) => End::Input,
+        };
+        Outcome {
+            end,
+            result,
+            shards,
+            rows_out: totals.rows_out,
+            end_to_end: totals.end_to_end,
+            elapsed,
+        }
+    }
+}
+
+impl Outcome {
+    /// The exit code of a process that ends with this run.
+    pub fn exit_code(&self) -> u8 {
+        match &self.result {
+            Ok(()) => exit::OK,
+            Err(error) => error.exit_code(),
+        }
+    }
+}
+
+fn failure_text(failure: &ShardFailure) -> String {
+    format!("{} panicked and every shard was stopped: {}", failure.shard, failure.message)
+}
+
+fn start_error(error: &StartError) -> Error {
+    let message = error.to_string();
+    if error.is_permission() {
+        Error::Permission(message)
+    } else {
+        Error::Config(message)
+    }
+}
+
+/// The wall clock, microseconds since the epoch.
+fn wall_us() -> i64 {
+    SystemClock.wall_us()
+}

@@ -1,0 +1,78 @@
+//! The sink of a job and the encoders that its shards use.
+//!
+//! Law: a sink that cannot be opened is found out before a shard starts.
+
+use std::sync::Arc;
+
+use super::{RowFormat, wall_us};
+use crate::config::Config;
+use crate::config::options::{CsvOptions, FileOptions, Format, KeyFormat};
+use crate::error::Result;
+use crate::format;
+use crate::kafka::{Layers, Settings};
+use crate::pipeline::RowEncoder;
+use crate::plan::{KafkaSink as KafkaSinkSpec, Plan, SinkSpec};
+use crate::sink::Sink;
+use crate::sink::file::FileSink;
+use crate::sink::kafka::{KafkaSink, KeyEncoder};
+use crate::sink::stdout::StdoutSink;
+
+/// How standard output writes CSV: a header, commas, NULL as the empty field.
+fn plain_csv() -> CsvOptions {
+    CsvOptions {
+        header: true,
+        delimiter: b',',
+        null: String::new(),
+    }
+}
+
+/// Opens the plan's sink. `rows` is how standard output is written.
+pub(super) fn open(plan: &Plan, config: &Config, rows: RowFormat) -> Result<Box<dyn Sink>> {
+    let header = format::header(&row_format(plan, rows), &plan.output);
+    Ok(match &plan.sink {
+        SinkSpec::Stdout => Box::new(StdoutSink::new(header.as_deref())),
+        SinkSpec::File(options) => Box::new(FileSink::create(options, header.as_deref())?),
+        SinkSpec::Kafka(KafkaSinkSpec { options, .. }) => {
+            let settings = Settings::producer(&Layers {
+                every: &config.kafka.every,
+                kind: &config.kafka.producer,
+                stream: &options.properties,
+            })?;
+            Box::new(KafkaSink::open(&settings, &options.topic, wall_us)?)
+        }
+    })
+}
+
+/// An encoder for one shard's rows.
+pub(super) fn encoder(plan: &Plan, rows: RowFormat) -> RowEncoder {
+    let keys = match &plan.sink {
+        SinkSpec::Kafka(kafka) if !kafka.key.is_empty() => Some(match kafka.key_format {
+            KeyFormat::Raw => KeyEncoder::Raw,
+            KeyFormat::Json => {
+                let schema = Arc::clone(&kafka.key_columns);
+                KeyEncoder::Json(format::encoder(&format::RowFormat::Json, &schema))
+            }
+        }),
+        _ => None,
+    };
+    RowEncoder {
+        values: format::encoder(&row_format(plan, rows), &plan.output),
+        keys,
+    }
+}
+
+fn row_format(plan: &Plan, stdout: RowFormat) -> format::RowFormat {
+    let of = |format: Format, csv: &CsvOptions| match format {
+        Format::Json => format::RowFormat::Json,
+        Format::Csv => format::RowFormat::Csv(csv.clone()),
+    };
+    match &plan.sink {
+        SinkSpec::Stdout => match stdout {
+            RowFormat::Table => format::RowFormat::Table,
+            RowFormat::Json => format::RowFormat::Json,
+            RowFormat::Csv => format::RowFormat::Csv(plain_csv()),
+        },
+        SinkSpec::File(FileOptions { format, csv, .. }) => of(*format, csv),
+        SinkSpec::Kafka(kafka) => of(kafka.options.format, &kafka.options.csv),
+    }
+}

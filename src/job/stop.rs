@@ -1,0 +1,36 @@
+//! What asks a job to stop from outside: SIGTERM and SIGINT.
+//!
+//! Law: the first signal asks for a clean stop (drain, flush); a second one of the same kind ends the process at once, as if
+//! nothing had been caught.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+
+use crate::error::{Error, Result};
+
+/// Caught signals.
+pub struct Signals {
+    asked: Arc<AtomicBool>,
+}
+
+impl Signals {
+    /// Catches SIGTERM and SIGINT from now on.
+    pub fn catch() -> Result<Signals> {
+        let asked = Arc::new(AtomicBool::new(false));
+        for signal in [SIGTERM, SIGINT] {
+            // In this order: the shutdown looks at the flag as it was before this signal.
+            flag::register_conditional_default(signal, Arc::clone(&asked))
+                .and_then(|_| flag::register(signal, Arc::clone(&asked)))
+                .map_err(|cause| Error::Failed(format!("cannot catch signals: {cause}")))?;
+        }
+        Ok(Signals { asked })
+    }
+
+    /// Whether one has come.
+    pub fn asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,121 @@
+//! From a plan to the operators of one shard.
+
+use std::sync::Arc;
+
+use datafusion_common::arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
+use datafusion_common::arrow::compute::take;
+use datafusion_common::arrow::datatypes::{DataType, Schema, SchemaRef};
+use velostream_shards::{ExitOutbox, ShardId};
+
+use super::driver::{Grouping, ShardPipeline, Stage};
+use super::egress::{Egress, RowEncoder, ToJob};
+use super::exchange_edge::{ExchangeEdge, Lanes};
+use super::read::{Evaluated, Reader};
+use super::window_aggregate::WindowAggregate;
+use crate::emit::{OutputRows, RowMaker};
+use crate::error::Result;
+use crate::exchange::KeyCodec;
+use crate::plan::{AggregatePlan, Plan, PlannedExpr, Shape, SinkSpec};
+use crate::source::{BadRecords, Source};
+use crate::window::TumblingAssigner;
+
+/// What one shard is given to start with.
+pub struct ShardParts {
+    /// Its number.
+    pub shard: ShardId,
+    /// How many shards there are.
+    pub shards: usize,
+    /// Its share of the input; `None` if there is nothing for it to read.
+    pub source: Option<Box<dyn Source>>,
+    /// Most records of a batch.
+    pub batch_max: usize,
+    /// The lanes of the exchange edge; `None` for a single shard or a stateless query.
+    pub lanes: Option<Lanes>,
+    /// How rows are encoded.
+    pub encoder: RowEncoder,
+    /// The way to the job's sink.
+    pub exit: ExitOutbox<ToJob>,
+}
+
+/// How computed columns become the rows of a stateless query.
+pub struct RowShape {
+    output: SchemaRef,
+    key: Option<SchemaRef>,
+}
+
+/// Builds the operators of one shard.
+pub fn shard_pipeline(plan: &Plan, parts: ShardParts) -> Result<ShardPipeline> {
+    let stream = &plan.source.stream;
+    let (key, key_columns) = message_key(plan);
+    let (columns, stage): (Vec<&PlannedExpr>, Stage) = match &plan.shape {
+        Shape::Project(rows) => {
+            let shape = RowShape {
+                output: Arc::clone(&plan.output),
+                key: (!key.is_empty()).then(|| Arc::clone(&key_columns)),
+            };
+            (rows.iter().chain(key).collect(), Stage::Stateless(shape))
+        }
+        Shape::Aggregate(aggregate) => {
+            let edge = ExchangeEdge::new(parts.shard, parts.shards, plan.exchange.strategy, parts.lanes);
+            let maker = RowMaker::new(aggregate, &plan.output, key, &key_columns)?;
+            let grouping = Grouping {
+                keys: aggregate.keys.len(),
+                codec: KeyCodec::new(&key_types(aggregate))?,
+                assigner: aggregate.window.as_ref().map(TumblingAssigner::of),
+                edge,
+                owned: WindowAggregate::new(aggregate, plan.emit, maker)?,
+                late_records: 0,
+            };
+            (
+                aggregate.keys.iter().chain(&aggregate.arguments).collect(),
+                Stage::Grouping(Box::new(grouping)),
+            )
+        }
+    };
+    let reader = Reader::new(stream, plan.filter.as_ref(), columns.into_iter());
+    let bad_rows = BadRecords::new(&plan.name, stream.on_error);
+    let egress = Egress::new(&plan.name, parts.encoder, parts.exit, bad_rows);
+    Ok(ShardPipeline::new(parts.source, parts.batch_max, reader, stage, egress))
+}
+
+/// The rows `rows` of each column.
+pub(super) fn take_columns(columns: &[ArrayRef], rows: &[u32]) -> Vec<ArrayRef> {
+    let indices = UInt32Array::from(rows.to_vec());
+    let pick = |column: &ArrayRef| take(column, &indices, None).expect("the rows are rows of these columns");
+    columns.iter().map(pick).collect()
+}
+
+fn key_types(aggregate: &AggregatePlan) -> Vec<DataType> {
+    let keys = &aggregate.grouped.fields()[..aggregate.keys.len()];
+    keys.iter().map(|field| field.data_type().clone()).collect()
+}
+
+/// The message key of the plan's sink; empty when rows have none.
+fn message_key(plan: &Plan) -> (&[PlannedExpr], SchemaRef) {
+    match &plan.sink {
+        SinkSpec::Kafka(kafka) => (&kafka.key, Arc::clone(&kafka.key_columns)),
+        SinkSpec::Stdout | SinkSpec::File(_) => (&[], Arc::new(Schema::empty())),
+    }
+}
+
+impl RowShape {
+    /// The rows of a stateless query: the computed columns are the output columns, then the message key.
+    pub(super) fn rows(&self, evaluated: Evaluated) -> OutputRows {
+        let Evaluated { records, mut columns } = evaluated;
+        let key_columns = columns.split_off(self.output.fields().len());
+        let rows = records.len();
+        OutputRows {
+            batch: batch(&self.output, columns, rows),
+            key: self.key.as_ref().map(|schema| batch(schema, key_columns, rows)),
+            event_times_us: records.event_times.iter().map(|time| time.0).collect(),
+            bad: Vec::new(),
+            due_us: records.due_us,
+        }
+    }
+}
+
+fn batch(schema: &SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> RecordBatch {
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)
+        .expect("the plan's schema is the schema of its expressions")
+}

@@ -1,0 +1,148 @@
+//! One exchange edge as a shard sees it: its lanes to its peers, and what they have promised.
+//!
+//! Law: no watermark leaves a shard before the rows it covers: both go through the same lane, in that order. A shard that
+//! reads nothing is idle and holds nobody back. After `End` nothing follows from that shard.
+
+use velostream_shards::{Inbox, Outbox, ShardId};
+
+use crate::exchange::{Block, KeyedRows, split};
+use crate::plan::ExchangeStrategy;
+use crate::time::{Coalescer, Watermark};
+
+/// What came in and concerns this shard.
+pub enum Arrived {
+    /// Rows whose keys this shard owns.
+    Rows(KeyedRows),
+    /// The least watermark over all shards has advanced, released by a record due at `due_us`.
+    Watermark {
+        /// The new minimum.
+        time: Watermark,
+        /// Wall clock, microseconds since the epoch.
+        due_us: i64,
+    },
+}
+
+/// The lanes of one edge.
+pub struct Lanes {
+    /// Sending ends.
+    pub outbox: Outbox<Block>,
+    /// Receiving ends.
+    pub inbox: Inbox<Block>,
+}
+
+/// One exchange edge on one shard.
+pub struct ExchangeEdge {
+    shard: ShardId,
+    shards: usize,
+    strategy: ExchangeStrategy,
+    /// `None` when there is only this shard.
+    lanes: Option<Lanes>,
+    /// One input for each shard, this one among them.
+    watermarks: Coalescer,
+    /// Shards from which something may still come, this one not counted.
+    peers_open: usize,
+    sent: Watermark,
+}
+
+impl ExchangeEdge {
+    /// The edge of `shard` among `shards`; `lanes` unless it is alone.
+    pub fn new(
+        shard: ShardId,
+        shards: usize,
+        strategy: ExchangeStrategy,
+        lanes: Option<Lanes>,
+    ) -> ExchangeEdge {
+        assert_eq!(lanes.is_some(), shards > 1, "lanes lead to peers");
+        ExchangeEdge {
+            shard,
+            shards,
+            strategy,
+            lanes,
+            watermarks: Coalescer::new(shards),
+            peers_open: shards - 1,
+            sent: Watermark::NONE,
+        }
+    }
+
+    /// Whether more rows may be sent.
+    pub fn has_room(&self) -> bool {
+        self.lanes.as_ref().is_none_or(|lanes| lanes.outbox.has_room())
+    }
+
+    /// Moves held blocks into the lanes; whether any moved.
+    pub fn flush(&mut self) -> bool {
+        self.lanes.as_mut().is_some_and(|lanes| lanes.outbox.flush() > 0)
+    }
+
+    /// Sends `rows` to their owners and returns this shard's own share.
+    pub fn send(&mut self, rows: KeyedRows) -> Option<KeyedRows> {
+        let Some(lanes) = &mut self.lanes else {
+            return Some(rows);
+        };
+        let mut own = None;
+        for (owner, share) in split(rows, self.shards, self.strategy).into_iter().enumerate() {
+            let Some(share) = share else { continue };
+            if owner == self.shard.index() {
+                own = Some(share);
+            } else {
+                lanes.outbox.post(ShardId::from_index(owner), Block::Rows(share));
+            }
+        }
+        own
+    }
+
+    /// Promises `time` to every shard, this one included. Says so if the least watermark over all shards has advanced.
+    pub fn send_watermark(&mut self, time: Watermark, due_us: i64) -> Option<Arrived> {
+        if time <= self.sent {
+            return None;
+        }
+        self.sent = time;
+        self.post_to_peers(|| Block::Watermark { time, due_us });
+        advanced(self.watermarks.advance(self.shard.index(), time, due_us))
+    }
+
+    /// Says that this shard reads nothing.
+    pub fn send_idle(&mut self) -> Option<Arrived> {
+        self.post_to_peers(|| Block::Idle);
+        advanced(self.watermarks.idle(self.shard.index()))
+    }
+
+    /// Says that nothing follows from this shard.
+    pub fn send_end(&mut self) {
+        self.post_to_peers(|| Block::End);
+    }
+
+    /// Takes the next block; `None` when the lanes are empty. The inner `None` is a block that changed nothing here.
+    pub fn take(&mut self) -> Option<Option<Arrived>> {
+        let (from, block) = self.lanes.as_mut()?.inbox.take()?;
+        Some(match block {
+            Block::Rows(rows) => Some(Arrived::Rows(rows)),
+            Block::Watermark { time, due_us } => {
+                advanced(self.watermarks.advance(from.index(), time, due_us))
+            }
+            Block::Idle => advanced(self.watermarks.idle(from.index())),
+            Block::End => {
+                assert!(self.peers_open > 0, "a shard ends once");
+                self.peers_open -= 1;
+                None
+            }
+        })
+    }
+
+    /// Whether nothing can come in any more and nothing is held.
+    pub fn is_finished(&self) -> bool {
+        self.peers_open == 0
+            && self.lanes.as_ref().is_none_or(|lanes| lanes.outbox.is_empty() && lanes.inbox.is_drained())
+    }
+
+    fn post_to_peers(&mut self, block: impl Fn() -> Block) {
+        let Some(lanes) = &mut self.lanes else { return };
+        for peer in lanes.outbox.peers() {
+            lanes.outbox.post(peer, block());
+        }
+    }
+}
+
+fn advanced(minimum: Option<(Watermark, i64)>) -> Option<Arrived> {
+    minimum.map(|(time, due_us)| Arrived::Watermark { time, due_us })
+}

@@ -1,0 +1,24 @@
+//! Operators and the shard's turn: the file to read first after `lib.rs` is `driver`.
+//!
+//! ```text
+//!   one shard                                                        its peers
+//!   Source --Batch--> Reader (WHERE, keys, arguments)
+//!                       |-- stateless ------------------------------> Egress
+//!                       \-- Assigner (lateness) -- split by owner --> outbox ~~lanes~~> inbox --> WindowAggregate --> Egress
+//!                                                     \-- own share ---------------------------------/     |
+//!   Egress (encode) ~~exit lane~~> the job's sink  <------------------------------------------------------/
+//! ```
+//!
+//! Law: operators are plain synchronous state machines; they know no lane, no clock and no I/O. Only the driver moves what
+//! they make.
+
+mod build;
+mod driver;
+mod egress;
+mod exchange_edge;
+mod read;
+mod window_aggregate;
+
+pub use build::{ShardParts, shard_pipeline};
+pub use driver::{ShardOutcome, ShardPipeline};
+pub use egress::{Egress, RowEncoder, ToJob};

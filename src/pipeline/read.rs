@@ -1,0 +1,100 @@
+//! WHERE, then the columns that the query computes from a record, on the shard that holds the record's bytes.
+//!
+//! Law: expressions are evaluated only for the records that WHERE keeps. A record for which one fails is bad for this query
+//! only; the records around it are untouched (`evaluate_isolated`).
+
+use std::sync::Arc;
+
+use datafusion_common::arrow::array::{Array, ArrayRef, AsArray};
+use datafusion_physical_expr::PhysicalExpr;
+
+use crate::batch::{Batch, Origin, evaluate_isolated};
+use crate::error::{Place, Result};
+use crate::plan::{PlannedExpr, SourceConnector, StreamSpec};
+use crate::source::BadRecords;
+
+/// Filters records and computes columns over them.
+pub struct Reader {
+    filter: Option<[Arc<dyn PhysicalExpr>; 1]>,
+    columns: Vec<Arc<dyn PhysicalExpr>>,
+    stream: Arc<StreamSpec>,
+    bad: BadRecords,
+}
+
+/// The records that WHERE kept, with the computed columns.
+pub struct Evaluated {
+    /// The records. Of their own columns nothing is needed any more.
+    pub records: Batch,
+    /// The computed columns, as long as `records`.
+    pub columns: Vec<ArrayRef>,
+}
+
+impl Reader {
+    /// Over the projected columns of `stream`: `filter`, then `columns`.
+    pub fn new<'e>(
+        stream: &Arc<StreamSpec>,
+        filter: Option<&PlannedExpr>,
+        columns: impl Iterator<Item = &'e PlannedExpr>,
+    ) -> Reader {
+        Reader {
+            filter: filter.map(|filter| [Arc::clone(&filter.expr)]),
+            columns: columns.map(|column| Arc::clone(&column.expr)).collect(),
+            stream: Arc::clone(stream),
+            bad: BadRecords::new(&stream.name, stream.on_error),
+        }
+    }
+
+    /// Filters and computes. Fails with `Error::Data` where a record is bad and the stream says `fail`.
+    pub fn read(&mut self, mut records: Batch) -> Result<Evaluated> {
+        records.assert_consistent();
+        if let Some(filter) = &self.filter {
+            let evaluated = evaluate_isolated(filter, &records.columns);
+            self.take_bad(&records, &evaluated.bad)?;
+            let mask = evaluated.columns[0].as_boolean();
+            if mask.true_count() < records.len() {
+                let kept: Vec<u32> = (0..mask.len())
+                    .filter(|row| mask.is_valid(*row) && mask.value(*row))
+                    .map(|row| evaluated.kept[row])
+                    .collect();
+                records = records.take(&kept);
+            }
+        }
+        let evaluated = evaluate_isolated(&self.columns, &records.columns);
+        self.take_bad(&records, &evaluated.bad)?;
+        if evaluated.kept.len() < records.len() {
+            records = records.take(&evaluated.kept);
+        }
+        Ok(Evaluated {
+            records,
+            columns: evaluated.columns,
+        })
+    }
+
+    /// Records left out because an expression failed.
+    pub fn bad_records(&self) -> u64 {
+        self.bad.skipped()
+    }
+
+    fn take_bad(&mut self, records: &Batch, bad: &[(u32, String)]) -> Result<()> {
+        for (row, reason) in bad {
+            let origin = records.origins[*row as usize];
+            self.bad.take(|| place(&self.stream, origin), reason)?;
+        }
+        Ok(())
+    }
+}
+
+/// Where a record of `stream` stands, for people.
+fn place(stream: &StreamSpec, origin: Origin) -> Place {
+    match &stream.connector {
+        SourceConnector::File(file) => Place::Line {
+            file: file.path.display().to_string(),
+            line: origin.offset as u64,
+        },
+        SourceConnector::Kafka(kafka) => Place::Offset {
+            topic: kafka.topic.clone(),
+            partition: origin.partition,
+            offset: origin.offset,
+        },
+    }
+}

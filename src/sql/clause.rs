@@ -1,0 +1,311 @@
+//! The clauses that are ours: WINDOW, EMIT, WATERMARK and durations.
+//!
+//! Law: each is read from the tokens it stands in and cut out whole, so that what goes to sqlparser is plain SQL.
+
+use datafusion_sql::sqlparser::tokenizer::Token;
+
+use super::diagnose::Code;
+use super::tokens::Tokens;
+use crate::error::{Result, Span};
+use crate::plan::{EmitPolicy, WindowSpec};
+
+/// Microseconds in a second.
+const SECOND_US: i64 = 1_000_000;
+
+/// Units of a duration: every accepted spelling and its length in microseconds.
+const UNITS: &[(&str, i64)] = &[
+    ("us", 1),
+    ("microsecond", 1),
+    ("microseconds", 1),
+    ("ms", 1_000),
+    ("millisecond", 1_000),
+    ("milliseconds", 1_000),
+    ("s", SECOND_US),
+    ("sec", SECOND_US),
+    ("second", SECOND_US),
+    ("seconds", SECOND_US),
+    ("m", 60 * SECOND_US),
+    ("min", 60 * SECOND_US),
+    ("minute", 60 * SECOND_US),
+    ("minutes", 60 * SECOND_US),
+    ("h", 3_600 * SECOND_US),
+    ("hour", 3_600 * SECOND_US),
+    ("hours", 3_600 * SECOND_US),
+    ("d", 86_400 * SECOND_US),
+    ("day", 86_400 * SECOND_US),
+    ("days", 86_400 * SECOND_US),
+    ("week", 7 * 86_400 * SECOND_US),
+    ("weeks", 7 * 86_400 * SECOND_US),
+];
+
+/// A WINDOW clause and where it stands.
+pub(super) struct WindowClause {
+    /// What it says.
+    pub spec: WindowSpec,
+    /// The whole clause.
+    pub span: Span,
+    /// The time column it names, if it names one, and where.
+    pub time_column: Option<(String, Span)>,
+}
+
+/// An EMIT clause and where it stands.
+pub(super) struct EmitClause {
+    /// What it says.
+    pub policy: EmitPolicy,
+    /// The whole clause.
+    pub span: Span,
+}
+
+/// Cuts the WINDOW clause out of a query, if it has one. `WINDOW name AS (..)` is standard SQL and not meant.
+pub(super) fn cut_window(query: &mut Tokens<'_>) -> Result<Option<WindowClause>> {
+    let Some(start) = query.find(|at| {
+        at.at_word("window")
+            && matches!(at.peek_at(1), Some(Token::Word(_)))
+            && at.peek_at(2) == Some(&Token::LParen)
+    }) else {
+        return Ok(None);
+    };
+    let mut cursor = query.at(start);
+    let first = cursor.span();
+    cursor.take();
+    let kind_span = cursor.span();
+    let kind = cursor.expect_identifier("a window kind")?;
+    cursor.expect_token(&Token::LParen)?;
+    let arguments = cursor.take_to_closing()?;
+    let end = cursor.position();
+    let span = Span {
+        start: first.start,
+        end: query.at(end - 1).span().end,
+    };
+    let place = query.place();
+    match kind.as_str() {
+        "tumbling" => {}
+        "hopping" | "sliding" | "session" | "cumulate" => {
+            return Err(place.error(
+                Code::NotAvailable,
+                format!("{} windows are not available yet", kind.to_uppercase()),
+                Some(kind_span),
+                Some("TUMBLING (SIZE d) is".to_owned()),
+            ));
+        }
+        _ => {
+            return Err(place.error(
+                Code::BadWindow,
+                format!("there is no window kind {}", kind.to_uppercase()),
+                Some(kind_span),
+                Some("the kinds are TUMBLING, HOPPING, SESSION and CUMULATE".to_owned()),
+            ));
+        }
+    }
+    let (spec, time_column) = tumbling(arguments, span)?;
+    query.cut(start, end);
+    if let Some(second) = query.find(|at| {
+        at.at_word("window")
+            && matches!(at.peek_at(1), Some(Token::Word(_)))
+            && at.peek_at(2) == Some(&Token::LParen)
+    }) {
+        return Err(query
+            .at(second)
+            .error(Code::BadWindow, "a query has one WINDOW clause".to_owned()));
+    }
+    Ok(Some(WindowClause {
+        spec,
+        span,
+        time_column,
+    }))
+}
+
+/// `SIZE d [, OFFSET d] [, GRACE PERIOD d]`, `d`, or `ts, d`.
+fn tumbling(
+    arguments: Tokens<'_>,
+    span: Span,
+) -> Result<(WindowSpec, Option<(String, Span)>)> {
+    let place = arguments.place();
+    let mut size = None;
+    let mut offset = None;
+    let mut grace = None;
+    let mut time_column = None;
+    for mut argument in arguments.split_commas() {
+        let at = argument.whole_span();
+        let slot = if argument.take_word("size") {
+            &mut size
+        } else if argument.take_word("offset") {
+            &mut offset
+        } else if argument.take_words(&["grace", "period"]) {
+            &mut grace
+        } else if size.is_none() && time_column.is_none() && is_name(&argument) {
+            time_column = Some((argument.expect_identifier("a column")?, at));
+            continue;
+        } else {
+            &mut size
+        };
+        if slot.is_some() {
+            return Err(place.error(Code::BadWindow, "this is said twice", Some(at), None));
+        }
+        *slot = Some(duration(&mut argument)?);
+        argument.expect_end()?;
+    }
+    let Some(size_us) = size else {
+        return Err(place.error(
+            Code::BadWindow,
+            "the window has no SIZE",
+            Some(span),
+            Some("write WINDOW TUMBLING (SIZE 1 HOUR)".to_owned()),
+        ));
+    };
+    if size_us <= 0 {
+        return Err(place.error(Code::BadWindow, "SIZE must be above zero", Some(span), None));
+    }
+    let grace_us = grace.unwrap_or(0);
+    let offset_us = offset.unwrap_or(0);
+    if grace_us < 0 {
+        return Err(place.error(Code::BadWindow, "GRACE PERIOD must not be negative", Some(span), None));
+    }
+    let spec = WindowSpec::Tumbling {
+        size_us,
+        offset_us: offset_us.rem_euclid(size_us),
+        grace_us,
+    };
+    Ok((spec, time_column))
+}
+
+/// A lone word that is no duration, such as the time column of `TUMBLING(ts, 5m)`.
+fn is_name(argument: &Tokens<'_>) -> bool {
+    matches!(argument.peek(), Some(Token::Word(_)))
+        && !argument.at_word("interval")
+        && argument.peek_at(1).is_none()
+}
+
+/// Cuts the EMIT clause off the end of a query, if it has one.
+pub(super) fn cut_emit(query: &mut Tokens<'_>) -> Result<Option<EmitClause>> {
+    let Some(start) = query.find(|at| {
+        at.at_word("emit") && matches!(at.peek_at(1), Some(Token::Word(_)))
+    }) else {
+        return Ok(None);
+    };
+    let mut cursor = query.at(start);
+    let first = cursor.span();
+    cursor.take();
+    let policy = if cursor.take_word("changes") {
+        EmitPolicy::Changes
+    } else if cursor.take_word("final") {
+        EmitPolicy::Final
+    } else {
+        return Err(cursor.expected("CHANGES or FINAL"));
+    };
+    if cursor.at_word("every") || cursor.at_words(&["and", "changes"]) {
+        return Err(cursor.error(
+            Code::NotAvailable,
+            "EMIT .. EVERY and EMIT FINAL AND CHANGES are not available yet".to_owned(),
+        ));
+    }
+    let end = cursor.position();
+    let span = Span {
+        start: first.start,
+        end: query.at(end - 1).span().end,
+    };
+    query.cut(start, end);
+    Ok(Some(EmitClause { policy, span }))
+}
+
+/// The body of `WATERMARK FOR column AS expression`, behind `WATERMARK FOR`: the column, its place, and the bound.
+pub(super) fn watermark(clause: &mut Tokens<'_>) -> Result<(String, Span, i64)> {
+    let span = clause.span();
+    let column = clause.expect_identifier("a column")?;
+    clause.expect_word("as")?;
+    let again = clause.span();
+    let named = clause.expect_identifier("the same column")?;
+    if named != column {
+        return Err(clause.place().error(
+            Code::BadWatermark,
+            format!("the watermark of {column} goes by {named}"),
+            Some(again),
+            Some(format!("write WATERMARK FOR {column} AS {column} - INTERVAL '5' SECOND")),
+        ));
+    }
+    let bound_us = if clause.take_token(&Token::Minus) {
+        let at = clause.span();
+        let bound_us = duration(clause)?;
+        if bound_us < 0 {
+            return Err(clause.place().error(
+                Code::BadWatermark,
+                "the bound must not be negative",
+                Some(at),
+                None,
+            ));
+        }
+        bound_us
+    } else {
+        0
+    };
+    if !clause.is_at_end() {
+        return Err(clause.place().error(
+            Code::BadWatermark,
+            "a watermark is the column itself or the column minus an interval",
+            Some(clause.span()),
+            Some(format!("write {column} - INTERVAL '5' SECOND, or {column} alone")),
+        ));
+    }
+    Ok((column, span, bound_us))
+}
+
+/// A duration in microseconds: `5m`, `500ms`, `5 MINUTES`, `INTERVAL '5' MINUTE`, `INTERVAL '1 hour'`, `'90 seconds'`.
+pub(super) fn duration(tokens: &mut Tokens<'_>) -> Result<i64> {
+    let start = tokens.span();
+    let is_interval = tokens.take_word("interval");
+    let negative = tokens.take_token(&Token::Minus);
+    let (mut number, mut unit) = match tokens.peek().cloned() {
+        Some(Token::Number(number, _)) => {
+            tokens.take();
+            (number, String::new())
+        }
+        Some(Token::SingleQuotedString(text)) if is_interval => {
+            tokens.take();
+            let text = text.trim().to_owned();
+            let digits = text
+                .find(|c: char| !(c.is_ascii_digit() || c == '.' || c == '-'))
+                .unwrap_or(text.len());
+            (text[..digits].to_owned(), text[digits..].trim().to_owned())
+        }
+        _ => return Err(tokens.expected("a duration such as 5 MINUTES, 5m or INTERVAL '5' MINUTE")),
+    };
+    let negative = negative != number.starts_with('-');
+    number = number.trim_start_matches('-').to_owned();
+    let unit_span = tokens.span();
+    if unit.is_empty() {
+        unit = tokens.expect_identifier("a unit such as MINUTES")?;
+    }
+    let place = tokens.place();
+    let Some((_, unit_us)) = UNITS.iter().find(|(name, _)| unit.eq_ignore_ascii_case(name)) else {
+        return Err(place.error(
+            Code::BadWindow,
+            format!("{unit} is not a unit of time"),
+            Some(unit_span),
+            Some("the units are ms, SECOND, MINUTE, HOUR, DAY and WEEK; months have no fixed length".to_owned()),
+        ));
+    };
+    let value = exact_product(&number, *unit_us).ok_or_else(|| {
+        place.error(
+            Code::BadWindow,
+            format!("{number} {unit} is not a whole number of microseconds within range"),
+            Some(start),
+            None,
+        )
+    })?;
+    Ok(if negative { -value } else { value })
+}
+
+/// The decimal `number` times `factor`, if that is a whole number that fits.
+fn exact_product(number: &str, factor: i64) -> Option<i64> {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    if fraction.len() > 18 || (whole.is_empty() && fraction.is_empty()) {
+        return None;
+    }
+    let digits: i128 = format!("{whole}{fraction}").parse().ok()?;
+    let scale = 10i128.pow(fraction.len() as u32);
+    let product = digits.checked_mul(i128::from(factor))?;
+    if product % scale != 0 {
+        return None;
+    }
+    i64::try_from(product / scale).ok()
+}

@@ -1,0 +1,310 @@
+//! SQL errors as people can use them: a code, one sentence, the place, a hint.
+//!
+//! Law: every error of this module stands in the text it is about. What DataFusion says is kept where it says it well, put
+//! in our words where it does not, and always given the span of the word it is about if that word can be found.
+
+use datafusion_common::{Column, DataFusionError, SchemaError};
+use datafusion_sql::sqlparser::tokenizer::Location;
+
+use super::tokens::Tokens;
+use crate::error::{Error, Span, SqlError};
+
+/// What is wrong, by kind. The code is stable: documentation and golden tests name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Code {
+    /// The text does not read as a statement.
+    Syntax,
+    /// A column that does not exist, or that could be several.
+    UnknownColumn,
+    /// A function that does not exist.
+    UnknownFunction,
+    /// A stream that was not declared.
+    UnknownStream,
+    /// A name that is taken.
+    DuplicateName,
+    /// Types that do not go together.
+    TypeMismatch,
+    /// A column that is neither grouped nor aggregated.
+    MissingGroupBy,
+    /// A window without an event time to go by.
+    MissingEventTime,
+    /// A window whose numbers make no sense.
+    BadWindow,
+    /// An emission that the query cannot have.
+    BadEmit,
+    /// A watermark that cannot be understood.
+    BadWatermark,
+    /// An option that does not exist or has a wrong value.
+    BadOption,
+    /// A value that does not fit, already in the text of the query.
+    OutOfRange,
+    /// An exchange strategy that would give wrong groups.
+    BadExchange,
+    /// Valid SQL that this version does not run.
+    NotAvailable,
+    /// Anything else that the planner refused.
+    Plan,
+}
+
+impl Code {
+    /// The code as printed.
+    pub fn text(self) -> &'static str {
+        match self {
+            Code::Syntax => "V0101",
+            Code::UnknownColumn => "V0201",
+            Code::UnknownFunction => "V0202",
+            Code::UnknownStream => "V0203",
+            Code::DuplicateName => "V0204",
+            Code::TypeMismatch => "V0301",
+            Code::OutOfRange => "V0302",
+            Code::MissingGroupBy => "V0401",
+            Code::MissingEventTime => "V0402",
+            Code::BadWindow => "V0403",
+            Code::BadEmit => "V0404",
+            Code::BadWatermark => "V0405",
+            Code::BadExchange => "V0406",
+            Code::BadOption => "V0501",
+            Code::NotAvailable => "V0601",
+            Code::Plan => "V0701",
+        }
+    }
+}
+
+/// A named SQL text whose lines can be found.
+pub(super) struct Place {
+    name: String,
+    text: String,
+    line_starts: Vec<usize>,
+}
+
+impl Place {
+    /// The text `text` of the file `name`.
+    pub fn new(name: &str, text: &str) -> Place {
+        let mut line_starts = vec![0];
+        line_starts.extend(text.match_indices('\n').map(|(at, _)| at + 1));
+        Place {
+            name: name.to_owned(),
+            text: text.to_owned(),
+            line_starts,
+        }
+    }
+
+    /// The text.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The byte at which a line and column (both from 1, columns in characters) stand.
+    pub fn offset(&self, location: Location) -> usize {
+        let line = (location.line.max(1) as usize - 1).min(self.line_starts.len() - 1);
+        let start = self.line_starts[line];
+        let columns = location.column.max(1) as usize - 1;
+        self.text[start..]
+            .char_indices()
+            .nth(columns)
+            .map_or(self.text.len(), |(at, _)| start + at)
+    }
+
+    /// The bytes between two locations, the second exclusive.
+    pub fn span(&self, start: Location, end: Location) -> Span {
+        let start = self.offset(start);
+        let end = self.offset(end).max(start + 1).min(self.text.len().max(1));
+        Span { start, end }
+    }
+
+    /// An error in this text.
+    pub fn error(
+        &self,
+        code: Code,
+        message: impl Into<String>,
+        span: Option<Span>,
+        hint: Option<String>,
+    ) -> Error {
+        Error::Sql(Box::new(SqlError {
+            code: code.text(),
+            message: message.into(),
+            span,
+            hint,
+            source_text: self.text.clone(),
+            source_name: self.name.clone(),
+        }))
+    }
+}
+
+/// An error that belongs at a word of the statement, with the hint that mends it.
+pub(super) fn at_word(
+    tokens: &Tokens<'_>,
+    word: &str,
+    code: Code,
+    message: impl Into<String>,
+    hint: Option<String>,
+) -> Error {
+    let span = tokens.find_word(word).unwrap_or_else(|| tokens.whole_span());
+    tokens.place().error(code, message, Some(span), hint)
+}
+
+/// What DataFusion refused, as an error in the statement `tokens`.
+pub(super) fn planner_error(tokens: &Tokens<'_>, error: &DataFusionError) -> Error {
+    let diagnosed = error.diagnostic().and_then(|diagnostic| {
+        let span = diagnostic.span?;
+        let location = |at: datafusion_common::Location| Location {
+            line: at.line,
+            column: at.column,
+        };
+        Some(tokens.place().span(location(span.start), location(span.end)))
+    });
+    let root = error.find_root();
+    if let DataFusionError::SchemaError(schema_error, _) = root {
+        return schema_problem(tokens, schema_error, diagnosed);
+    }
+    let message = plain_message(root);
+    let place = tokens.place();
+    if let Some(name) = quoted_after(&message, "Invalid function ") {
+        let suggestion = quoted_after(&message, "Did you mean ");
+        return at_word(
+            tokens,
+            &name,
+            Code::UnknownFunction,
+            format!("there is no function {name}"),
+            suggestion.map(|found| format!("did you mean {found}?")),
+        );
+    }
+    if message.contains("must be in GROUP BY") || message.contains("must appear in the GROUP BY") {
+        let column = quoted_after(&message, "Column in SELECT must be in GROUP BY or an aggregate function: While expanding wildcard, column ")
+            .or_else(|| quoted_after(&message, "column "))
+            .map(|name| last_part(&name));
+        let span = diagnosed
+            .or_else(|| column.as_deref().and_then(|name| tokens.find_word(name)))
+            .unwrap_or_else(|| tokens.whole_span());
+        let named = column.unwrap_or_else(|| place.text()[span.start..span.end].to_owned());
+        return place.error(
+            Code::MissingGroupBy,
+            format!("{named} is neither grouped nor aggregated"),
+            Some(span),
+            Some(format!(
+                "add {named} to GROUP BY, or put it into an aggregate such as MAX({named})"
+            )),
+        );
+    }
+    let is_type = [
+        "coerce", "type", "Cannot infer", "signature", "arithmetic", "cast",
+    ]
+    .iter()
+    .any(|word| message.contains(word));
+    let (code, hint) = if is_type {
+        (
+            Code::TypeMismatch,
+            Some("CAST one side to the type of the other".to_owned()),
+        )
+    } else if matches!(root, DataFusionError::NotImplemented(_)) {
+        (Code::NotAvailable, None)
+    } else {
+        (Code::Plan, None)
+    };
+    let span = diagnosed
+        .or_else(|| operator_span(tokens, &message))
+        .unwrap_or_else(|| tokens.whole_span());
+    place.error(code, message, Some(span), hint)
+}
+
+fn schema_problem(tokens: &Tokens<'_>, error: &SchemaError, diagnosed: Option<Span>) -> Error {
+    match error {
+        SchemaError::FieldNotFound { field, valid_fields } => {
+            let span = diagnosed
+                .or_else(|| tokens.find_word(field.name()))
+                .unwrap_or_else(|| tokens.whole_span());
+            let hint = nearest_column(field, valid_fields).map_or_else(
+                || {
+                    let names: Vec<&str> = valid_fields.iter().map(Column::name).collect();
+                    format!("the columns are {}", names.join(", "))
+                },
+                |name| format!("did you mean {name}?"),
+            );
+            tokens.place().error(
+                Code::UnknownColumn,
+                format!("there is no column {}", field.flat_name()),
+                Some(span),
+                Some(hint),
+            )
+        }
+        SchemaError::AmbiguousReference { field } => {
+            let span = diagnosed
+                .or_else(|| tokens.find_word(field.name()))
+                .unwrap_or_else(|| tokens.whole_span());
+            tokens.place().error(
+                Code::UnknownColumn,
+                format!("{} could be several columns", field.name()),
+                Some(span),
+                Some("put the stream's name before it".to_owned()),
+            )
+        }
+        other => tokens.place().error(
+            Code::DuplicateName,
+            other.to_string(),
+            Some(diagnosed.unwrap_or_else(|| tokens.whole_span())),
+            Some("give one of them a name of its own with AS".to_owned()),
+        ),
+    }
+}
+
+/// The known name nearest to `wanted`, if one is near enough to be a slip of the fingers.
+pub(super) fn nearest<'n>(wanted: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    known
+        .map(|name| (strsim::damerau_levenshtein(wanted, name), name))
+        .filter(|(distance, name)| *distance <= 1 + name.len().min(wanted.len()) / 3)
+        .min()
+        .map(|(_, name)| name)
+}
+
+fn nearest_column(field: &Column, valid: &[Column]) -> Option<String> {
+    nearest(field.name(), valid.iter().map(Column::name)).map(str::to_owned)
+}
+
+/// DataFusion's words without its prefixes and without the back trace.
+fn plain_message(error: &DataFusionError) -> String {
+    let message = match error {
+        DataFusionError::Plan(message)
+        | DataFusionError::NotImplemented(message)
+        | DataFusionError::Execution(message)
+        | DataFusionError::Internal(message) => message.clone(),
+        DataFusionError::ArrowError(cause, _) => cause.to_string(),
+        other => other.strip_backtrace(),
+    };
+    let end = message.find("\n\nbacktrace").unwrap_or(message.len());
+    let message = message[..end]
+        .trim_start_matches("Error during planning: ")
+        .trim_start_matches("Arithmetic overflow: ");
+    message.lines().collect::<Vec<_>>().join(" ").trim().to_owned()
+}
+
+/// The quoted word behind `prefix`, quoted by ' or ".
+fn quoted_after(message: &str, prefix: &str) -> Option<String> {
+    let rest = &message[message.find(prefix)? + prefix.len()..];
+    let quote = rest.chars().next().filter(|c| matches!(c, '\'' | '"'))?;
+    rest[1..].split(quote).next().map(str::to_owned)
+}
+
+fn last_part(name: &str) -> String {
+    name.rsplit('.').next().unwrap_or(name).trim_matches('"').to_owned()
+}
+
+/// For "... expression Utf8View + Int64": the place of the only such operator in the statement, if there is only one.
+fn operator_span(tokens: &Tokens<'_>, message: &str) -> Option<Span> {
+    let operators = ["+", "-", "*", "/", "%", "=", "<>", "<=", ">=", "<", ">", "AND", "OR", "LIKE"];
+    let operator = operators
+        .iter()
+        .find(|operator| message.contains(&format!(" {operator} ")))?;
+    let mut cursor = tokens.at(0);
+    let mut found = None;
+    while let Some(token) = cursor.peek() {
+        let text = token.to_string();
+        if text.eq_ignore_ascii_case(operator) || (*operator == "<>" && text == "!=") {
+            if found.is_some() {
+                return None;
+            }
+            found = Some(cursor.span());
+        }
+        cursor.take();
+    }
+    found
+}

@@ -1,0 +1,687 @@
+//! One query: from its tokens to what it reads, computes and emits.
+//!
+//! ```text
+//!   tokens --own clauses cut out--> sqlparser --> SqlToRel --> type coercion --> collapse --> Plan
+//!
+//!   Projection (SELECT)  \                        over the groups: HAVING and output columns
+//!   Filter (HAVING)      /  above Aggregate
+//!   Aggregate  <-- the cut
+//!   Filter (WHERE)       \  below Aggregate       over the record: WHERE, keys, arguments
+//!   TableScan            /
+//! ```
+//!
+//! Law: what stands below the cut is evaluated on the shard that holds the record's bytes, what stands above it on the shard
+//! that owns the group. `collapse` substitutes projections into each other, so each side ends as expressions over one flat
+//! schema; predicates keep the order in which they were written.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use datafusion_common::arrow::datatypes::{DataType, Field, FieldRef, Schema};
+use datafusion_common::tree_node::{Transformed, TreeNode};
+use datafusion_common::{
+    Column, DFSchema, DFSchemaRef, DataFusionError, Spans, TableReference,
+};
+use datafusion_expr::expr::AggregateFunction;
+use datafusion_expr::logical_plan::{Aggregate, LogicalPlan, TableScan};
+use datafusion_expr::{Expr, ExprSchemable, lit};
+use datafusion_optimizer::Analyzer;
+use datafusion_sql::planner::{ParserOptions, SqlToRel};
+use datafusion_sql::sqlparser::ast;
+
+use super::catalog::{Catalog, StreamTable, TIMESTAMP, UNKNOWN_STREAM, WINDOW_END, WINDOW_START};
+use super::clause::{EmitClause, WindowClause, cut_emit, cut_window};
+use super::compile::{CompileError, compile};
+use super::diagnose::{Code, at_word, nearest, planner_error};
+use super::tokens::Tokens;
+use crate::error::{Error, Result, Span};
+use crate::plan::clock::CLOCK_FUNCTIONS;
+use crate::plan::{
+    AggregateKind, AggregatePlan, AggregateSpec, EmitPolicy, PlannedExpr, Shape, SourceSpec,
+    StreamSpec,
+};
+
+/// A query as far as its own text says.
+pub(super) struct Lowered {
+    /// What it reads.
+    pub source: SourceSpec,
+    /// WHERE.
+    pub filter: Option<PlannedExpr>,
+    /// What it computes.
+    pub shape: Shape,
+    /// Its output columns.
+    pub output: Arc<Schema>,
+    /// When rows leave.
+    pub emit: EmitPolicy,
+    /// Where the EMIT clause stands, if it was written.
+    pub emit_span: Option<Span>,
+    /// The names of the group columns and the window's start with their expressions: the default message key.
+    pub group_key: Vec<(FieldRef, PlannedExpr)>,
+}
+
+/// Lowers the query `tokens`; `catalog` tells what names mean, given whether the query has a window.
+pub(super) fn lower<'c>(
+    mut tokens: Tokens<'_>,
+    catalog: impl FnOnce(bool) -> Catalog<'c>,
+) -> Result<Lowered> {
+    let emit = cut_emit(&mut tokens)?;
+    let window = cut_window(&mut tokens)?;
+    let catalog = catalog(window.is_some());
+    let query = Query { tokens: tokens.clone(), window, emit };
+    let mut parsed = tokens.parse(|parser| parser.parse_query())?;
+    tokens.expect_end()?;
+    if query.window.is_some() {
+        group_by_window(&mut parsed, &query)?;
+    }
+    let logical = query.plan_logically(parsed, &catalog)?;
+    query.lower(&logical)
+}
+
+/// A query's text and the clauses that were cut out of it.
+struct Query<'t> {
+    tokens: Tokens<'t>,
+    window: Option<WindowClause>,
+    emit: Option<EmitClause>,
+}
+
+/// What a plan above a leaf comes to: expressions over the leaf's columns.
+struct Collapsed<'p> {
+    leaf: Leaf<'p>,
+    /// Predicates, in the order in which they were written.
+    filters: Vec<Expr>,
+    /// Qualifier, name and expression of each output column.
+    outputs: Vec<(Option<TableReference>, String, Expr)>,
+}
+
+enum Leaf<'p> {
+    Scan(&'p TableScan),
+    Aggregate(&'p Aggregate),
+}
+
+/// Adds the window's bounds to GROUP BY, where they are not yet.
+fn group_by_window(query: &mut ast::Query, text: &Query<'_>) -> Result<()> {
+    let ast::SetExpr::Select(select) = query.body.as_mut() else {
+        return Err(text.not_available("UNION", "UNION, INTERSECT and EXCEPT"));
+    };
+    let ast::GroupByExpr::Expressions(expressions, _) = &mut select.group_by else {
+        return Err(text.not_available("GROUP", "GROUP BY ALL with a window"));
+    };
+    for name in WINDOW_START.iter().chain(WINDOW_END) {
+        let ident = ast::Expr::Identifier(ast::Ident::new(*name));
+        if !expressions.contains(&ident) {
+            expressions.push(ident);
+        }
+    }
+    Ok(())
+}
+
+impl Query<'_> {
+    fn plan_logically(&self, query: Box<ast::Query>, catalog: &Catalog<'_>) -> Result<LogicalPlan> {
+        let options = ParserOptions::new().with_collect_spans(true);
+        let planned = SqlToRel::new_with_options(catalog, options)
+            .sql_statement_to_plan(ast::Statement::Query(query))
+            .and_then(|plan| {
+                Analyzer::new().execute_and_check(plan, catalog_options(catalog), |_, _| {})
+            });
+        planned.map_err(|error| self.unknown_stream(&error, catalog).unwrap_or_else(|| planner_error(&self.tokens, &error)))
+    }
+
+    fn unknown_stream(&self, error: &DataFusionError, catalog: &Catalog<'_>) -> Option<Error> {
+        let message = error.find_root().strip_backtrace();
+        let name = message.split(UNKNOWN_STREAM).nth(1)?.trim_matches('\'').to_owned();
+        let known = catalog.streams.keys().map(String::as_str);
+        let hint = match nearest(&name, known) {
+            Some(found) => format!("did you mean {found}?"),
+            None if catalog.streams.is_empty() => "declare it before with CREATE STREAM".to_owned(),
+            None => {
+                let names: Vec<&str> = catalog.streams.keys().map(String::as_str).collect();
+                format!("the streams are {}", names.join(", "))
+            }
+        };
+        Some(at_word(&self.tokens, &name, Code::UnknownStream, format!("there is no stream {name}"), Some(hint)))
+    }
+
+    fn lower(&self, logical: &LogicalPlan) -> Result<Lowered> {
+        let top = self.collapse(logical)?;
+        let (scan, grouping) = match top.leaf {
+            Leaf::Scan(scan) => (scan, None),
+            Leaf::Aggregate(aggregate) => {
+                let below = self.collapse(&aggregate.input)?;
+                match below.leaf {
+                    Leaf::Scan(scan) => (scan, Some((aggregate, below))),
+                    Leaf::Aggregate(_) => {
+                        return Err(self.not_available("FROM", "an aggregation of an aggregation"));
+                    }
+                }
+            }
+        };
+        let stream = stream_of(scan);
+        self.check_event_time(&stream)?;
+        let output = output_schema(logical, scan);
+        match grouping {
+            None => self.lower_stateless(&stream, top, output),
+            Some((aggregate, below)) => self.lower_grouping(&stream, top, aggregate, below, output),
+        }
+    }
+
+    /// SELECT and WHERE alone.
+    fn lower_stateless(
+        &self,
+        stream: &Arc<StreamSpec>,
+        top: Collapsed<'_>,
+        output: Arc<Schema>,
+    ) -> Result<Lowered> {
+        if let Some(emit) = self.emit.as_ref().filter(|emit| emit.policy == EmitPolicy::Final) {
+            return Err(self.error(
+                Code::BadEmit,
+                "EMIT FINAL needs groups: a query without aggregates emits each record as it comes",
+                emit.span,
+                Some("leave EMIT FINAL out"),
+            ));
+        }
+        let outputs: Vec<Expr> = top.outputs.into_iter().map(|(_, _, expr)| expr).collect();
+        let reading = Reading::new(stream, top.filters.iter().chain(&outputs));
+        Ok(Lowered {
+            filter: self.conjunction(top.filters, &reading.schema)?,
+            shape: Shape::Project(self.compile_all(&outputs, &reading.schema)?),
+            source: reading.source,
+            output,
+            emit: EmitPolicy::Changes,
+            emit_span: self.emit.as_ref().map(|emit| emit.span),
+            group_key: Vec::new(),
+        })
+    }
+
+    fn lower_grouping(
+        &self,
+        stream: &Arc<StreamSpec>,
+        top: Collapsed<'_>,
+        aggregate: &Aggregate,
+        below: Collapsed<'_>,
+        output: Arc<Schema>,
+    ) -> Result<Lowered> {
+        let below_schema = aggregate.input.schema();
+        let over_record = |expr: &Expr| {
+            substitute(expr.clone(), below_schema, &below.outputs)
+                .map_err(|error| planner_error(&self.tokens, &error))
+        };
+
+        // Below the cut: keys and arguments over the record.
+        let mut keys = Vec::new();
+        let mut column_of_group = Vec::new();
+        for group in &aggregate.group_expr {
+            let expr = over_record(group)?;
+            match self.window_bound(&expr) {
+                Some(is_end) => column_of_group.push(GroupColumn::Bound { is_end }),
+                None => {
+                    column_of_group.push(GroupColumn::Key(keys.len()));
+                    keys.push((group, expr));
+                }
+            }
+        }
+        let mut arguments: Vec<Expr> = Vec::new();
+        let mut aggregates = Vec::new();
+        for function in &aggregate.aggr_expr {
+            aggregates.push(self.aggregate_spec(function, below_schema, &over_record, &mut arguments)?);
+        }
+        for expr in keys.iter().map(|(_, expr)| expr).chain(&arguments) {
+            self.refuse_clock(expr)?;
+        }
+        let key_exprs: Vec<Expr> = keys.iter().map(|(_, expr)| expr.clone()).collect();
+        let below_exprs = below.filters.iter().chain(&key_exprs).chain(&arguments);
+        self.refuse_window_bounds(below_exprs.clone())?;
+        let reading = Reading::new(stream, below_exprs);
+
+        // Above the cut: HAVING and the output columns over the groups.
+        let window = self.window.as_ref().map(|window| window.spec);
+        let mut fields: Vec<FieldRef> = Vec::new();
+        for (group, expr) in &keys {
+            let name = plain_name(group);
+            let data_type = expr.get_type(&reading.schema).map_err(|error| planner_error(&self.tokens, &error))?;
+            fields.push(Arc::new(Field::new(name, data_type, true)));
+        }
+        let bounds_at = fields.len();
+        if window.is_some() {
+            fields.push(Arc::new(Field::new(WINDOW_START[0], TIMESTAMP, false)));
+            fields.push(Arc::new(Field::new(WINDOW_END[0], TIMESTAMP, false)));
+        }
+        let aggregates_at = fields.len();
+        for spec in &aggregates {
+            fields.push(Arc::new(Field::new(&spec.text, spec.result_type.clone(), true)));
+        }
+        let grouped = Arc::new(Schema::new(fields.clone()));
+        // Two groups or aggregates may have the same text; the compiler knows them by place, not by name.
+        let places: Vec<FieldRef> = fields
+            .iter()
+            .enumerate()
+            .map(|(place, field)| Arc::new(field.as_ref().clone().with_name(place_name(place))))
+            .collect();
+        let places: DFSchemaRef = Arc::new(
+            DFSchema::from_unqualified_fields(places.into(), Default::default())
+                .map_err(|error| planner_error(&self.tokens, &error))?,
+        );
+        let leaf_outputs: Vec<(Option<TableReference>, String, Expr)> = aggregate
+            .schema
+            .iter()
+            .enumerate()
+            .map(|(index, (qualifier, field))| {
+                let place = match column_of_group.get(index) {
+                    Some(GroupColumn::Key(key)) => *key,
+                    Some(GroupColumn::Bound { is_end }) => bounds_at + usize::from(*is_end),
+                    None => aggregates_at + index - column_of_group.len(),
+                };
+                (qualifier.cloned(), field.name().clone(), bare_column(place_name(place)))
+            })
+            .collect();
+        let over_groups = |expr: &Expr| {
+            substitute(expr.clone(), &aggregate.schema, &leaf_outputs)
+                .map_err(|error| planner_error(&self.tokens, &error))
+        };
+        let having: Vec<Expr> = top.filters.iter().map(over_groups).collect::<Result<_>>()?;
+        let rows: Vec<Expr> = top.outputs.iter().map(|(_, _, expr)| over_groups(expr)).collect::<Result<_>>()?;
+        let readable = |planned: PlannedExpr| readable(planned, &fields);
+
+        let compiled_rows: Vec<PlannedExpr> = self.compile_all(&rows, &places)?.into_iter().map(readable).collect();
+        let mut group_key = Vec::new();
+        let key_columns = (0..keys.len()).chain(window.is_some().then_some(bounds_at));
+        for place in key_columns {
+            let compiled = self.compile_all(&[bare_column(place_name(place))], &places)?;
+            let planned = compiled.into_iter().next().expect("one expression in, one out");
+            group_key.push((Arc::clone(&fields[place]), readable(planned)));
+        }
+        let emit = match (&self.emit, window) {
+            (Some(emit), _) => emit.policy,
+            (None, Some(_)) => EmitPolicy::Final,
+            (None, None) => EmitPolicy::Changes,
+        };
+        Ok(Lowered {
+            filter: self.conjunction(below.filters, &reading.schema)?,
+            shape: Shape::Aggregate(AggregatePlan {
+                keys: self.compile_all(&key_exprs, &reading.schema)?,
+                arguments: self.compile_all(&arguments, &reading.schema)?,
+                aggregates,
+                window,
+                grouped,
+                having: self.conjunction(having, &places)?.map(readable),
+                rows: compiled_rows,
+            }),
+            source: reading.source,
+            output,
+            emit,
+            emit_span: self.emit.as_ref().map(|emit| emit.span),
+            group_key,
+        })
+    }
+
+    /// Follows a plan down to its leaf, substituting projections into each other.
+    fn collapse<'p>(&self, plan: &'p LogicalPlan) -> Result<Collapsed<'p>> {
+        match plan {
+            LogicalPlan::TableScan(scan) => Ok(Collapsed {
+                outputs: leaf_columns(&scan.projected_schema),
+                filters: Vec::new(),
+                leaf: Leaf::Scan(scan),
+            }),
+            LogicalPlan::Aggregate(aggregate) => Ok(Collapsed {
+                // Left as they are: they are substituted once it is known where each group column stands.
+                outputs: aggregate
+                    .schema
+                    .iter()
+                    .map(|(qualifier, field)| {
+                        let column = Column::new(qualifier.cloned(), field.name());
+                        (qualifier.cloned(), field.name().clone(), Expr::Column(column))
+                    })
+                    .collect(),
+                filters: Vec::new(),
+                leaf: Leaf::Aggregate(aggregate),
+            }),
+            LogicalPlan::SubqueryAlias(alias) => {
+                let mut below = self.collapse(&alias.input)?;
+                for (qualifier, _, _) in &mut below.outputs {
+                    *qualifier = Some(alias.alias.clone());
+                }
+                Ok(below)
+            }
+            LogicalPlan::Filter(filter) => {
+                let mut below = self.collapse(&filter.input)?;
+                let predicate = self.substituted(&filter.predicate, &filter.input, &below)?;
+                below.filters.push(predicate);
+                Ok(below)
+            }
+            LogicalPlan::Projection(projection) => {
+                let mut below = self.collapse(&projection.input)?;
+                let mut outputs = Vec::new();
+                for (expr, (qualifier, field)) in projection.expr.iter().zip(projection.schema.iter()) {
+                    let expr = self.substituted(expr, &projection.input, &below)?;
+                    outputs.push((qualifier.cloned(), field.name().clone(), expr));
+                }
+                below.outputs = outputs;
+                Ok(below)
+            }
+            LogicalPlan::Sort(_) => Err(self.not_available("ORDER", "ORDER BY over a stream")),
+            LogicalPlan::Limit(_) => Err(self.not_available("LIMIT", "LIMIT")),
+            LogicalPlan::Distinct(_) => Err(self.not_available("DISTINCT", "SELECT DISTINCT")),
+            LogicalPlan::Join(_) => Err(self.not_available("JOIN", "joins")),
+            LogicalPlan::Union(_) => Err(self.not_available("UNION", "UNION")),
+            LogicalPlan::Window(_) => Err(self.not_available("OVER", "window functions (OVER)")),
+            LogicalPlan::EmptyRelation(_) | LogicalPlan::Values(_) => {
+                Err(self.error(
+                    Code::Plan,
+                    "a query reads a stream",
+                    self.tokens.whole_span(),
+                    Some("add FROM with the name of a declared stream"),
+                ))
+            }
+            other => Err(self.not_available("FROM", &format!("this form of query ({})", other.display()))),
+        }
+    }
+
+    fn substituted(&self, expr: &Expr, input: &LogicalPlan, below: &Collapsed<'_>) -> Result<Expr> {
+        substitute(expr.clone(), input.schema(), &below.outputs)
+            .map_err(|error| planner_error(&self.tokens, &error))
+    }
+
+    fn aggregate_spec(
+        &self,
+        expr: &Expr,
+        schema: &DFSchema,
+        over_record: &dyn Fn(&Expr) -> Result<Expr>,
+        arguments: &mut Vec<Expr>,
+    ) -> Result<AggregateSpec> {
+        let text = strip_qualifiers(expr.clone()).schema_name().to_string();
+        let result_type = expr.get_type(schema).map_err(|error| planner_error(&self.tokens, &error))?;
+        let Expr::AggregateFunction(AggregateFunction { func, params }) = expr.clone().unalias() else {
+            return Err(self.not_available("SELECT", &format!("the aggregate {text}")));
+        };
+        let name = func.name().to_owned();
+        let kind = match name.as_str() {
+            "count" => AggregateKind::Count,
+            "sum" => AggregateKind::Sum,
+            "avg" => AggregateKind::Avg,
+            "min" => AggregateKind::Min,
+            "max" => AggregateKind::Max,
+            _ => return Err(self.not_available(&name, &format!("the aggregate {}", name.to_uppercase()))),
+        };
+        if params.distinct {
+            return Err(self.not_available("DISTINCT", &format!("{}(DISTINCT ..)", name.to_uppercase())));
+        }
+        if params.filter.is_some() {
+            return Err(self.not_available("FILTER", "FILTER (WHERE ..)"));
+        }
+        if !params.order_by.is_empty() {
+            return Err(self.not_available("ORDER", "ORDER BY in an aggregate"));
+        }
+        let [argument] = params.args.as_slice() else {
+            return Err(self.not_available(&name, &format!("{} of several columns", name.to_uppercase())));
+        };
+        // COUNT(*) arrives as the count of a literal.
+        if kind == AggregateKind::Count
+            && let Expr::Literal(value, _) = argument
+            && !value.is_null()
+        {
+            return Ok(AggregateSpec { kind, argument: None, argument_type: DataType::Null, result_type, text });
+        }
+        let argument_type = argument.get_type(schema).map_err(|error| planner_error(&self.tokens, &error))?;
+        let decimal = matches!(argument_type, DataType::Decimal128(..) | DataType::Decimal256(..));
+        if decimal && matches!(kind, AggregateKind::Sum | AggregateKind::Avg) {
+            return Err(self.not_available(&name, &format!("{} of a DECIMAL", name.to_uppercase())));
+        }
+        let argument = over_record(argument)?;
+        let index = arguments.iter().position(|known| *known == argument).unwrap_or_else(|| {
+            arguments.push(argument);
+            arguments.len() - 1
+        });
+        Ok(AggregateSpec { kind, argument: Some(index), argument_type, result_type, text })
+    }
+
+    /// A windowed query needs an event time, and a time column written in the window must be it.
+    fn check_event_time(&self, stream: &StreamSpec) -> Result<()> {
+        let Some(window) = &self.window else {
+            return Ok(());
+        };
+        let Some(event_time) = &stream.event_time else {
+            let name = &stream.name;
+            return Err(self.error(
+                Code::MissingEventTime,
+                format!("a window needs an event time, and stream {name} has none"),
+                window.span,
+                Some("declare it in CREATE STREAM: WATERMARK FOR ts AS ts - INTERVAL '5' SECOND"),
+            ));
+        };
+        if let (Some((column, span)), crate::plan::EventTimeColumn::Declared(index)) =
+            (&window.time_column, event_time.column)
+        {
+            let declared = stream.columns.field(index).name();
+            if column != declared {
+                return Err(self.error(
+                    Code::BadWindow,
+                    format!("the event time of stream {} is {declared}, not {column}", stream.name),
+                    *span,
+                    None::<&str>,
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an expression is one of the window's bounds, and if so, whether it is the end.
+    fn window_bound(&self, expr: &Expr) -> Option<bool> {
+        self.window.as_ref()?;
+        let Expr::Column(column) = expr else { return None };
+        let name = column.name.as_str();
+        if WINDOW_END.contains(&name) {
+            Some(true)
+        } else {
+            WINDOW_START.contains(&name).then_some(false)
+        }
+    }
+
+    fn refuse_window_bounds<'e>(&self, exprs: impl Iterator<Item = &'e Expr>) -> Result<()> {
+        if self.window.is_none() {
+            return Ok(());
+        }
+        for expr in exprs {
+            for column in expr.column_refs() {
+                if WINDOW_START.iter().chain(WINDOW_END).any(|bound| *bound == column.name) {
+                    return Err(at_word(
+                        &self.tokens,
+                        &column.name,
+                        Code::BadWindow,
+                        format!("{} is not known before the record is in its window", column.name),
+                        Some("use it in HAVING or SELECT; as a group key it stands alone".to_owned()),
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The clock may not decide which group a record is in, nor what is aggregated: a replay would differ.
+    fn refuse_clock(&self, expr: &Expr) -> Result<()> {
+        let mut found = None;
+        expr.apply(|node| {
+            if let Expr::ScalarFunction(function) = node
+                && CLOCK_FUNCTIONS.contains(&function.func.name())
+            {
+                found = Some(function.func.name().to_owned());
+            }
+            Ok(datafusion_common::tree_node::TreeNodeRecursion::Continue)
+        })
+        .map_err(|error| planner_error(&self.tokens, &error))?;
+        match found {
+            None => Ok(()),
+            Some(name) => Err(at_word(
+                &self.tokens,
+                &name,
+                Code::Plan,
+                format!("{name} may not stand in a key or in an aggregate: the answer would depend on when it ran"),
+                Some("use the record's event time".to_owned()),
+            )),
+        }
+    }
+
+    fn conjunction(&self, filters: Vec<Expr>, schema: &DFSchemaRef) -> Result<Option<PlannedExpr>> {
+        match filters.into_iter().reduce(Expr::and) {
+            None => Ok(None),
+            Some(filter) => Ok(self.compile_all(&[filter], schema)?.pop()),
+        }
+    }
+
+    fn compile_all(&self, exprs: &[Expr], schema: &DFSchemaRef) -> Result<Vec<PlannedExpr>> {
+        exprs
+            .iter()
+            .map(|expr| {
+                compile(expr, schema).map_err(|error| match error {
+                    CompileError::Planner(error) => planner_error(&self.tokens, &error),
+                    CompileError::OutOfRange(text, cause) => self.error(
+                        Code::OutOfRange,
+                        format!("{text} is out of range: {cause}"),
+                        self.tokens.whole_span(),
+                        Some("CAST one side to DOUBLE or DECIMAL"),
+                    ),
+                })
+            })
+            .collect()
+    }
+
+    fn not_available(&self, word: &str, what: &str) -> Error {
+        at_word(
+            &self.tokens,
+            word,
+            Code::NotAvailable,
+            format!("{what}: not available yet"),
+            None,
+        )
+    }
+
+    fn error(&self, code: Code, message: impl Into<String>, span: Span, hint: Option<impl Into<String>>) -> Error {
+        self.tokens.place().error(code, message, Some(span), hint.map(Into::into))
+    }
+}
+
+/// Where a group column of the planner's goes.
+enum GroupColumn {
+    Key(usize),
+    Bound { is_end: bool },
+}
+
+/// What a query reads of its stream.
+struct Reading {
+    source: SourceSpec,
+    schema: DFSchemaRef,
+}
+
+impl Reading {
+    /// The columns that `exprs` name, in the order of the stream.
+    fn new<'e>(stream: &Arc<StreamSpec>, exprs: impl Iterator<Item = &'e Expr>) -> Reading {
+        let named: BTreeSet<usize> = exprs
+            .flat_map(|expr| expr.column_refs())
+            .filter_map(|column| stream.columns.index_of(column.name.trim_start()).ok())
+            .collect();
+        let projection: Vec<usize> = named.into_iter().collect();
+        let projected = Arc::new(
+            stream
+                .columns
+                .project(&projection)
+                .expect("the indexes come from this schema"),
+        );
+        let schema = DFSchema::try_from(Arc::clone(&projected)).expect("declared columns have names of their own");
+        Reading {
+            source: SourceSpec {
+                stream: Arc::clone(stream),
+                projection,
+                projected,
+            },
+            schema: Arc::new(schema),
+        }
+    }
+}
+
+fn catalog_options<'o>(catalog: &'o Catalog<'_>) -> &'o datafusion_common::config::ConfigOptions {
+    use datafusion_expr::planner::ContextProvider;
+    catalog.options()
+}
+
+fn stream_of(scan: &TableScan) -> Arc<StreamSpec> {
+    let table = (scan.source.as_ref() as &dyn std::any::Any)
+        .downcast_ref::<StreamTable>()
+        .expect("the catalog makes no other tables");
+    Arc::clone(&table.stream)
+}
+
+/// A scan's columns under their bare names.
+fn leaf_columns(schema: &DFSchema) -> Vec<(Option<TableReference>, String, Expr)> {
+    schema
+        .iter()
+        .map(|(qualifier, field)| (qualifier.cloned(), field.name().clone(), bare_column(field.name())))
+        .collect()
+}
+
+fn bare_column(name: impl Into<String>) -> Expr {
+    Expr::Column(Column { relation: None, name: name.into(), spans: Spans::new() })
+}
+
+fn place_name(place: usize) -> String {
+    format!("#{place}")
+}
+
+/// Replaces the columns of `expr`, which stand in `schema`, by the expressions of `outputs` at the same places.
+fn substitute(
+    expr: Expr,
+    schema: &DFSchema,
+    outputs: &[(Option<TableReference>, String, Expr)],
+) -> datafusion_common::Result<Expr> {
+    expr.transform_up(|node| match &node {
+        Expr::Column(column) => {
+            let index = schema.index_of_column(column)?;
+            Ok(Transformed::yes(outputs[index].2.clone().unalias()))
+        }
+        _ => Ok(Transformed::no(node)),
+    })
+    .map(|transformed| transformed.data)
+}
+
+/// The name of an expression without the stream's name before each column.
+fn plain_name(expr: &Expr) -> String {
+    strip_qualifiers(expr.clone()).schema_name().to_string()
+}
+
+fn strip_qualifiers(expr: Expr) -> Expr {
+    expr.transform_up(|node| match node {
+        Expr::Column(column) => Ok(Transformed::yes(bare_column(column.name))),
+        other => Ok(Transformed::no(other)),
+    })
+    .map(|transformed| transformed.data)
+    .unwrap_or_else(|_: DataFusionError| lit("?"))
+}
+
+/// The output columns, without the stream's name before each column.
+fn output_schema(plan: &LogicalPlan, scan: &TableScan) -> Arc<Schema> {
+    let mut prefixes = vec![format!("{}.", scan.table_name.table())];
+    let mut node = plan;
+    while let [input] = node.inputs().as_slice() {
+        if let LogicalPlan::SubqueryAlias(alias) = node {
+            prefixes.push(format!("{}.", alias.alias.table()));
+        }
+        node = input;
+    }
+    let fields: Vec<Field> = plan
+        .schema()
+        .fields()
+        .iter()
+        .map(|field| {
+            let name = prefixes
+                .iter()
+                .fold(field.name().clone(), |name, prefix| name.replace(prefix, ""));
+            Field::new(name, field.data_type().clone(), field.is_nullable())
+        })
+        .collect();
+    Arc::new(Schema::new(fields))
+}
+
+/// The text of an expression over places, with the columns' names in place of their numbers.
+fn readable(planned: PlannedExpr, fields: &[FieldRef]) -> PlannedExpr {
+    let text = (0..fields.len()).rev().fold(planned.text, |text, place| {
+        text.replace(&place_name(place), fields[place].name())
+    });
+    PlannedExpr { text, ..planned }
+}

@@ -1,0 +1,292 @@
+//! Statements: which kind, and the parts that are not a query.
+//!
+//! ```text
+//!   CREATE STREAM name (columns, WATERMARK ..) WITH (..)     Declare
+//!   CREATE STREAM name WITH (..) AS query                    Write
+//!   query                                                    Print
+//!   EXPLAIN statement                                        Explain
+//!   SET 'key' = 'value'                                      Set
+//! ```
+
+use std::sync::Arc;
+
+use datafusion_common::arrow::datatypes::{DataType, Field, Schema};
+use datafusion_sql::sqlparser::tokenizer::Token;
+
+use super::catalog::{TIMESTAMP, data_type};
+use super::clause::watermark;
+use super::diagnose::Code;
+use super::tokens::Tokens;
+use crate::config::options::WrittenOption;
+use crate::error::{Result, Span};
+
+/// One statement, read as far as its own words.
+pub(super) enum Statement<'t> {
+    /// A declared stream.
+    Declare(Declaration),
+    /// A query that writes a stream.
+    Write {
+        /// The stream's name.
+        name: String,
+        /// Where the name stands.
+        span: Span,
+        /// WITH.
+        options: Vec<WrittenOption>,
+        /// The query.
+        query: Tokens<'t>,
+    },
+    /// A query whose rows go to standard output.
+    Print(Tokens<'t>),
+    /// A statement that is planned and shown, not run.
+    Explain(Box<Statement<'t>>),
+    /// An option for the queries that follow.
+    Set(WrittenOption),
+}
+
+/// CREATE STREAM with columns.
+pub(super) struct Declaration {
+    /// The stream's name.
+    pub name: String,
+    /// Where the name stands.
+    pub span: Span,
+    /// Its columns; not nullable where NOT NULL was written.
+    pub columns: Arc<Schema>,
+    /// The event time column, by index, and its bound in microseconds.
+    pub watermark: Option<(usize, i64)>,
+    /// WITH.
+    pub options: Vec<WrittenOption>,
+}
+
+/// Reads one statement.
+pub(super) fn read<'t>(mut tokens: Tokens<'t>) -> Result<Statement<'t>> {
+    let start = tokens.span();
+    if tokens.take_word("explain") {
+        if tokens.at_word("analyze") {
+            return Err(tokens.error(Code::NotAvailable, "EXPLAIN ANALYZE is not available yet".to_owned()));
+        }
+        return match read(tokens.take_rest())? {
+            Statement::Explain(_) => Err(tokens.place().error(
+                Code::Syntax,
+                "an EXPLAIN explains a query, not another EXPLAIN",
+                Some(start),
+                None,
+            )),
+            Statement::Set(_) | Statement::Declare(_) => Err(tokens.place().error(
+                Code::Syntax,
+                "there is nothing to explain: this statement computes nothing",
+                Some(start),
+                Some("write EXPLAIN before a SELECT or a CREATE STREAM .. AS".to_owned()),
+            )),
+            query => Ok(Statement::Explain(Box::new(query))),
+        };
+    }
+    if tokens.at_words(&["create", "stream"]) {
+        tokens.take_words(&["create", "stream"]);
+        return create(tokens);
+    }
+    if tokens.take_word("set") {
+        return set(tokens);
+    }
+    if tokens.at_word("select") || tokens.at_word("with") {
+        return Ok(Statement::Print(tokens.take_rest()));
+    }
+    for words in [&["insert", "into"][..], &["show"], &["describe"], &["drop"]] {
+        if tokens.at_words(words) {
+            let name = words.join(" ").to_uppercase();
+            return Err(tokens.error(Code::NotAvailable, format!("{name} is not available yet")));
+        }
+    }
+    if tokens.at_word("create") {
+        let mut after = tokens.clone();
+        after.take();
+        return Err(tokens.place().error(
+            Code::Syntax,
+            "only streams can be created",
+            Some(after.span()),
+            Some("write CREATE STREAM name (columns) WITH (connector = ..)".to_owned()),
+        ));
+    }
+    Err(tokens.expected("CREATE STREAM, SELECT, EXPLAIN or SET"))
+}
+
+fn create<'t>(mut tokens: Tokens<'t>) -> Result<Statement<'t>> {
+    let span = tokens.span();
+    let name = tokens.expect_identifier("the name of the stream")?;
+    if tokens.take_token(&Token::LParen) {
+        let columns_span = tokens.span();
+        let body = tokens.take_to_closing()?;
+        let (columns, watermark) = columns(body, columns_span)?;
+        let options = with(&mut tokens)?;
+        if tokens.at_word("as") {
+            return Err(tokens.place().error(
+                Code::Syntax,
+                "a stream that is written by a query takes its columns from the query",
+                Some(tokens.span()),
+                Some("leave the column list out".to_owned()),
+            ));
+        }
+        tokens.expect_end()?;
+        return Ok(Statement::Declare(Declaration { name, span, columns, watermark, options }));
+    }
+    let options = with(&mut tokens)?;
+    if !tokens.take_word("as") {
+        return Err(tokens.expected("(columns), WITH (..) or AS"));
+    }
+    if options.is_empty() {
+        return Err(tokens.place().error(
+            Code::NotAvailable,
+            "a stream without WITH is in memory, and that is not available yet",
+            Some(span),
+            Some("say where its rows go: WITH (connector = 'kafka', topic = '..', format = 'json')".to_owned()),
+        ));
+    }
+    Ok(Statement::Write { name, span, options, query: tokens.take_rest() })
+}
+
+/// Column definitions and at most one WATERMARK clause.
+fn columns(body: Tokens<'_>, span: Span) -> Result<(Arc<Schema>, Option<(usize, i64)>)> {
+    let place = body.place();
+    let mut fields: Vec<Field> = Vec::new();
+    let mut marked: Option<(String, Span, i64)> = None;
+    for mut part in body.split_commas() {
+        let at = part.whole_span();
+        if part.take_words(&["watermark", "for"]) {
+            if marked.is_some() {
+                return Err(place.error(Code::BadWatermark, "a stream has one watermark", Some(at), None));
+            }
+            marked = Some(watermark(&mut part)?);
+            continue;
+        }
+        let field = column(&mut part)?;
+        if fields.iter().any(|known| known.name() == field.name()) {
+            return Err(place.error(
+                Code::DuplicateName,
+                format!("column {} is declared twice", field.name()),
+                Some(at),
+                None,
+            ));
+        }
+        fields.push(field);
+    }
+    if fields.is_empty() {
+        return Err(place.error(Code::Syntax, "a stream has at least one column", Some(span), None));
+    }
+    let watermark = match marked {
+        None => None,
+        Some((name, at, bound_us)) => {
+            let Some(index) = fields.iter().position(|field| *field.name() == name) else {
+                let names: Vec<&str> = fields.iter().map(|field| field.name().as_str()).collect();
+                return Err(place.error(
+                    Code::UnknownColumn,
+                    format!("there is no column {name}"),
+                    Some(at),
+                    Some(format!("the columns are {}", names.join(", "))),
+                ));
+            };
+            if *fields[index].data_type() != TIMESTAMP {
+                return Err(place.error(
+                    Code::BadWatermark,
+                    format!("the event time {name} is not a TIMESTAMP"),
+                    Some(at),
+                    Some(format!("declare it as {name} TIMESTAMP; numbers count event_time.unit")),
+                ));
+            }
+            Some((index, bound_us))
+        }
+    };
+    Ok((Arc::new(Schema::new(fields)), watermark))
+}
+
+fn column(part: &mut Tokens<'_>) -> Result<Field> {
+    let name = part.expect_identifier("a column name")?;
+    let type_span = part.span();
+    let sql_type = part.parse(|parser| parser.parse_data_type())?;
+    let data_type: DataType = match data_type(&sql_type) {
+        Some(data_type) => data_type,
+        None => {
+            return Err(part.place().error(
+                Code::NotAvailable,
+                format!("the type {sql_type} is not available"),
+                Some(type_span),
+                Some(
+                    "the types are BOOLEAN, TINYINT, SMALLINT, INT, BIGINT, REAL, DOUBLE, DECIMAL(p, s), VARCHAR, BYTES, \
+                     DATE, TIME and TIMESTAMP"
+                        .to_owned(),
+                ),
+            ));
+        }
+    };
+    let required = part.take_words(&["not", "null"]);
+    if !required {
+        part.take_word("null");
+    }
+    part.expect_end()?;
+    Ok(Field::new(name, data_type, !required))
+}
+
+/// `WITH (key = value, ..)`, if it comes next.
+fn with(tokens: &mut Tokens<'_>) -> Result<Vec<WrittenOption>> {
+    if !tokens.take_word("with") {
+        return Ok(Vec::new());
+    }
+    tokens.expect_token(&Token::LParen)?;
+    let body = tokens.take_to_closing()?;
+    if body.is_at_end() {
+        return Err(body.expected("an option such as connector = 'file'"));
+    }
+    body.split_commas()
+        .into_iter()
+        .map(|mut part| {
+            let option = option(&mut part)?;
+            part.expect_end()?;
+            Ok(option)
+        })
+        .collect()
+}
+
+fn set<'t>(mut tokens: Tokens<'t>) -> Result<Statement<'t>> {
+    let option = option(&mut tokens)?;
+    tokens.expect_end()?;
+    Ok(Statement::Set(option))
+}
+
+/// `key = value`: the key is quoted or dotted words, the value a string, a number or a word.
+fn option(part: &mut Tokens<'_>) -> Result<WrittenOption> {
+    let span = part.whole_span();
+    let key = match part.take() {
+        Some(Token::SingleQuotedString(key)) => key,
+        Some(Token::Word(word)) => {
+            let mut key = word.value;
+            while part.take_token(&Token::Period) || part.take_token(&Token::Minus) {
+                key.push('.');
+                key.push_str(&part.expect_identifier("the rest of the option's name")?);
+            }
+            key
+        }
+        _ => {
+            return Err(part.place().error(
+                Code::Syntax,
+                "expected an option such as connector = 'file'",
+                Some(span),
+                None,
+            ));
+        }
+    };
+    part.expect_token(&Token::Eq)?;
+    let negative = part.take_token(&Token::Minus);
+    let value = match part.take() {
+        Some(Token::SingleQuotedString(value)) => value,
+        Some(Token::Number(value, _)) => value,
+        Some(Token::Word(word)) => word.value,
+        _ => {
+            return Err(part.place().error(
+                Code::Syntax,
+                format!("option {key} has no value"),
+                Some(span),
+                Some(format!("write {key} = '..'")),
+            ));
+        }
+    };
+    let value = if negative { format!("-{value}") } else { value };
+    Ok(WrittenOption { key, value, span })
+}

@@ -1,0 +1,348 @@
+//! The SQL text as tokens that know their place.
+//!
+//! Law: whatever is cut out of a token stream, the tokens that remain keep the place they had in the text, so every later
+//! error can be shown under the right words.
+
+use datafusion_sql::sqlparser::dialect::GenericDialect;
+use datafusion_sql::sqlparser::parser::Parser;
+use datafusion_sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
+
+use super::diagnose::{Code, Place};
+use crate::error::{Error, Result, Span};
+
+/// The dialect that sqlparser reads: the widest it has.
+pub(super) static DIALECT: GenericDialect = GenericDialect {};
+
+/// A run of tokens without white space and comments, with a cursor.
+#[derive(Clone)]
+pub(super) struct Tokens<'t> {
+    place: &'t Place,
+    tokens: Vec<TokenWithSpan>,
+    next: usize,
+}
+
+impl<'t> Tokens<'t> {
+    /// Splits the whole text into statements at the semicolons; empty statements are left out.
+    pub fn statements(place: &'t Place) -> Result<Vec<Tokens<'t>>> {
+        let all = Tokenizer::new(&DIALECT, place.text())
+            .tokenize_with_location()
+            .map_err(|error| {
+                let start = place.offset(error.location);
+                place.error(Code::Syntax, error.message, Some(Span { start, end: start + 1 }), None)
+            })?;
+        let mut statements = Vec::new();
+        let mut current = Vec::new();
+        for token in all {
+            match token.token {
+                Token::Whitespace(_) | Token::EOF => {}
+                Token::SemiColon => statements.push(std::mem::take(&mut current)),
+                _ => current.push(token),
+            }
+        }
+        statements.push(current);
+        Ok(statements
+            .into_iter()
+            .filter(|tokens| !tokens.is_empty())
+            .map(|tokens| Tokens { place, tokens, next: 0 })
+            .collect())
+    }
+
+    /// The text these tokens stand in.
+    pub fn place(&self) -> &'t Place {
+        self.place
+    }
+
+    /// The next token, if there is one.
+    pub fn peek(&self) -> Option<&Token> {
+        self.tokens.get(self.next).map(|token| &token.token)
+    }
+
+    /// The token `ahead` places behind the next one.
+    pub fn peek_at(&self, ahead: usize) -> Option<&Token> {
+        self.tokens.get(self.next + ahead).map(|token| &token.token)
+    }
+
+    /// Whether all tokens have been taken.
+    pub fn is_at_end(&self) -> bool {
+        self.next >= self.tokens.len()
+    }
+
+    /// Where the next token stands; behind the last one at the end.
+    pub fn span(&self) -> Span {
+        match self.tokens.get(self.next) {
+            Some(token) => self.place.span(token.span.start, token.span.end),
+            None => {
+                let end = self.tokens.last().map_or(0, |last| {
+                    self.place.span(last.span.start, last.span.end).end
+                });
+                Span { start: end.saturating_sub(1), end }
+            }
+        }
+    }
+
+    /// Where all these tokens stand, from the first to the last.
+    pub fn whole_span(&self) -> Span {
+        match (self.tokens.first(), self.tokens.last()) {
+            (Some(first), Some(last)) => self.place.span(first.span.start, last.span.end),
+            _ => Span { start: 0, end: 0 },
+        }
+    }
+
+    /// The text from the first of these tokens to the last, as written.
+    pub fn text(&self) -> &'t str {
+        let span = self.whole_span();
+        &self.place.text()[span.start..span.end]
+    }
+
+    /// Takes the next token.
+    pub fn take(&mut self) -> Option<Token> {
+        let token = self.tokens.get(self.next)?.token.clone();
+        self.next += 1;
+        Some(token)
+    }
+
+    /// Takes what remains.
+    pub fn take_rest(&mut self) -> Tokens<'t> {
+        let tokens = self.tokens.split_off(self.next);
+        Tokens { place: self.place, tokens, next: 0 }
+    }
+
+    /// Whether the next token is the keyword `word` (unquoted, in any case).
+    pub fn at_word(&self, word: &str) -> bool {
+        is_word(self.peek(), word)
+    }
+
+    /// Whether the next tokens are these keywords.
+    pub fn at_words(&self, words: &[&str]) -> bool {
+        words
+            .iter()
+            .enumerate()
+            .all(|(ahead, word)| is_word(self.peek_at(ahead), word))
+    }
+
+    /// Takes the keyword `word` if it comes next.
+    pub fn take_word(&mut self, word: &str) -> bool {
+        let found = self.at_word(word);
+        self.next += usize::from(found);
+        found
+    }
+
+    /// Takes these keywords if they all come next.
+    pub fn take_words(&mut self, words: &[&str]) -> bool {
+        let found = self.at_words(words);
+        if found {
+            self.next += words.len();
+        }
+        found
+    }
+
+    /// Takes `token` if it comes next.
+    pub fn take_token(&mut self, token: &Token) -> bool {
+        let found = self.peek() == Some(token);
+        self.next += usize::from(found);
+        found
+    }
+
+    /// Takes `token` or fails, saying what was expected.
+    pub fn expect_token(&mut self, token: &Token) -> Result<()> {
+        if self.take_token(token) {
+            return Ok(());
+        }
+        Err(self.expected(&format!("'{token}'")))
+    }
+
+    /// Takes the keyword `word` or fails.
+    pub fn expect_word(&mut self, word: &str) -> Result<()> {
+        if self.take_word(word) {
+            return Ok(());
+        }
+        Err(self.expected(word))
+    }
+
+    /// Fails unless all tokens have been taken.
+    pub fn expect_end(&self) -> Result<()> {
+        if self.is_at_end() {
+            return Ok(());
+        }
+        Err(self.expected("the end of the statement"))
+    }
+
+    /// Takes an identifier, folded to lower case unless quoted.
+    pub fn expect_identifier(&mut self, what: &str) -> Result<String> {
+        match self.peek() {
+            Some(Token::Word(word)) => {
+                let name = match word.quote_style {
+                    Some(_) => word.value.clone(),
+                    None => word.value.to_lowercase(),
+                };
+                self.next += 1;
+                Ok(name)
+            }
+            _ => Err(self.expected(what)),
+        }
+    }
+
+    /// "Expected this, found that", at the next token.
+    pub fn expected(&self, what: &str) -> Error {
+        let found = match self.peek() {
+            Some(token) => format!("found '{token}'"),
+            None => "the statement ends here".to_owned(),
+        };
+        self.error(Code::Syntax, format!("expected {what}, {found}"))
+    }
+
+    /// An error at the next token.
+    pub fn error(&self, code: Code, message: String) -> Error {
+        self.place.error(code, message, Some(self.span()), None)
+    }
+
+    /// Takes everything up to the parenthesis that closes the one just taken, and that parenthesis.
+    pub fn take_to_closing(&mut self) -> Result<Tokens<'t>> {
+        let mut depth = 1usize;
+        let start = self.next;
+        while let Some(token) = self.peek() {
+            match token {
+                Token::LParen => depth += 1,
+                Token::RParen => depth -= 1,
+                _ => {}
+            }
+            if depth == 0 {
+                let inner = self.tokens[start..self.next].to_vec();
+                self.next += 1;
+                return Ok(Tokens { place: self.place, tokens: inner, next: 0 });
+            }
+            self.next += 1;
+        }
+        Err(self.expected("')'"))
+    }
+
+    /// Splits what remains at the commas that stand outside parentheses.
+    pub fn split_commas(mut self) -> Vec<Tokens<'t>> {
+        let place = self.place;
+        let mut parts = vec![Vec::new()];
+        let mut depth = 0i32;
+        for token in self.tokens.split_off(self.next) {
+            match token.token {
+                Token::LParen => depth += 1,
+                Token::RParen => depth -= 1,
+                Token::Comma if depth == 0 => {
+                    parts.push(Vec::new());
+                    continue;
+                }
+                _ => {}
+            }
+            parts.last_mut().expect("there is always a current part").push(token);
+        }
+        parts
+            .into_iter()
+            .map(|tokens| Tokens { place, tokens, next: 0 })
+            .collect()
+    }
+
+    /// The index of the next token outside parentheses for which `wanted` holds.
+    pub fn find(&self, wanted: impl Fn(&Tokens<'t>) -> bool) -> Option<usize> {
+        let mut cursor = self.clone();
+        let mut depth = 0i32;
+        while let Some(token) = cursor.peek() {
+            match token {
+                Token::LParen => depth += 1,
+                Token::RParen => depth -= 1,
+                _ if depth == 0 && wanted(&cursor) => return Some(cursor.next),
+                _ => {}
+            }
+            cursor.next += 1;
+        }
+        None
+    }
+
+    /// A cursor that stands at token `index`.
+    pub fn at(&self, index: usize) -> Tokens<'t> {
+        let mut cursor = self.clone();
+        cursor.next = index;
+        cursor
+    }
+
+    /// The index of the next token.
+    pub fn position(&self) -> usize {
+        self.next
+    }
+
+    /// Cuts the tokens from `start` to `end` (exclusive) out.
+    pub fn cut(&mut self, start: usize, end: usize) {
+        assert!(start <= end && end <= self.tokens.len(), "a cut inside the tokens");
+        self.tokens.drain(start..end);
+        self.next = self.next.min(start);
+    }
+
+    /// Lets sqlparser read what remains with `parse`, which may leave tokens; they come next.
+    pub fn parse<T>(
+        &mut self,
+        parse: impl FnOnce(
+            &mut Parser<'_>,
+        ) -> std::result::Result<T, datafusion_sql::sqlparser::parser::ParserError>,
+    ) -> Result<T> {
+        let rest: Vec<TokenWithSpan> = self.tokens[self.next..].to_vec();
+        let count = rest.len();
+        let mut parser = Parser::new(&DIALECT).with_tokens_with_locations(rest);
+        let parsed = parse(&mut parser);
+        let taken = parser.index().min(count);
+        match parsed {
+            Ok(value) => {
+                self.next += taken;
+                Ok(value)
+            }
+            Err(error) => Err(self.at(self.next + taken).parser_error(error)),
+        }
+    }
+
+    fn parser_error(&self, error: datafusion_sql::sqlparser::parser::ParserError) -> Error {
+        use datafusion_sql::sqlparser::parser::ParserError;
+        let message = match error {
+            ParserError::TokenizerError(message) | ParserError::ParserError(message) => message,
+            ParserError::RecursionLimitExceeded => "the statement is nested too deeply".to_owned(),
+        };
+        // sqlparser appends " at Line: 3, Column: 17"; that place is better than ours, and the words are not for people.
+        match message.rsplit_once(" at Line: ") {
+            Some((message, place)) => {
+                let mut numbers = place.split(", Column: ").map(str::parse::<u64>);
+                let span = match (numbers.next(), numbers.next()) {
+                    (Some(Ok(line)), Some(Ok(column))) => {
+                        let start = self.place.offset(Location { line, column });
+                        self.token_span_at(start)
+                    }
+                    _ => self.span(),
+                };
+                self.place
+                    .error(Code::Syntax, sentence(message), Some(span), None)
+            }
+            None => self.error(Code::Syntax, sentence(&message)),
+        }
+    }
+
+    fn token_span_at(&self, start: usize) -> Span {
+        self.tokens
+            .iter()
+            .map(|token| self.place.span(token.span.start, token.span.end))
+            .find(|span| span.start == start)
+            .unwrap_or_else(|| self.span())
+    }
+
+    /// Where the function `name` is called, or the word `name` stands.
+    pub fn find_word(&self, name: &str) -> Option<Span> {
+        self.tokens
+            .iter()
+            .find(|token| is_word(Some(&token.token), name))
+            .map(|token| self.place.span(token.span.start, token.span.end))
+    }
+}
+
+/// Whether `token` is the unquoted word `word`, in any case.
+fn is_word(token: Option<&Token>, word: &str) -> bool {
+    matches!(token, Some(Token::Word(found)) if found.quote_style.is_none() && found.value.eq_ignore_ascii_case(word))
+}
+
+/// sqlparser's "Expected: x, found: y" as the rest of our messages read.
+fn sentence(message: &str) -> String {
+    let message = message.replace("Expected: ", "expected ").replace("found: ", "found ");
+    message.trim().to_owned()
+}
