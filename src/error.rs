@@ -112,6 +112,8 @@ pub enum Error {
     Runtime(String),
     /// The run itself came to a wrong end, such as rows that were not equal.
     Failed(String),
+    /// Whoever reads the rows has seen enough (`velo run .. | head`): the run ends quietly.
+    Closed(String),
 }
 
 impl Error {
@@ -126,6 +128,7 @@ impl Error {
             Error::Permission(_) => exit::PERMISSION,
             Error::Runtime(_) => exit::INTERNAL,
             Error::Failed(_) => exit::FAILED,
+            Error::Closed(_) => exit::OK,
         }
     }
 
@@ -167,7 +170,8 @@ impl fmt::Display for Error {
             | Error::Disk(message)
             | Error::Permission(message)
             | Error::Runtime(message)
-            | Error::Failed(message) => f.write_str(message),
+            | Error::Failed(message)
+            | Error::Closed(message) => f.write_str(message),
         }
     }
 }

@@ -3,17 +3,22 @@
 //! Law: decoding one record either appends exactly one value to every column or appends nothing and says why; the
 //! records around a bad one are untouched. Only wanted columns are decoded.
 
-pub mod csv;
-pub mod json;
 mod columns;
+pub mod csv;
 mod encode;
+pub mod framing;
+mod iso8601;
+pub mod json;
+mod number;
+mod token;
 
 use datafusion_common::arrow::array::RecordBatch;
 
 use crate::time::EventTime;
 
 pub use columns::ColumnBuilders;
-pub use encode::{Encoder, EncodedRows};
+pub use encode::{EncodedRows, Encoder, RowFormat, encoder, header};
+pub use token::sql_type;
 
 /// What became of one record.
 #[derive(Clone, Debug, PartialEq)]

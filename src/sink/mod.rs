@@ -8,6 +8,7 @@
 //! Law: a row counts as out when the sink has acknowledged it, and its latency ends there.
 
 pub mod file;
+mod lines;
 pub mod kafka;
 pub mod stdout;
 

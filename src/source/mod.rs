@@ -7,6 +7,7 @@
 //! Law: every record whose event time decodes advances its own partition's watermark, in offset order, and is stamped
 //! with that watermark as it stood just before it, also when the record itself is bad.
 
+pub mod bad_records;
 pub mod file;
 pub mod kafka;
 

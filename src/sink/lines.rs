@@ -1,0 +1,147 @@
+//! Rows as lines of one byte stream: what standard output and files share.
+//!
+//! Law: a row is acknowledged once its bytes were handed to the operating system, in the order of writing, and each block's
+//! rows exactly once. What waits here is bounded by `BUFFER_BYTES` and one block.
+
+use std::io::{Result, Write};
+
+use super::{Acknowledged, RowBlock};
+
+/// So much is gathered before it is handed on.
+const BUFFER_BYTES: usize = 128 << 10;
+
+/// Gathers lines for a writer.
+pub(super) struct Lines<W> {
+    writer: W,
+    buffer: Vec<u8>,
+    /// What is acknowledged once the buffer has been handed on.
+    pending: Vec<Acknowledged>,
+    /// Whether a block came since the last poll.
+    busy: bool,
+}
+
+impl<W: Write> Lines<W> {
+    /// `header` is written before the first row, as a line or several.
+    pub(super) fn new(writer: W, header: Option<&[u8]>) -> Lines<W> {
+        let mut lines = Lines {
+            writer,
+            buffer: Vec::new(),
+            pending: Vec::new(),
+            busy: false,
+        };
+        if let Some(header) = header {
+            lines.buffer.extend_from_slice(header);
+            lines.buffer.push(b'\n');
+        }
+        lines
+    }
+
+    /// Takes a block; hands the buffer on when it is full.
+    pub(super) fn write(
+        &mut self,
+        block: &RowBlock,
+        acknowledged: &mut dyn FnMut(Acknowledged),
+    ) -> Result<()> {
+        let rows = &block.values;
+        self.buffer.reserve(rows.bytes.len() + rows.len());
+        let mut start = 0;
+        for &end in &rows.ends {
+            self.buffer.extend_from_slice(&rows.bytes[start..end]);
+            self.buffer.push(b'\n');
+            start = end;
+        }
+        if !rows.is_empty() {
+            self.pending.push(Acknowledged {
+                rows: rows.len() as u64,
+                due_us: block.due_us,
+            });
+        }
+        self.busy = true;
+        if self.buffer.len() >= BUFFER_BYTES {
+            self.hand_on(acknowledged)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Hands the buffer on if nothing has come since the last poll: while rows stream, larger writes are cheaper; when they
+    /// pause, nobody should wait.
+    pub(super) fn poll(&mut self, acknowledged: &mut dyn FnMut(Acknowledged)) -> Result<()> {
+        if std::mem::take(&mut self.busy) {
+            Ok(())
+        } else {
+            self.hand_on(acknowledged)
+        }
+    }
+
+    /// Hands everything on.
+    pub(super) fn hand_on(&mut self, acknowledged: &mut dyn FnMut(Acknowledged)) -> Result<()> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        self.writer.write_all(&self.buffer)?;
+        self.writer.flush()?;
+        self.buffer.clear();
+        self.pending.drain(..).for_each(acknowledged);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::EncodedRows;
+
+    fn block(rows: &[&str], due_us: i64) -> RowBlock {
+        let mut values = EncodedRows::default();
+        for row in rows {
+            values.bytes.extend_from_slice(row.as_bytes());
+            values.ends.push(values.bytes.len());
+        }
+        RowBlock {
+            values,
+            keys: None,
+            event_times_us: Vec::new(),
+            due_us,
+        }
+    }
+
+    #[test]
+    fn rows_are_acknowledged_once_they_were_handed_on() {
+        let mut lines = Lines::new(Vec::new(), Some(b"head"));
+        let mut seen = Vec::new();
+        lines
+            .write(&block(&["a", "", "c"], 7), &mut |ack| seen.push(ack))
+            .expect("memory");
+        lines
+            .write(&block(&[], 8), &mut |ack| seen.push(ack))
+            .expect("memory");
+        lines.poll(&mut |ack| seen.push(ack)).expect("memory");
+        assert_eq!((seen.len(), lines.writer.len()), (0, 0));
+        lines.poll(&mut |ack| seen.push(ack)).expect("memory");
+        assert_eq!(seen, [Acknowledged { rows: 3, due_us: 7 }]);
+        assert_eq!(lines.writer, b"head\na\n\nc\n");
+        lines.hand_on(&mut |ack| seen.push(ack)).expect("memory");
+        assert_eq!(seen.len(), 1);
+    }
+
+    #[test]
+    fn a_full_buffer_is_handed_on_at_once() {
+        let mut lines = Lines::new(Vec::new(), None);
+        let mut rows = 0;
+        let row = "x".repeat(BUFFER_BYTES);
+        lines
+            .write(&block(&[&row], 0), &mut |ack| rows += ack.rows)
+            .expect("memory");
+        assert_eq!((rows, lines.writer.len()), (1, BUFFER_BYTES + 1));
+    }
+
+    #[test]
+    fn a_header_is_written_even_when_no_row_follows() {
+        let mut lines = Lines::new(Vec::new(), Some(b"a,b"));
+        lines
+            .hand_on(&mut |_| unreachable!("no row"))
+            .expect("memory");
+        assert_eq!(lines.writer, b"a,b\n");
+    }
+}
