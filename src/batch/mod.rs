@@ -4,7 +4,11 @@
 //! Law: all columns of a batch have the same length. A batch is owned by one shard; nothing of it is shared.
 //! It does not cross a lane: `exchange` says what does.
 
+mod isolate;
+
 use datafusion_common::arrow::array::RecordBatch;
+
+pub use isolate::{Isolated, evaluate_isolated};
 
 use crate::time::{EventTime, Watermark};
 
