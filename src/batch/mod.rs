@@ -4,8 +4,12 @@
 //! Law: all columns of a batch have the same length. A batch is owned by one shard; nothing of it is shared.
 //! It does not cross a lane: `exchange` says what does.
 
+mod isolate;
+
 use datafusion_common::arrow::array::{RecordBatch, UInt32Array};
 use datafusion_common::arrow::compute::take_record_batch;
+
+pub use isolate::{Isolated, evaluate_isolated};
 
 use crate::time::{EventTime, Watermark};
 

@@ -1,0 +1,54 @@
+//! COUNT(*): the records of a group. COUNT(x): those whose argument is not NULL.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use datafusion_common::arrow::array::{Array, ArrayRef, Int64Array};
+use datafusion_common::arrow::datatypes::DataType;
+
+use super::scan::{each_row, each_value};
+use super::{Accumulator, Finished};
+use crate::plan::AggregateSpec;
+
+/// COUNT over an argument of any type, or over records.
+#[derive(Debug, Default)]
+struct Count {
+    counts: Vec<i64>,
+}
+
+/// A COUNT, if the plan wants it as a BIGINT.
+pub fn build(aggregate: &AggregateSpec) -> Option<Box<dyn Accumulator>> {
+    (aggregate.result_type == DataType::Int64).then(|| Box::<Count>::default() as _)
+}
+
+impl Accumulator for Count {
+    fn grow(&mut self, groups: usize) {
+        self.counts.resize(groups, 0);
+    }
+
+    fn update(&mut self, groups: &[u32], rows: &[u32], argument: Option<&ArrayRef>) {
+        let counts = &mut self.counts;
+        // Logical, because the values of an untyped NULL column have no bitmap.
+        let nulls = argument.and_then(|column| column.logical_nulls());
+        each_value(groups, rows, nulls.as_ref(), |group, _| counts[group] += 1);
+    }
+
+    fn running(&mut self, groups: &[u32], rows: &[u32], argument: Option<&ArrayRef>) -> Finished {
+        let counts = &mut self.counts;
+        let nulls = argument.and_then(|column| column.logical_nulls());
+        let mut running = Vec::with_capacity(rows.len());
+        each_row(groups, rows, nulls.as_ref(), |group, row| {
+            counts[group] += i64::from(row.is_some());
+            running.push(counts[group]);
+        });
+        Finished::all(Arc::new(Int64Array::from(running)))
+    }
+
+    fn finish(&self, groups: Range<usize>) -> Finished {
+        Finished::all(Arc::new(Int64Array::from(self.counts[groups].to_vec())))
+    }
+
+    fn clear(&mut self) {
+        self.counts.clear();
+    }
+}

@@ -1,0 +1,195 @@
+//! The state of one aggregate for all groups of a pane, column-wise.
+//!
+//! ```text
+//!   group ids, rows, argument column --update--> state by group id --finish--> values of a range of groups
+//!                                    --running-> the same, and the value of its group after each row
+//! ```
+//!
+//! Law: an aggregate over no value but NULLs is NULL, and a COUNT of them 0. A value is exact or it is reported as out of
+//! range, never wrapped; doubles round and overflow as IEEE 754 says.
+//!
+//! One aggregate a file. The loops are over slices (`scan.rs`), and a column without NULLs is not asked about them.
+
+mod average;
+mod count;
+mod extreme;
+mod extreme_bytes;
+mod scan;
+mod sum;
+
+use std::fmt::Debug;
+use std::ops::{AddAssign, Range};
+use std::sync::Arc;
+
+use datafusion_common::arrow::array::{
+    ArrayBuilder, ArrayRef, ArrowPrimitiveType, PrimitiveBuilder,
+};
+use datafusion_common::arrow::datatypes::{
+    DataType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type,
+    UInt16Type, UInt32Type, UInt64Type,
+};
+
+use crate::error::{Error, Result};
+use crate::plan::{AggregateKind, AggregateSpec};
+
+/// The state of one aggregate for groups 0, 1, 2, ..
+///
+/// # Contract
+/// 1. `grow` is called before a group id at or beyond the last count is used (`Groups`; a state vector panics otherwise).
+/// 2. `groups` and `rows` of one call are equally long: row `rows[i]` of the argument belongs to group `groups[i]`
+///    (`Groups`, asserted by the loops). The rows are added in that order.
+/// 3. `argument` is `None` for COUNT(*) alone, and otherwise has the type that `build` was given (the planner; another
+///    type panics).
+/// 4. `running` adds what `update` adds, and returns one value a row (the implementation; `Groups` asserts the length).
+/// 5. `finish` returns one value a group and changes nothing (the implementation; `Groups` asserts the length).
+/// 6. A value that its type cannot hold is NULL in `values` and named in `out_of_range` (the implementation).
+/// 7. After `clear` all groups are forgotten and the memory is kept (the implementation).
+pub trait Accumulator: Debug + Send {
+    /// Makes room for `groups` groups; those that are new are empty.
+    fn grow(&mut self, groups: usize);
+
+    /// Adds rows to their groups.
+    fn update(&mut self, groups: &[u32], rows: &[u32], argument: Option<&ArrayRef>);
+
+    /// Adds rows to their groups and returns the value of its group after each row.
+    fn running(&mut self, groups: &[u32], rows: &[u32], argument: Option<&ArrayRef>) -> Finished;
+
+    /// The values of a range of groups.
+    fn finish(&self, groups: Range<usize>) -> Finished;
+
+    /// Forgets all groups.
+    fn clear(&mut self);
+}
+
+/// Values of one aggregate on their way out.
+#[derive(Clone, Debug)]
+pub struct Finished {
+    /// One value a group (or a row), of the aggregate's result type.
+    pub values: ArrayRef,
+    /// The positions in `values` whose value the result type cannot hold, ascending; they are NULL there.
+    pub out_of_range: Vec<u32>,
+}
+
+impl Finished {
+    /// Values that are all within the range of their type.
+    fn all(values: ArrayRef) -> Finished {
+        Finished {
+            values,
+            out_of_range: Vec::new(),
+        }
+    }
+}
+
+/// The state for one planned aggregate.
+///
+/// # Errors
+/// `Error::Config` names the aggregate, the type that it cannot be computed over, and what to do instead.
+pub fn build(aggregate: &AggregateSpec) -> Result<Box<dyn Accumulator>> {
+    let built = match aggregate.kind {
+        AggregateKind::Count => count::build(aggregate),
+        AggregateKind::Sum => sum::build(aggregate),
+        AggregateKind::Avg => average::build(aggregate),
+        AggregateKind::Min | AggregateKind::Max => {
+            extreme::build(aggregate).or_else(|| extreme_bytes::build(aggregate))
+        }
+    };
+    built.ok_or_else(|| refusal(aggregate))
+}
+
+fn refusal(aggregate: &AggregateSpec) -> Error {
+    let AggregateSpec {
+        kind,
+        argument_type,
+        result_type,
+        text,
+        ..
+    } = aggregate;
+    let hint = match (kind, argument_type) {
+        (
+            AggregateKind::Sum | AggregateKind::Avg,
+            DataType::Decimal128(..) | DataType::Decimal256(..),
+        ) => "; cast it to DOUBLE, decimals are not added up yet",
+        (_, DataType::Null) => "; cast its argument to a type",
+        _ => "",
+    };
+    Error::Config(format!(
+        "{text} cannot be computed from {argument_type} to {result_type}{hint}"
+    ))
+}
+
+/// A type whose values can be added up, and what their sum is kept in.
+trait Summed: ArrowPrimitiveType + Debug {
+    /// Wide enough for the sum of any number of records: 128 bits for integers; a double for floats.
+    type Total: Total;
+
+    /// One value as a total.
+    fn widen(value: Self::Native) -> Self::Total;
+}
+
+/// A sum on its way.
+trait Total: Copy + Default + AddAssign + Debug + Send {
+    /// As a double, rounded once.
+    fn as_double(self) -> f64;
+}
+
+impl Total for i128 {
+    fn as_double(self) -> f64 {
+        self as f64
+    }
+}
+
+impl Total for f64 {
+    fn as_double(self) -> f64 {
+        self
+    }
+}
+
+macro_rules! summed {
+    ($total:ty: $($arrow:ty),*) => {$(
+        impl Summed for $arrow {
+            type Total = $total;
+
+            #[inline]
+            fn widen(value: Self::Native) -> $total {
+                <$total>::from(value)
+            }
+        }
+    )*};
+}
+
+summed!(i128: Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type);
+summed!(f64: Float32Type, Float64Type);
+
+/// Values that are checked as they leave.
+struct Leaving<R: ArrowPrimitiveType> {
+    values: PrimitiveBuilder<R>,
+    out_of_range: Vec<u32>,
+}
+
+impl<R: ArrowPrimitiveType> Leaving<R> {
+    fn with_capacity(values: usize) -> Leaving<R> {
+        Leaving {
+            values: PrimitiveBuilder::with_capacity(values),
+            out_of_range: Vec::new(),
+        }
+    }
+
+    /// Appends `value`, NULL if the group has none. The inner `None` says that it has one which `R` cannot hold.
+    #[inline]
+    fn push(&mut self, value: Option<Option<R::Native>>) {
+        if let Some(None) = value {
+            self.out_of_range.push(self.values.len() as u32);
+        }
+        self.values.append_option(value.flatten());
+    }
+
+    fn finish(mut self) -> Finished {
+        Finished {
+            values: Arc::new(self.values.finish()),
+            out_of_range: self.out_of_range,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
