@@ -50,7 +50,7 @@ pub(super) fn parse_time(text: &[u8]) -> Result<i64, Misfit> {
 
 /// Appends a TIMESTAMP as `YYYY-MM-DDTHH:MM:SS[.ffffff]Z`.
 #[inline]
-pub(super) fn write_timestamp(out: &mut Vec<u8>, micros: i64) {
+pub fn write_timestamp(out: &mut Vec<u8>, micros: i64) {
     write_civil(out, micros.div_euclid(MICROS_PER_DAY));
     out.push(b'T');
     write_time(out, micros.rem_euclid(MICROS_PER_DAY));

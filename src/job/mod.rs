@@ -8,6 +8,7 @@
 //! Law: the job ends when every shard has ended and every row is acknowledged, or with the first error. A stop by signal or
 //! duration drains and flushes, but closes no window of an input that has not ended.
 
+mod figures;
 mod inputs;
 mod outputs;
 pub mod report;

@@ -78,6 +78,17 @@ pub fn shard_pipeline(plan: &Plan, parts: ShardParts) -> Result<ShardPipeline> {
     Ok(ShardPipeline::new(parts.source, parts.batch_max, reader, stage, egress))
 }
 
+/// Whether `shard_pipeline` can build this plan: whether every key has a type that can be a key, every aggregate one that can
+/// be aggregated.
+pub fn check_buildable(plan: &Plan) -> Result<()> {
+    let Shape::Aggregate(aggregate) = &plan.shape else {
+        return Ok(());
+    };
+    let (key, key_columns) = message_key(plan);
+    let maker = RowMaker::new(aggregate, &plan.output, key, &key_columns)?;
+    WindowAggregate::new(aggregate, plan.emit, maker).map(|_| ())
+}
+
 /// The rows `rows` of each column.
 pub(super) fn take_columns(columns: &[ArrayRef], rows: &[u32]) -> Vec<ArrayRef> {
     let indices = UInt32Array::from(rows.to_vec());

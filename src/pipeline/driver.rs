@@ -200,7 +200,7 @@ impl ShardPipeline {
             && match &self.stage {
                 Stage::Stateless(_) => true,
                 Stage::Grouping(grouping) => {
-                    grouping.edge.is_finished() && !grouping.owned.is_firing()
+                    grouping.edge.is_finished() && grouping.owned.is_idle()
                 }
             }
     }
@@ -272,7 +272,7 @@ impl Grouping {
 
     /// Fires what the watermark has closed, one slice of groups.
     fn fire(&mut self, egress: &mut Egress, made: &mut Vec<OutputRows>) -> Result<bool> {
-        if !egress.has_room() || !self.owned.is_firing() {
+        if !egress.has_room() || self.owned.is_idle() {
             return Ok(false);
         }
         self.owned.fire_slice(FIRE_GROUPS_MAX, made);

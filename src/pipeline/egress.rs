@@ -22,7 +22,7 @@ pub enum ToJob {
 /// Encodes rows for one sink.
 pub struct RowEncoder {
     /// The rows' values.
-    pub values: Box<dyn Encoder>,
+    pub values: Box<dyn Encoder + Send>,
     /// The rows' message keys; `None` when the sink has none.
     pub keys: Option<KeyEncoder>,
 }

@@ -132,7 +132,7 @@ impl ExchangeEdge {
     /// Whether nothing can come in any more and nothing is held.
     pub fn is_finished(&self) -> bool {
         self.peers_open == 0
-            && self.lanes.as_ref().is_none_or(|lanes| lanes.outbox.is_empty() && lanes.inbox.is_drained())
+            && self.lanes.as_ref().is_none_or(|lanes| lanes.outbox.has_room())
     }
 
     fn post_to_peers(&mut self, block: impl Fn() -> Block) {

@@ -19,6 +19,7 @@ mod exchange_edge;
 mod read;
 mod window_aggregate;
 
-pub use build::{ShardParts, shard_pipeline};
+pub use build::{ShardParts, check_buildable, shard_pipeline};
 pub use driver::{ShardOutcome, ShardPipeline};
-pub use egress::{Egress, RowEncoder, ToJob};
+pub use egress::{RowEncoder, ToJob};
+pub use exchange_edge::Lanes;

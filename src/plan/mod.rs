@@ -217,6 +217,18 @@ pub enum ExchangeStrategy {
     None,
 }
 
+impl ExchangeStrategy {
+    /// As it is written in options, EXPLAIN and reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            ExchangeStrategy::Auto => "auto",
+            ExchangeStrategy::Hash => "hash",
+            ExchangeStrategy::FanIn => "fan_in",
+            ExchangeStrategy::None => "none",
+        }
+    }
+}
+
 /// What crosses the lanes of an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExchangeSend {

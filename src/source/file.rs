@@ -44,7 +44,7 @@ pub struct FileSource {
     decoder: FileDecoder,
     clock: PartitionClock,
     bad: BadRecords,
-    wall_us: Box<dyn Fn() -> i64>,
+    wall_us: fn() -> i64,
     records_in: u64,
     ended: bool,
 }
@@ -55,7 +55,7 @@ impl FileSource {
     ///
     /// Fails with [`Error::Disk`] when the file cannot be read, and with [`Error::Config`] when its header does not name
     /// the declared columns.
-    pub fn open(spec: &SourceSpec, wall_us: Box<dyn Fn() -> i64>) -> Result<FileSource> {
+    pub fn open(spec: &SourceSpec, wall_us: fn() -> i64) -> Result<FileSource> {
         let stream = &spec.stream;
         let SourceConnector::File(options) = &stream.connector else {
             panic!("stream {} is not a file", stream.name);
@@ -224,7 +224,7 @@ impl FileDecoder {
 /// The records of a file, as bytes.
 struct Records {
     path: PathBuf,
-    reader: Box<dyn Read>,
+    reader: Box<dyn Read + Send>,
     framer: Framer,
     /// Read and not yet taken: `buffer[start..filled]`.
     buffer: Vec<u8>,
@@ -237,7 +237,7 @@ impl Records {
     fn open(options: &FileOptions) -> Result<Records> {
         let path = options.path.clone();
         let file = File::open(&path).map_err(|error| Error::disk("open", &path, &error))?;
-        let reader: Box<dyn Read> = match options.compression {
+        let reader: Box<dyn Read + Send> = match options.compression {
             Compression::None => Box::new(file),
             Compression::Zstd => Box::new(
                 zstd::Decoder::new(file).map_err(|error| Error::disk("read", &path, &error))?,
@@ -413,7 +413,7 @@ mod tests {
         } else {
             Format::Json
         };
-        FileSource::open(&spec(&path, format, on_error), Box::new(|| 77))
+        FileSource::open(&spec(&path, format, on_error), || 77)
     }
 
     /// Number, event time in seconds, watermark before in seconds, line.
@@ -515,7 +515,7 @@ mod tests {
         let directory = TempDir::new().expect("a temporary directory");
         let missing = directory.path().join("missing.csv");
         let error =
-            FileSource::open(&spec(&missing, Format::Csv, OnError::Fail), Box::new(|| 0)).err();
+            FileSource::open(&spec(&missing, Format::Csv, OnError::Fail), || 0).err();
         let text = error.expect("it is missing").to_string();
         assert!(
             text.starts_with("cannot open ") && text.contains("missing.csv: "),

@@ -7,9 +7,11 @@
 //! Law: every record whose event time decodes advances its own partition's watermark, in offset order, and is stamped
 //! with that watermark as it stood just before it, also when the record itself is bad.
 
-pub mod bad_records;
+mod bad_records;
 pub mod file;
 pub mod kafka;
+
+pub use bad_records::BadRecords;
 
 use crate::batch::Batch;
 use crate::error::Result;
@@ -46,6 +48,11 @@ pub trait Source {
 
     /// What this source has counted.
     fn figures(&self) -> SourceFigures;
+
+    /// Takes what the operator should be told meanwhile, such as a broker that is away. Seldom anything.
+    fn take_notices(&mut self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// Counts of one source on one shard.

@@ -1,0 +1,97 @@
+//! From what the shards left to the report.
+
+use std::collections::BTreeMap;
+
+use super::Outcome;
+use super::report::{
+    LatencyReport, PartitionReport, QueryReport, Report, ShardReport, StreamReport,
+};
+use crate::plan::{Plan, SinkSpec};
+use crate::time::Watermark;
+
+impl Report {
+    /// What the run of `plan` did.
+    pub fn of(plan: &Plan, outcome: &Outcome) -> Report {
+        let shards = &outcome.shards;
+        let left = || shards.iter().map(|shard| &shard.summary);
+        let sources = || left().filter_map(|left| left.source.as_ref());
+        let records_in: u64 = sources().map(|source| source.records_in).sum();
+        let bad_in_source: u64 = sources().map(|source| source.bad_records).sum();
+        let late_after_idle: u64 = left().map(|left| left.late_after_idle).sum();
+        let late_records = left().map(|left| left.late_records).sum::<u64>() + late_after_idle;
+        let elapsed_s = outcome.elapsed.as_secs_f64();
+        // By number: partitions are dealt to shards in an order of their own.
+        let partitions: BTreeMap<i32, PartitionReport> = sources()
+            .flat_map(|source| &source.partitions)
+            .map(|figures| {
+                let partition = figures.partition;
+                let report = PartitionReport {
+                    partition,
+                    next_offset: figures.next_offset,
+                    watermark: figures.watermark,
+                };
+                (partition, report)
+            })
+            .collect();
+        let watermark = partitions
+            .values()
+            .map(|partition| partition.watermark)
+            .min()
+            .unwrap_or(Watermark::NONE);
+        Report {
+            schema: Report::SCHEMA,
+            job: plan.job.clone(),
+            end: outcome.end,
+            exit_code: outcome.exit_code(),
+            elapsed_s,
+            records_in,
+            rows_out: outcome.rows_out,
+            bad_records: bad_in_source + left().map(|left| left.bad_records).sum::<u64>(),
+            late_records,
+            late_after_idle,
+            records_per_s: if elapsed_s > 0.0 { records_in as f64 / elapsed_s } else { 0.0 },
+            watermark,
+            streams: vec![StreamReport {
+                stream: plan.source.stream.name.clone(),
+                records_in,
+                partitions: partitions.into_values().collect(),
+            }],
+            queries: vec![QueryReport {
+                query: plan.name.clone(),
+                sink: sink_text(&plan.sink),
+                rows_out: outcome.rows_out,
+                late_records,
+                exchange: plan.exchange.strategy.name().to_owned(),
+            }],
+            shards: shards
+                .iter()
+                .map(|shard| {
+                    let figures = &shard.figures;
+                    ShardReport {
+                        shard: figures.shard.index(),
+                        cpu: figures.placement.cpu,
+                        core: figures.placement.core,
+                        node: figures.placement.node,
+                        l3: figures.placement.l3,
+                        records_in: shard.summary.source.as_ref().map_or(0, |source| source.records_in),
+                        busy_ratio: figures.busy_ratio,
+                        parked_ratio: figures.parked_ratio,
+                        turn_us_max: figures.turn_ns_max / 1_000,
+                        cpu_s: figures.cpu_s,
+                    }
+                })
+                .collect(),
+            latency_us: LatencyReport {
+                end_to_end: outcome.end_to_end.summary().into(),
+            },
+        }
+    }
+}
+
+fn sink_text(sink: &SinkSpec) -> String {
+    match sink {
+        SinkSpec::Stdout => "stdout".to_owned(),
+        SinkSpec::File(file) => format!("file:{}", file.path.display()),
+        SinkSpec::Kafka(kafka) => format!("kafka:{}", kafka.options.topic),
+    }
+}
