@@ -157,7 +157,7 @@ impl ColumnBuilders {
         match self.wrong.take() {
             None => Decoded::Record(event_time),
             Some(reason) => {
-                self.struck.push(self.rows - 1);
+                self.strike();
                 Decoded::Bad(BadRecord { reason, event_time })
             }
         }
@@ -166,16 +166,23 @@ impl ColumnBuilders {
     /// Ends the record in the making as a bad one of which nothing can be trusted, its event time included.
     #[cold]
     pub(super) fn discard(&mut self, reason: String) -> Decoded {
-        if self.filled > 0 {
-            self.close();
-            if self.struck.last() != Some(&(self.rows - 1)) {
-                self.struck.push(self.rows - 1);
-            }
+        if self.filled > 0 && matches!(self.close(), Decoded::Record(_)) {
+            self.strike();
         }
         Decoded::Bad(BadRecord {
             reason,
             event_time: None,
         })
+    }
+
+    /// Leaves out the row that was closed last.
+    #[cold]
+    fn strike(&mut self) {
+        self.struck.push(self.rows - 1);
+        // A source with nothing to deliver may never take: what is all struck does not pile up.
+        if self.is_empty() && self.struck.len() == STRUCK_MAX {
+            self.finish();
+        }
     }
 
     /// Number of records appended and not yet taken.
@@ -215,6 +222,9 @@ impl ColumnBuilders {
             .expect("every column has its declared type and length, and NULL only where it may")
     }
 }
+
+/// So many struck rows are kept while there are no others.
+const STRUCK_MAX: usize = 1024;
 
 const TIMESTAMP: DataType = DataType::Timestamp(ArrowUnit::Microsecond, None);
 
@@ -592,6 +602,21 @@ mod tests {
             ["one", "three"]
         );
         assert_eq!(builders.finish().num_rows(), 0);
+    }
+
+    #[test]
+    fn bad_records_alone_do_not_pile_up() {
+        let columns = schema(&[("a", DataType::Int64)]);
+        let mut builders =
+            ColumnBuilders::new(&columns, &[0], None, TimeUnit::Seconds).expect("readable");
+        for _ in 0..10 * STRUCK_MAX {
+            builders.put(0, Token::Untyped(b"x"));
+            builders.close();
+            assert!(builders.rows < STRUCK_MAX);
+        }
+        builders.put(0, Token::Untyped(b"1"));
+        builders.close();
+        assert_eq!(builders.finish().num_rows(), 1);
     }
 
     #[test]
