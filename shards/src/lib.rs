@@ -1,1 +1,63 @@
-//! The thread-per-core runtime of Velostream.
+//! The thread-per-core runtime of Velostream: shards on pinned cores, and lanes of blocks between them.
+//!
+//! It knows cores, lanes, turns, time and latency. It knows nothing of SQL, Arrow or Kafka; what a block is and what a turn does
+//! is the engine's affair.
+//!
+//! Read in this order:
+//!
+//! | module | what it says |
+//! | --- | --- |
+//! | [`shard`] | what a shard is: a turn, its progress, its end |
+//! | [`topology`] | the machine as plain data |
+//! | [`core_map`] | which shard is pinned to which core |
+//! | [`pin`] | pinning a thread, and reading it back |
+//! | [`mesh`](mod@mesh) | lanes from every shard to every other, by edge |
+//! | [`control`] | the one crossing between shards and ordinary threads |
+//! | `reactor` | what drives the turns on a pinned thread |
+//! | [`runtime`] | start all, stop all, join |
+//! | [`clock`] | time, passed in |
+//! | [`latency`] | recorders that merge exactly |
+//!
+//! The laws of a shard:
+//! 1. It is built, turned, finished and dropped on one thread, pinned to one cpu, and nothing else touches what it owns.
+//! 2. It never blocks: posting never waits, taking never waits, a stop is a flag, and an idle shard is parked by the runtime.
+//! 3. It produces only while its output has room, and a bounded amount each turn; so lanes of one block are enough and nothing
+//!    deadlocks.
+//! 4. A lane keeps its order. Between lanes there is none.
+//! 5. A panic anywhere ends every shard.
+//!
+//! Deliberately absent: work stealing (a record's place is decided by its key, not by who is free), locks and shared maps on
+//! the way of a block, async functions in shards (a turn is a plain call), and unbounded queues (what is held is bounded by law 3).
+
+pub mod shard;
+
+pub mod topology;
+
+pub mod core_map;
+
+pub mod pin;
+
+pub mod mesh;
+
+pub mod control;
+
+mod reactor;
+
+pub mod runtime;
+
+pub mod clock;
+
+pub mod latency;
+
+#[cfg(test)]
+mod alone;
+
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use control::{ExitInbox, ExitOutbox, ShardFailure, StopHandle, exit_lane};
+pub use core_map::{CoreMap, CoreMapError, CoreMapRequest, CoreRequest, Placement, Smt};
+pub use latency::{Recorder, Summary};
+pub use mesh::{Endpoint, Inbox, Outbox, mesh};
+pub use reactor::ReactorError;
+pub use runtime::{Runtime, RuntimeOptions, ShardEnd, ShardFigures, StartError};
+pub use shard::{Context, Progress, Shard, ShardId};
+pub use topology::{Cpu, Machine, TopologyError};

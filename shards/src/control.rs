@@ -1,0 +1,213 @@
+//! The one crossing between shards and ordinary threads.
+//!
+//! ```text
+//!   StopHandle ──request──> every shard          shard ──ExitOutbox──lane──ExitInbox──> an ordinary thread
+//!   shard ──failure──> every shard
+//! ```
+//!
+//! The law: no shard ever waits for an ordinary thread. A stop is a flag that shards look at; what leaves by an exit lane is held while
+//! the lane is full, exactly as in the mesh. The only lock is taken by a shard that has already failed.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::mesh::{LaneReader, LaneWriter, lane};
+use crate::shard::ShardId;
+
+/// Builds the lane by which the blocks of one shard leave to an ordinary thread; it holds `capacity` blocks.
+///
+/// # Panics
+/// When there is no room for a block.
+pub fn exit_lane<B: Send>(capacity: usize) -> (ExitOutbox<B>, ExitInbox<B>) {
+    let (writer, reader) = lane(capacity);
+    (ExitOutbox { lane: writer }, ExitInbox { lane: reader })
+}
+
+/// The shard's end of an exit lane: an outbox to one receiver.
+pub struct ExitOutbox<B> {
+    lane: LaneWriter<B>,
+}
+
+impl<B> ExitOutbox<B> {
+    /// Sends a block, or holds it in order while the lane is full. Neither blocks nor fails; a block for a receiver that is gone
+    /// is let go and counted.
+    pub fn post(&mut self, block: B) {
+        self.lane.post(block);
+    }
+
+    /// Moves held blocks into the lane as far as it has room. Returns how many are held no more.
+    pub fn flush(&mut self) -> usize {
+        self.lane.flush()
+    }
+
+    /// The licence to produce: nothing is held.
+    pub fn has_room(&self) -> bool {
+        self.lane.held() == 0
+    }
+
+    /// How many blocks wait for room.
+    pub fn held(&self) -> usize {
+        self.lane.held()
+    }
+
+    /// How many blocks were let go because the receiver was gone.
+    pub fn lost(&self) -> u64 {
+        self.lane.lost()
+    }
+}
+
+/// The ordinary thread's end of an exit lane.
+pub struct ExitInbox<B> {
+    lane: LaneReader<B>,
+}
+
+impl<B> ExitInbox<B> {
+    /// Takes the oldest block.
+    pub fn take(&mut self) -> Option<B> {
+        self.lane.take()
+    }
+
+    /// Nothing is left and nothing will come: the shard's end is dropped and the lane is empty.
+    pub fn is_finished(&self) -> bool {
+        self.lane.is_drained()
+    }
+}
+
+/// Asks all shards to stop. Clones are the same request, and it cannot be taken back.
+#[derive(Clone, Debug, Default)]
+pub struct StopHandle {
+    asked: Arc<AtomicBool>,
+}
+
+impl StopHandle {
+    /// A request that nobody has made yet.
+    pub fn new() -> StopHandle {
+        StopHandle::default()
+    }
+
+    /// Asks: every shard drains what it holds and is done. Safe in a signal handler.
+    pub fn request(&self) {
+        self.asked.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether anybody asked.
+    pub fn requested(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
+    }
+}
+
+/// The panic that stopped the shards.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShardFailure {
+    /// The shard that panicked first.
+    pub shard: ShardId,
+    /// What it said.
+    pub message: String,
+}
+
+impl fmt::Display for ShardFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} panicked: {}", self.shard, self.message)
+    }
+}
+
+impl std::error::Error for ShardFailure {}
+
+/// The flag that ends every shard at once, and the failure that raised it. Clones are the same flag.
+#[derive(Clone, Default)]
+pub(crate) struct FailureFlag {
+    raised: Arc<AtomicBool>,
+    first: Arc<Mutex<Option<ShardFailure>>>,
+}
+
+impl FailureFlag {
+    /// Ends every shard; the first failure is the one remembered.
+    pub(crate) fn raise(&self, failure: ShardFailure) {
+        self.first
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert(failure);
+        self.abandon();
+    }
+
+    /// Ends every shard without a failure of any: the runtime is given up.
+    pub(crate) fn abandon(&self) {
+        self.raised.store(true, Ordering::Release);
+    }
+
+    /// Whether the shards must end.
+    pub(crate) fn raised(&self) -> bool {
+        self.raised.load(Ordering::Relaxed)
+    }
+
+    /// The failure that was first.
+    pub(crate) fn first(&self) -> Option<ShardFailure> {
+        self.first
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_leaves_keeps_its_order_through_a_lane_of_one() {
+        let (mut outbox, mut inbox) = exit_lane(1);
+        for number in 0..5 {
+            outbox.post(number);
+        }
+        assert!(!outbox.has_room());
+        assert_eq!(outbox.held(), 4);
+        let mut taken = Vec::new();
+        while !outbox.has_room() {
+            taken.extend(inbox.take());
+            outbox.flush();
+        }
+        assert!(!inbox.is_finished());
+        drop(outbox);
+        assert!(!inbox.is_finished(), "a block is left");
+        taken.extend(inbox.take());
+        assert!(inbox.is_finished());
+        assert_eq!(taken, [0, 1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn a_receiver_that_is_gone_holds_nothing_up() {
+        let (mut outbox, inbox) = exit_lane(1);
+        outbox.post(0);
+        outbox.post(1);
+        drop(inbox);
+        outbox.post(2);
+        outbox.flush();
+        assert!(outbox.has_room());
+        assert!(outbox.lost() >= 2, "{}", outbox.lost());
+    }
+
+    #[test]
+    fn a_stop_reaches_every_clone() {
+        let stop = StopHandle::new();
+        let other = stop.clone();
+        assert!(!other.requested());
+        stop.request();
+        assert!(other.requested());
+    }
+
+    #[test]
+    fn the_first_failure_is_remembered() {
+        let flag = FailureFlag::default();
+        assert_eq!(flag.first(), None);
+        for number in [1, 2] {
+            flag.raise(ShardFailure {
+                shard: ShardId(number),
+                message: "boom".to_owned(),
+            });
+        }
+        let first = flag.first().expect("two were raised");
+        assert!(flag.raised());
+        assert_eq!(first.to_string(), "shard 1 panicked: boom");
+    }
+}

@@ -1,0 +1,141 @@
+//! Latency: a recorder on each shard, and one summary of all of them.
+//!
+//! The law: histograms merge by adding, so the merged one says exactly what a single recorder of all values would have said;
+//! percentiles are never averaged. A value is kept to three significant digits; the largest is kept exactly.
+
+mod summary;
+
+use hdrhistogram::Histogram;
+
+pub use summary::Summary;
+
+/// Values above this are recorded as this: one hour.
+pub const LONGEST_US: u64 = 3_600_000_000;
+
+const SIGNIFICANT_DIGITS: u8 = 3;
+
+/// Records durations in microseconds. One writer: the shard that owns it.
+#[derive(Clone, Debug)]
+pub struct Recorder {
+    histogram: Histogram<u64>,
+    max_us: u64,
+}
+
+impl Recorder {
+    /// An empty recorder. It grows with the values it sees, up to one hour.
+    pub fn new() -> Recorder {
+        Recorder {
+            histogram: Histogram::new(SIGNIFICANT_DIGITS)
+                .expect("three significant digits are within hdrhistogram's limits"),
+            max_us: 0,
+        }
+    }
+
+    /// Records one duration of `us` microseconds.
+    pub fn record(&mut self, us: u64) {
+        self.record_n(us, 1);
+    }
+
+    /// Records the same duration `count` times, as for the records of a batch.
+    pub fn record_n(&mut self, us: u64, count: u64) {
+        let us = us.min(LONGEST_US);
+        self.histogram
+            .record_n(us, count)
+            .expect("the histogram grows to one hour, and no value is longer");
+        if count > 0 {
+            self.max_us = self.max_us.max(us);
+        }
+    }
+
+    /// Adds all that `other` recorded.
+    pub fn merge(&mut self, other: &Recorder) {
+        self.histogram
+            .add(&other.histogram)
+            .expect("the histogram grows to what any other recorder holds");
+        self.max_us = self.max_us.max(other.max_us);
+    }
+
+    /// What was recorded, in figures.
+    pub fn summary(&self) -> Summary {
+        let at = |quantile: f64| self.histogram.value_at_quantile(quantile).min(self.max_us);
+        Summary {
+            count: self.histogram.len(),
+            p50: at(0.50),
+            p95: at(0.95),
+            p99: at(0.99),
+            p999: at(0.999),
+            max: self.max_us,
+        }
+    }
+}
+
+impl Default for Recorder {
+    fn default() -> Recorder {
+        Recorder::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn recorder(values: &[u64]) -> Recorder {
+        let mut recorder = Recorder::new();
+        for &us in values {
+            recorder.record(us);
+        }
+        recorder
+    }
+
+    #[test]
+    fn nothing_recorded_is_all_zero() {
+        assert_eq!(Recorder::new().summary(), Summary::default());
+    }
+
+    #[test]
+    fn percentiles_are_of_the_values() {
+        let summary = recorder(&(1..=1_000).collect::<Vec<u64>>()).summary();
+        assert_eq!(summary.count, 1_000);
+        assert_eq!((summary.p50, summary.p95, summary.p99), (500, 950, 990));
+        assert_eq!((summary.p999, summary.max), (999, 1_000));
+    }
+
+    #[test]
+    fn longer_than_an_hour_counts_as_an_hour() {
+        let summary = recorder(&[u64::MAX]).summary();
+        assert_eq!(
+            (summary.count, summary.max, summary.p50),
+            (1, LONGEST_US, LONGEST_US)
+        );
+    }
+
+    #[test]
+    fn the_same_duration_many_times_is_one_call() {
+        let mut at_once = Recorder::new();
+        at_once.record_n(7, 3);
+        at_once.record_n(9, 0);
+        assert_eq!(at_once.summary(), recorder(&[7, 7, 7]).summary());
+    }
+
+    proptest! {
+        #[test]
+        fn merging_is_the_same_as_recording_together(one in prop::collection::vec(0u64..5_000_000_000, 0..200), other in prop::collection::vec(0u64..100_000, 0..200)) {
+            let mut merged = recorder(&one);
+            merged.merge(&recorder(&other));
+            let together: Vec<u64> = one.into_iter().chain(other).collect();
+            prop_assert_eq!(merged.summary(), recorder(&together).summary());
+        }
+
+        #[test]
+        fn a_quantile_is_within_a_thousandth(values in prop::collection::vec(1u64..LONGEST_US, 1..300)) {
+            let summary = recorder(&values).summary();
+            let mut sorted = values;
+            sorted.sort_unstable();
+            let exact = sorted[(sorted.len() * 99).div_ceil(100) - 1];
+            prop_assert!(summary.p99 >= exact && summary.p99 - exact <= exact / 1_000 + 1, "{} for {exact}", summary.p99);
+            prop_assert_eq!(summary.max, sorted[sorted.len() - 1]);
+        }
+    }
+}

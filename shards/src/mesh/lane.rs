@@ -1,0 +1,138 @@
+//! One lane: an SPSC ring of blocks, and what the ring has no room for yet.
+//!
+//! ```text
+//!   post ──> held (a queue, normally empty) ──> ring ──> take
+//! ```
+//!
+//! The law: first in, first out. A block goes straight into the ring only while nothing is held. Under the `checks` feature every block is
+//! numbered by the writer, and the reader asserts that none is missing, doubled or out of turn.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{Ordering, fence};
+
+use rtrb::{Consumer, Producer, PushError, RingBuffer};
+
+/// Builds a lane for `blocks` blocks.
+pub(crate) fn lane<B: Send>(blocks: usize) -> (LaneWriter<B>, LaneReader<B>) {
+    assert!(blocks > 0, "a lane holds at least one block");
+    let (producer, consumer) = RingBuffer::new(blocks);
+    let writer = LaneWriter {
+        ring: producer,
+        held: VecDeque::new(),
+        lost: 0,
+        #[cfg(feature = "checks")]
+        posted: 0,
+    };
+    let reader = LaneReader {
+        ring: consumer,
+        #[cfg(feature = "checks")]
+        taken: 0,
+    };
+    (writer, reader)
+}
+
+/// What lies in a ring.
+struct Carried<B> {
+    block: B,
+    #[cfg(feature = "checks")]
+    number: u64,
+}
+
+/// The writing end.
+pub(crate) struct LaneWriter<B> {
+    ring: Producer<Carried<B>>,
+    held: VecDeque<Carried<B>>,
+    lost: u64,
+    #[cfg(feature = "checks")]
+    posted: u64,
+}
+
+impl<B> LaneWriter<B> {
+    /// Puts a block into the lane, or holds it. Says whether it is held.
+    pub(crate) fn post(&mut self, block: B) -> bool {
+        let carried = Carried {
+            block,
+            #[cfg(feature = "checks")]
+            number: self.posted,
+        };
+        #[cfg(feature = "checks")]
+        {
+            self.posted += 1;
+        }
+        let refused = match self.held.is_empty() {
+            true => self.ring.push(carried).err(),
+            false => Some(PushError::Full(carried)),
+        };
+        match refused {
+            None => false,
+            Some(PushError::Full(_)) if self.ring.is_abandoned() => {
+                self.lost += 1;
+                false
+            }
+            Some(PushError::Full(carried)) => {
+                self.held.push_back(carried);
+                true
+            }
+        }
+    }
+
+    /// Moves held blocks into the ring as far as there is room; lets go of them when the reader is gone. Returns how many are
+    /// held no more.
+    pub(crate) fn flush(&mut self) -> usize {
+        let before = self.held.len();
+        if before > 0 && self.ring.is_abandoned() {
+            self.lost += before as u64;
+            self.held.clear();
+        }
+        while let Some(carried) = self.held.pop_front() {
+            if let Err(PushError::Full(carried)) = self.ring.push(carried) {
+                self.held.push_front(carried);
+                break;
+            }
+        }
+        before - self.held.len()
+    }
+
+    /// How many blocks wait for room.
+    pub(crate) fn held(&self) -> usize {
+        self.held.len()
+    }
+
+    /// How many blocks were let go because the reader was gone.
+    pub(crate) fn lost(&self) -> u64 {
+        self.lost
+    }
+}
+
+/// The reading end.
+pub(crate) struct LaneReader<B> {
+    ring: Consumer<Carried<B>>,
+    #[cfg(feature = "checks")]
+    taken: u64,
+}
+
+impl<B> LaneReader<B> {
+    /// Takes the oldest block.
+    pub(crate) fn take(&mut self) -> Option<B> {
+        let carried = self.ring.pop().ok()?;
+        #[cfg(feature = "checks")]
+        {
+            assert_eq!(
+                carried.number, self.taken,
+                "a lane is first in, first out, without gaps"
+            );
+            self.taken += 1;
+        }
+        Some(carried.block)
+    }
+
+    /// Nothing is left and nothing will come: the writer is gone and the lane is empty.
+    pub(crate) fn is_drained(&self) -> bool {
+        if !self.ring.is_abandoned() {
+            return false;
+        }
+        // `is_abandoned` reads without ordering; this makes the writer's last blocks visible before we call the lane empty.
+        fence(Ordering::Acquire);
+        self.ring.is_empty()
+    }
+}

@@ -1,0 +1,96 @@
+//! Pinning a thread to a cpu, and reading back where it really is.
+//!
+//! The law: nobody believes a pin that was not read back. Shards are pinned by the reactor and checked here; ordinary threads are
+//! pinned and checked here.
+
+use std::{fmt, io, mem};
+
+/// Why a thread could not be pinned.
+#[derive(Debug)]
+pub struct PinError {
+    cpu: u32,
+    affinity: Vec<u32>,
+}
+
+impl fmt::Display for PinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "this thread could not be pinned to cpu {}: it may run on {:?}; choose one of these or widen the cpuset of the \
+             process",
+            self.cpu, self.affinity
+        )
+    }
+}
+
+impl std::error::Error for PinError {}
+
+/// The cpus on which the calling thread may run, ascending, by the operating system's index.
+///
+/// # Errors
+/// What `sched_getaffinity` returns, which happens on machines of more than 1,024 cpus.
+pub fn affinity() -> io::Result<Vec<u32>> {
+    // SAFETY: `cpu_set_t` is a plain array of bits, for which all zeroes is a valid value (the empty set).
+    let mut set: libc::cpu_set_t = unsafe { mem::zeroed() };
+    // SAFETY: `set` lives across the call and its size is the one passed; pid 0 is the calling thread.
+    let result = unsafe { libc::sched_getaffinity(0, mem::size_of::<libc::cpu_set_t>(), &mut set) };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok((0..libc::CPU_SETSIZE as u32)
+        // SAFETY: the index is below CPU_SETSIZE, the number of bits in the set.
+        .filter(|&cpu| unsafe { libc::CPU_ISSET(cpu as usize, &set) })
+        .collect())
+}
+
+/// Pins the calling thread to one cpu and reads it back.
+///
+/// # Errors
+/// When the cpu does not exist or is not in the process's cpuset.
+pub fn pin_current_thread(cpu: u32) -> Result<(), PinError> {
+    let known = cpu < libc::CPU_SETSIZE as u32;
+    let set = known && core_affinity::set_for_current(core_affinity::CoreId { id: cpu as usize });
+    let affinity = affinity().unwrap_or_default();
+    match set && affinity == [cpu] {
+        true => Ok(()),
+        false => Err(PinError { cpu, affinity }),
+    }
+}
+
+/// Asserts that the calling thread may run on this cpu and no other.
+///
+/// # Panics
+/// When it is not so.
+pub fn assert_pinned(cpu: u32) {
+    let affinity = affinity().expect("the affinity was readable when the machine was read");
+    assert_eq!(
+        affinity,
+        [cpu],
+        "the thread is pinned to the cpu that the core map names"
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pin_is_read_back() {
+        let cpu = affinity().expect("affinity is readable")[0];
+        let seen = std::thread::spawn(move || {
+            pin_current_thread(cpu).expect("the first cpu of our own affinity");
+            assert_pinned(cpu);
+            affinity().expect("affinity is readable")
+        });
+        assert_eq!(seen.join().expect("the pinned thread ends"), [cpu]);
+    }
+
+    #[test]
+    fn a_cpu_that_is_not_there_is_refused_with_what_is() {
+        for cpu in [1023, 1024, u32::MAX] {
+            let refused = pin_current_thread(cpu).expect_err("no test machine has this cpu");
+            let text = refused.to_string();
+            assert!(text.contains(&format!("cpu {cpu}")), "{text}");
+        }
+    }
+}

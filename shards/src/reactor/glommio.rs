@@ -1,0 +1,177 @@
+//! The reactor on glommio: one executor a shard, over io_uring. The only file that names glommio.
+//!
+//! The shard's loop is one task in one queue of `Latency::Matters`, so that a wake is served within a millisecond. Rings and registered
+//! memory are as small as glommio allows: a shard does no file I/O through them, and the defaults ask for much locked memory. The pool
+//! of blocking threads is empty for the same reason; a thread of its own beside each shard would take the shard's core.
+
+use std::time::Duration;
+
+use glommio::timer::Timer;
+use glommio::{
+    Latency, LocalExecutor, LocalExecutorBuilder, PoolPlacement, Shares, executor,
+    spawn_local_into, yield_if_needed,
+};
+
+use super::{Next, ReactorError, Turns, refusal};
+
+/// Entries of each ring: the loop has one timer and one wake in flight.
+const RING_DEPTH: usize = 16;
+
+/// Bytes of registered memory; glommio takes at least this much.
+const IO_MEMORY: usize = 64 * 1024;
+
+/// How long a wake may wait for the queue.
+const LATENCY: Duration = Duration::from_millis(1);
+
+/// A glommio executor pinned to one cpu.
+pub(crate) struct GlommioReactor {
+    executor: LocalExecutor,
+}
+
+impl GlommioReactor {
+    /// Pins the calling thread to `cpu` and opens an executor on it. `shards` is how many there will be, for the advice when there is
+    /// too little memory to lock.
+    pub(crate) fn open(cpu: u32, shards: usize) -> Result<GlommioReactor, ReactorError> {
+        let placement = glommio::Placement::Fixed(cpu as usize);
+        LocalExecutorBuilder::new(placement)
+            .io_memory(IO_MEMORY)
+            .ring_depth(RING_DEPTH)
+            .preempt_timer(LATENCY)
+            .blocking_thread_pool_placement(PoolPlacement::Custom(Vec::new()))
+            .make()
+            .map(|executor| GlommioReactor { executor })
+            .map_err(|error| refusal::diagnose(&error.to_string(), shards))
+    }
+
+    /// Runs the loop to its end and gives it back.
+    pub(crate) fn run<T: Turns + 'static>(self, mut turns: T) -> T {
+        self.executor.run(async move {
+            let queue =
+                executor().create_task_queue(Shares::default(), Latency::Matters(LATENCY), "shard");
+            let task = spawn_local_into(
+                async move {
+                    loop {
+                        match turns.next() {
+                            Next::Turn => yield_if_needed().await,
+                            Next::GiveWay => {
+                                std::thread::yield_now();
+                                yield_if_needed().await;
+                            }
+                            Next::Park(time) => drop(Timer::new(time).await),
+                            Next::End => return turns,
+                        }
+                    }
+                },
+                queue,
+            );
+            task.expect("the queue was created one line above").await
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::CommandExt;
+    use std::process::Command;
+    use std::{env, io};
+
+    use super::*;
+    use crate::{alone, pin};
+
+    /// Run in a process of its own by the tests below: opens a reactor under a hostile host and expects this in the refusal.
+    #[test]
+    fn the_refusal_is_as_expected() {
+        let Ok(expected) = env::var("VELO_TEST_REFUSAL") else {
+            return;
+        };
+        let cpu = pin::affinity().expect("affinity is readable")[0];
+        let Err(refusal) = GlommioReactor::open(cpu, 3) else {
+            panic!("this host does not allow a reactor");
+        };
+        assert!(refusal.is_permission(), "{refusal:?}");
+        let text = refusal.to_string();
+        assert!(text.contains(&expected), "{text}");
+    }
+
+    fn expect_refusal(command: &mut Command, expected: &str) {
+        let done = command
+            .env("VELO_TEST_REFUSAL", expected)
+            .output()
+            .expect("the test binary starts itself");
+        assert!(
+            done.status.success(),
+            "{}",
+            String::from_utf8_lossy(&done.stdout)
+        );
+    }
+
+    const TEST: &str = "reactor::glommio::tests::the_refusal_is_as_expected";
+
+    #[test]
+    fn too_little_locked_memory_is_refused_with_the_remedy() {
+        let mut command = alone::command(TEST);
+        let lower = || {
+            let limit = libc::rlimit {
+                rlim_cur: 64 * 1024,
+                rlim_max: 64 * 1024,
+            };
+            // SAFETY: `limit` is a valid rlimit that lives across the call.
+            match unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &limit) } {
+                0 => Ok(()),
+                _ => Err(io::Error::last_os_error()),
+            }
+        };
+        // SAFETY: between fork and exec the closure makes one system call and touches only its own stack.
+        unsafe { command.pre_exec(lower) };
+        expect_refusal(
+            &mut command,
+            "the limit is 64 KiB and the shards need 1536 KiB",
+        );
+    }
+
+    #[test]
+    fn a_seccomp_policy_against_io_uring_is_refused_with_the_remedy() {
+        let mut command = alone::command(TEST);
+        // SAFETY: between fork and exec the closure makes two system calls and touches only its own stack.
+        unsafe { command.pre_exec(forbid_io_uring) };
+        expect_refusal(&mut command, "seccomp=unconfined");
+    }
+
+    /// What a container runtime does: io_uring_setup is answered with EPERM, everything else is allowed.
+    fn forbid_io_uring() -> io::Result<()> {
+        let step = |code: u32, yes: u8, no: u8, k: u32| libc::sock_filter {
+            code: code as u16,
+            jt: yes,
+            jf: no,
+            k,
+        };
+        let mut filter = [
+            step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
+            step(
+                libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
+                0,
+                1,
+                libc::SYS_io_uring_setup as u32,
+            ),
+            step(
+                libc::BPF_RET | libc::BPF_K,
+                0,
+                0,
+                libc::SECCOMP_RET_ERRNO | libc::EPERM as u32,
+            ),
+            step(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
+        ];
+        let program = libc::sock_fprog {
+            len: filter.len() as u16,
+            filter: filter.as_mut_ptr(),
+        };
+        // SAFETY: this option takes integers only.
+        let no_new = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+        // SAFETY: `program` and the filter it points at live across the call, which copies them.
+        let set = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program) };
+        match (no_new, set) {
+            (0, 0) => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! Starting, stopping and joining the shards.
+//!
+//! ```text
+//!   start ──> thread shard-0: pin, open the reactor, build the shard ──> up ──┐            ┌──> turns .. Done, finish
+//!         ──> thread shard-1: ..                                      ──> up ──┼── all up ──┼──> turns .. Done, finish ──> join
+//!         ──> thread shard-2: ..                                      ──> up ──┘            └──> turns .. Done, finish
+//! ```
+//!
+//! Three laws:
+//! - All or none: no shard takes a turn before every shard is up and pinned where the core map says; if one cannot be, all are ended and
+//!   the reason is returned.
+//! - A panic in one shard ends all of them, whatever they are doing, and is remembered with the shard and the message.
+//! - No thread outlives its runtime: dropping one ends the shards and waits for them.
+
+mod figures;
+mod turns;
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread::{self, JoinHandle};
+use std::{fmt, io};
+
+pub use figures::{ShardEnd, ShardFigures};
+
+use crate::control::{FailureFlag, ShardFailure, StopHandle};
+use crate::core_map::{CoreMap, Placement};
+use crate::pin;
+use crate::reactor::{GlommioReactor, Idle, ReactorError};
+use crate::shard::{Shard, ShardId};
+use turns::ShardLoop;
+
+/// How the shards are started.
+#[derive(Clone, Debug)]
+pub struct RuntimeOptions {
+    /// Which shard sits where.
+    pub core_map: CoreMap,
+    /// By this the shards are asked to stop. Made by the caller, who may need it before the shards are up.
+    pub stop: StopHandle,
+}
+
+/// Running shards.
+pub struct Runtime<S: Shard> {
+    threads: Vec<JoinHandle<Option<ShardEnd<S::Summary>>>>,
+    stop: StopHandle,
+    failure: FailureFlag,
+}
+
+impl<S: Shard + 'static> Runtime<S> {
+    /// Starts one shard for each placement of the core map. Each seat builds its shard on the shard's own pinned thread, so that the
+    /// shard's memory is local and need not be `Send`. Returns when every shard is up.
+    ///
+    /// # Errors
+    /// See [`StartError`]; no thread is left then.
+    ///
+    /// # Panics
+    /// When there is not one seat for each placement.
+    pub fn start<F>(options: RuntimeOptions, seats: Vec<F>) -> Result<Runtime<S>, StartError>
+    where
+        F: FnOnce(&Placement) -> S + Send + 'static,
+    {
+        let RuntimeOptions { core_map, stop } = options;
+        assert_eq!(
+            seats.len(),
+            core_map.shards(),
+            "there is one seat for each shard"
+        );
+        if core_map.foreign() {
+            return Err(StartError::ForeignMachine);
+        }
+
+        let mut runtime = Runtime {
+            threads: Vec::with_capacity(seats.len()),
+            stop,
+            failure: FailureFlag::default(),
+        };
+        let (report, reports) = mpsc::channel();
+        let mut gates = Vec::with_capacity(seats.len());
+        for (placement, seat) in core_map.placements().iter().zip(seats) {
+            let (gate, open) = mpsc::channel();
+            gates.push(gate);
+            let shard = placement.shard;
+            let thread = ShardThread {
+                placement: placement.clone(),
+                shards: core_map.shards(),
+                shared_cpu: core_map.oversubscribed(),
+                stop: runtime.stop.clone(),
+                failure: runtime.failure.clone(),
+                report: report.clone(),
+                open,
+            };
+            let spawned = thread::Builder::new()
+                .name(format!("shard-{}", shard.0))
+                .spawn(move || thread.run(seat))
+                .map_err(|source| StartError::Thread { shard, source })?;
+            runtime.threads.push(spawned);
+        }
+        drop(report);
+
+        // A shard that cannot come up reports why; dropping the runtime and the gates ends the others.
+        for _ in &gates {
+            reports
+                .recv()
+                .expect("every shard thread reports before it ends")?;
+        }
+        for gate in gates {
+            gate.send(())
+                .expect("a shard that is up waits for the gate");
+        }
+        Ok(runtime)
+    }
+
+    /// By this the shards are asked to stop.
+    pub fn stop_handle(&self) -> StopHandle {
+        self.stop.clone()
+    }
+
+    /// Whether every shard has ended, by being done or by a failure; [`join`](Runtime::join) then does not wait.
+    pub fn is_finished(&self) -> bool {
+        self.threads.iter().all(JoinHandle::is_finished)
+    }
+
+    /// The panic that stopped the shards, if there was one.
+    pub fn failure(&self) -> Option<ShardFailure> {
+        self.failure.first()
+    }
+
+    /// Waits for every shard to end. Returns what they left, in their order.
+    ///
+    /// # Errors
+    /// The first panic of any shard.
+    pub fn join(mut self) -> Result<Vec<ShardEnd<S::Summary>>, ShardFailure> {
+        let ends: Vec<Option<ShardEnd<S::Summary>>> =
+            self.threads.drain(..).map(join_thread).collect();
+        match self.failure.first() {
+            Some(failure) => Err(failure),
+            None => Ok(ends
+                .into_iter()
+                .map(|end| end.expect("a shard ends by being done or by a failure"))
+                .collect()),
+        }
+    }
+}
+
+impl<S: Shard> Drop for Runtime<S> {
+    fn drop(&mut self) {
+        if self.threads.is_empty() {
+            return;
+        }
+        self.failure.abandon();
+        for thread in self.threads.drain(..) {
+            join_thread(thread);
+        }
+    }
+}
+
+fn join_thread<T>(thread: JoinHandle<T>) -> T {
+    thread
+        .join()
+        .expect("a shard thread catches the panics of its shard")
+}
+
+/// What one shard's thread is given.
+struct ShardThread {
+    placement: Placement,
+    shards: usize,
+    shared_cpu: bool,
+    stop: StopHandle,
+    failure: FailureFlag,
+    report: Sender<Result<(), StartError>>,
+    open: Receiver<()>,
+}
+
+impl ShardThread {
+    /// The whole life of the thread. No panic leaves it.
+    fn run<S, F>(self, seat: F) -> Option<ShardEnd<S::Summary>>
+    where
+        S: Shard + 'static,
+        F: FnOnce(&Placement) -> S,
+    {
+        let shard = self.placement.shard;
+        let failure = self.failure.clone();
+        let failed = |panic: Box<dyn Any + Send>| ShardFailure {
+            shard,
+            message: panic_message(&*panic),
+        };
+
+        let up = match catch_unwind(AssertUnwindSafe(|| self.come_up(seat))) {
+            Ok(Ok(up)) => Ok(up),
+            Ok(Err(source)) => Err(StartError::Reactor { shard, source }),
+            Err(panic) => Err(StartError::Panicked(failed(panic))),
+        };
+        let (reactor, built) = match up {
+            Ok(up) => up,
+            Err(error) => {
+                self.send(Err(error));
+                return None;
+            }
+        };
+        self.send(Ok(()));
+
+        let life = catch_unwind(AssertUnwindSafe(move || {
+            // The gate opens when all are up, and is dropped when one is not.
+            self.open.recv().ok()?;
+            let idle = Idle::new(self.shared_cpu);
+            let turns = ShardLoop::new(built, self.placement, idle, self.stop, self.failure);
+            let (summary, figures) = reactor.run(turns).finish()?;
+            Some(ShardEnd { summary, figures })
+        }));
+        life.unwrap_or_else(|panic| {
+            failure.raise(failed(panic));
+            None
+        })
+    }
+
+    fn come_up<S, F>(&self, seat: F) -> Result<(GlommioReactor, S), ReactorError>
+    where
+        F: FnOnce(&Placement) -> S,
+    {
+        let reactor = GlommioReactor::open(self.placement.cpu, self.shards)?;
+        pin::assert_pinned(self.placement.cpu);
+        Ok((reactor, seat(&self.placement)))
+    }
+
+    /// Nobody listens any more when another shard could not come up; that is reported already.
+    fn send(&self, report: Result<(), StartError>) {
+        let _heard = self.report.send(report).is_ok();
+    }
+}
+
+/// What a panic said.
+fn panic_message(panic: &(dyn Any + Send)) -> String {
+    if let Some(text) = panic.downcast_ref::<&str>() {
+        (*text).to_owned()
+    } else if let Some(text) = panic.downcast_ref::<String>() {
+        text.clone()
+    } else {
+        "a panic without a message".to_owned()
+    }
+}
+
+/// Why the shards were not started.
+#[derive(Debug)]
+pub enum StartError {
+    /// The core map is for a described machine.
+    ForeignMachine,
+    /// A shard's thread could not be created.
+    Thread {
+        /// The shard.
+        shard: ShardId,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// A shard's reactor could not be opened.
+    Reactor {
+        /// The shard.
+        shard: ShardId,
+        /// Why, and what to do about it.
+        source: ReactorError,
+    },
+    /// A shard panicked while it was pinned or built.
+    Panicked(ShardFailure),
+}
+
+impl StartError {
+    /// Whether the remedy is a permission or a limit that the host withholds.
+    pub fn is_permission(&self) -> bool {
+        matches!(self, StartError::Reactor { source, .. } if source.is_permission())
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::ForeignMachine => write!(
+                f,
+                "the core map is for a described machine, not for this one: unset HWLOC_SYNTHETIC and HWLOC_XMLFILE"
+            ),
+            StartError::Thread { shard, source } => write!(
+                f,
+                "the thread of {shard} could not be created: {source}; check `ulimit -u`"
+            ),
+            StartError::Reactor { shard, source } => write!(f, "{shard}: {source}"),
+            StartError::Panicked(failure) => failure.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+#[cfg(test)]
+mod tests;

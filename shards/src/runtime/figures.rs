@@ -1,0 +1,36 @@
+//! What a shard leaves behind: its summary, and how its thread spent its time.
+
+use crate::core_map::Placement;
+use crate::shard::ShardId;
+
+/// What one shard left when it was done.
+#[derive(Clone, Debug)]
+pub struct ShardEnd<Summary> {
+    /// What [`Shard::finish`](crate::Shard::finish) returned.
+    pub summary: Summary,
+    /// How its thread spent its time.
+    pub figures: ShardFigures,
+}
+
+/// How a shard's thread spent its time, from its first turn to its last.
+#[derive(Clone, Debug)]
+pub struct ShardFigures {
+    /// The shard.
+    pub shard: ShardId,
+    /// Where it sat.
+    pub placement: Placement,
+    /// All turns.
+    pub turns: u64,
+    /// Those that did something.
+    pub busy_turns: u64,
+    /// The longest turn of any kind.
+    pub turn_ns_max: u64,
+    /// The share of the elapsed time spent in busy turns, 0 to 1.
+    pub busy_ratio: f64,
+    /// The share spent parked, 0 to 1; what remains was spent looking for work.
+    pub parked_ratio: f64,
+    /// CPU time of the thread in seconds, its start included.
+    pub cpu_s: f64,
+    /// Seconds from the first turn to the last.
+    pub elapsed_s: f64,
+}

@@ -1,0 +1,109 @@
+//! What a shard is: one core's thread and everything that thread owns.
+//!
+//! ```text
+//!   runtime ── turn ──> Shard ──> Busy | Idle | Done
+//!      └────── finish ──> Summary
+//! ```
+//!
+//! The law: a shard is only ever touched by its own thread. It is built there, turned there, finished and
+//! dropped there, so it need not be `Send`. What it does in a turn is its own affair; this file knows
+//! nothing of records.
+
+use std::fmt;
+
+/// The number of a shard, counted from zero in the order of the core map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ShardId(pub u16);
+
+impl ShardId {
+    /// The shard at this place in a list of shards.
+    ///
+    /// # Panics
+    /// When `index` does not fit; the core map admits far fewer shards than that.
+    pub fn from_index(index: usize) -> ShardId {
+        ShardId(u16::try_from(index).expect("the core map admits at most MAX_SHARDS shards"))
+    }
+
+    /// Its place in any list kept by shard.
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
+impl fmt::Display for ShardId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "shard {}", self.0)
+    }
+}
+
+/// What a turn returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Something was done, and there may be more at once.
+    Busy,
+    /// Nothing could be done: no input, or no room for the output.
+    Idle,
+    /// Nothing will ever be done again.
+    Done,
+}
+
+/// One shard, as the runtime drives it.
+///
+/// # Contract
+/// 1. `turn` is bounded: it takes a limited piece of work and returns. Checked by nobody while it runs; the
+///    longest turn stands in [`ShardFigures::turn_ns_max`](crate::ShardFigures::turn_ns_max).
+/// 2. `turn` never blocks: no lock, no sleep, no waiting for another shard. Checked by review; the mesh
+///    offers nothing that blocks.
+/// 3. `turn` returns `Idle` when it did nothing, and `Busy` only when it did something. Checked by nobody;
+///    a shard that lies either burns its core or sleeps over its work.
+/// 4. Once [`Context::stopping`] is true the shard takes no new input, drains what it holds and returns
+///    `Done`. Checked by the caller of the stop, who waits for it.
+/// 5. After `Done` there is no further turn. Checked by the runtime.
+/// 6. `finish` is called once, after `Done` and on the same thread, and never after a failure of any
+///    shard. Checked by the runtime.
+/// 7. A panic in any of this is the programmer's error: it stops every shard. Checked by the runtime.
+pub trait Shard {
+    /// What remains of the shard when it is finished.
+    type Summary: Send + 'static;
+
+    /// Takes one bounded turn.
+    fn turn(&mut self, cx: &mut Context) -> Progress;
+
+    /// Ends the shard; its lanes are closed when this returns.
+    fn finish(self) -> Self::Summary;
+}
+
+/// What a turn is told.
+#[derive(Clone, Debug)]
+pub struct Context {
+    shard: ShardId,
+    turn: u64,
+    stopping: bool,
+}
+
+impl Context {
+    /// The context of turn number `turn` (from zero) of `shard`. Public so that a test can drive a shard without a
+    /// runtime.
+    pub fn new(shard: ShardId, turn: u64, stopping: bool) -> Context {
+        Context {
+            shard,
+            turn,
+            stopping,
+        }
+    }
+
+    /// The shard whose turn it is.
+    pub fn shard(&self) -> ShardId {
+        self.shard
+    }
+
+    /// The number of this turn, from zero.
+    pub fn turn(&self) -> u64 {
+        self.turn
+    }
+
+    /// A stop was asked for: drain what is held and return [`Progress::Done`].
+    pub fn stopping(&self) -> bool {
+        self.stopping
+    }
+}
