@@ -9,9 +9,6 @@ const MICROSECONDS_A_DAY: i64 = 24 * 60 * 60 * 1_000_000;
 /// Shards of one process.
 pub const SHARDS: RangeInclusive<usize> = 1..=velostream_shards::core_map::MAX_SHARDS;
 
-/// Key groups: the fixed hash buckets that shards share out among them.
-pub const KEY_GROUPS: usize = 1024;
-
 /// Blocks that a lane holds. One is enough for progress: the mesh must not deadlock on it.
 pub const LANE_BLOCKS: RangeInclusive<usize> = 1..=4096;
 
@@ -40,10 +37,6 @@ pub const JOB_NAME_BYTES: RangeInclusive<usize> = 1..=128;
 pub const DURATION_SECONDS_MAX: u64 = 36_525 * 24 * 60 * 60;
 
 const _: () = {
-    assert!(
-        *SHARDS.end() <= KEY_GROUPS,
-        "every shard owns at least one key group"
-    );
     assert!(
         *LANE_BLOCKS.start() <= LANE_BLOCKS_DEFAULT && LANE_BLOCKS_DEFAULT <= *LANE_BLOCKS.end()
     );

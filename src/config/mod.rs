@@ -151,11 +151,14 @@ impl Config {
     }
 }
 
+/// Takes a key's value into the configuration, or says what it must be.
+type Take = fn(&Value, &mut Config) -> Result<(), String>;
+
 /// One key of the configuration.
 struct Key {
     path: &'static str,
-    /// Takes its value, or says what it must be; `None` for a key of later work.
-    take: Option<fn(&Value, &mut Config) -> Result<(), String>>,
+    /// `None` for a key of later work.
+    take: Option<Take>,
 }
 
 impl Key {

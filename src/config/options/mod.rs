@@ -1,12 +1,13 @@
 //! Options of streams and queries: what may stand in WITH and SET, and what it means.
 //!
 //! ```text
-//!   WITH (key = 'value', ..) --WrittenOption--> read.rs, by the one table (table.rs) --> StreamOptions | SinkOptions
+//!   WITH (key = 'value', ..) --WrittenOption--> admit.rs, by the one table (table.rs) --> read.rs --> StreamOptions | SinkOptions
 //! ```
 //!
 //! Law: nothing that was written is ignored. An option is used, or it is refused with what to write instead: an unknown
 //! one with the nearest known one, one of later work as not available yet.
 
+mod admit;
 mod read;
 mod table;
 

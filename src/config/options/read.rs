@@ -1,18 +1,18 @@
 //! From what was written to what it means, by the one table.
 //!
-//! First everything written is held against the table (`Admitted`), so that a wrong word is named before a missing one;
+//! First everything written is held against the table (admit.rs), so that a wrong word is named before a missing one;
 //! then each connector takes its options by name.
 
 use std::path::{Path, PathBuf};
 
-use super::table::{OPTIONS, OptionSpec, Scope, ValueKind};
+use super::admit::{Admitted, find, hold_value, refuse, unknown, wrong_value};
+use super::table::{Scope, ValueKind};
 use super::{
     Compression, CsvOptions, End, FileOptions, Format, KafkaSinkOptions, KafkaSourceOptions,
     KeyFormat, Late, OnError, OptionError, QueryOptions, RequestedExchange, SinkConnector,
     SinkOptions, Start, StreamConnector, StreamOptions, TimeUnit, WrittenOption,
 };
 use crate::config::job_name_is_wrong;
-use crate::config::nearest::nearest;
 
 /// Reads WITH of a CREATE STREAM that declares its columns.
 pub fn stream_options(written: &[WrittenOption]) -> Result<StreamOptions, OptionError> {
@@ -287,223 +287,10 @@ fn connector_is_kafka(written: &[WrittenOption], scopes: &[Scope]) -> Result<boo
     })
 }
 
-/// Options that the table admits in some scopes, each at most once.
-struct Admitted<'a> {
-    written: &'a [WrittenOption],
-    scopes: &'a [Scope],
-}
-
-impl<'a> Admitted<'a> {
-    fn hold(
-        written: &'a [WrittenOption],
-        scopes: &'a [Scope],
-    ) -> Result<Admitted<'a>, OptionError> {
-        for (place, option) in written.iter().enumerate() {
-            let Some(spec) = find(&option.key, scopes) else {
-                return Err(unknown(option, scopes));
-            };
-            if written[..place]
-                .iter()
-                .any(|before| before.key == option.key)
-            {
-                return Err(refuse(
-                    option,
-                    format!("option {} stands twice", option.key),
-                    Some("leave one of them out"),
-                ));
-            }
-            hold_value(option, spec)?;
-        }
-        Ok(Admitted { written, scopes })
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &'a WrittenOption> {
-        self.written.iter()
-    }
-
-    fn applies(&self, name: &str) -> bool {
-        find(name, self.scopes).is_some()
-    }
-
-    fn get(&self, name: &str) -> Option<&'a WrittenOption> {
-        debug_assert!(
-            OPTIONS.iter().any(|spec| spec.name == name),
-            "{name} is not in the table"
-        );
-        self.iter().find(|option| option.key == name)
-    }
-
-    fn word(&self, name: &str) -> Option<&'a str> {
-        self.get(name).map(|option| option.value.as_str())
-    }
-
-    fn text(&self, name: &str) -> Option<String> {
-        self.word(name).map(str::to_owned)
-    }
-
-    fn needed(&self, name: &str) -> Result<&'a WrittenOption, OptionError> {
-        self.get(name).ok_or_else(|| OptionError {
-            option: name.into(),
-            span: None,
-            message: format!("a {} needs the option {name}", self.scopes[0].name()),
-            hint: Some(format!("add {name} = '..' to WITH")),
-        })
-    }
-
-    /// Column names fold to lower case unless quoted, as in the rest of SQL.
-    fn columns(&self, name: &str) -> Result<Option<Vec<String>>, OptionError> {
-        let Some(option) = self.get(name) else {
-            return Ok(None);
-        };
-        let mut columns: Vec<String> = Vec::new();
-        for written in option.value.split(',').map(str::trim) {
-            let quoted = written
-                .strip_prefix('"')
-                .and_then(|rest| rest.strip_suffix('"'));
-            let column = quoted.map_or_else(|| written.to_lowercase(), str::to_owned);
-            if column.is_empty() {
-                return Err(wrong_value(option, &ValueKind::Columns));
-            }
-            if columns.contains(&column) {
-                let message = format!("option {name} names column {column} twice");
-                return Err(refuse(option, message, Some("name it once")));
-            }
-            columns.push(column);
-        }
-        Ok(Some(columns))
-    }
-
-    fn properties(&self) -> Vec<(String, String)> {
-        self.iter()
-            .filter_map(|option| {
-                Some((
-                    option.key.strip_prefix("kafka.")?.to_owned(),
-                    option.value.clone(),
-                ))
-            })
-            .collect()
-    }
-}
-
-fn find(name: &str, scopes: &[Scope]) -> Option<&'static OptionSpec> {
-    OPTIONS
-        .iter()
-        .find(|spec| spec.applies(scopes) && spec.names(name))
-}
-
-/// Holds one value against what its option takes, as far as a word tells.
-fn hold_value(option: &WrittenOption, spec: &OptionSpec) -> Result<(), OptionError> {
-    let Some(kind) = spec.kind else {
-        return Err(refuse(
-            option,
-            format!("option {} is not available yet", option.key),
-            Some("leave it out"),
-        ));
-    };
-    let value = option.value.as_str();
-    let admitted = match kind {
-        ValueKind::Choice { now, .. } => now.contains(&value),
-        ValueKind::Position { now, .. } => now.contains(&value) || value.starts_with("offsets:"),
-        ValueKind::Boolean => matches!(value, "true" | "false"),
-        ValueKind::Text | ValueKind::Columns | ValueKind::Character => {
-            !value.trim().is_empty() || value == "\t"
-        }
-        ValueKind::AnyText => true,
-    };
-    if admitted {
-        Ok(())
-    } else {
-        Err(wrong_value(option, &kind))
-    }
-}
-
-fn wrong_value(option: &WrittenOption, kind: &ValueKind) -> OptionError {
-    let (key, value) = (option.key.as_str(), option.value.as_str());
-    let allowed = format!("allowed: {}", kind.allowed());
-    if key == "start" && value == "committed" {
-        let message = "start = 'committed' cannot be kept: no offsets are committed yet".into();
-        return refuse(option, message, Some(&allowed));
-    }
-    let later = match kind {
-        ValueKind::Choice { later, .. } => later.contains(&value),
-        ValueKind::Position { later, .. } => {
-            later.contains(&value.split(':').next().unwrap_or(value))
-        }
-        _ => false,
-    };
-    if later {
-        return refuse(
-            option,
-            format!("{key} = '{value}' is not available yet"),
-            Some(&allowed),
-        );
-    }
-    let hint = match kind {
-        ValueKind::Choice { now, .. } | ValueKind::Position { now, .. } => {
-            match nearest(value, now.iter().copied()) {
-                Some(word) => format!("did you mean '{word}'? {allowed}"),
-                None => allowed,
-            }
-        }
-        _ => allowed,
-    };
-    refuse(
-        option,
-        format!("option {key} cannot be '{value}'"),
-        Some(&hint),
-    )
-}
-
-fn unknown(option: &WrittenOption, scopes: &[Scope]) -> OptionError {
-    let key = option.key.as_str();
-    if let Some(elsewhere) = OPTIONS.iter().find(|spec| spec.names(key)) {
-        let at = elsewhere
-            .scopes
-            .iter()
-            .map(|scope| format!("a {}", scope.name()))
-            .collect::<Vec<_>>()
-            .join(" or ");
-        let message = format!("option {key} does not apply to a {}", scopes[0].name());
-        return refuse(option, message, Some(&format!("it is an option of {at}")));
-    }
-    let known = || {
-        OPTIONS
-            .iter()
-            .filter(|spec| spec.applies(scopes) && spec.kind.is_some())
-            .map(|spec| spec.name)
-    };
-    let hint = match nearest(key, known().filter(|name| !name.ends_with('*'))) {
-        Some(name) => format!("did you mean {name}?"),
-        None if key.contains('.') && known().any(|name| name == "kafka.*") => {
-            format!("a property of librdkafka is written kafka.{key}")
-        }
-        None => format!(
-            "its options: {}",
-            known()
-                .collect::<Vec<_>>()
-                .join(", ")
-                .replace('*', "<property>")
-        ),
-    };
-    refuse(
-        option,
-        format!("unknown option {key} of a {}", scopes[0].name()),
-        Some(&hint),
-    )
-}
-
-fn refuse(option: &WrittenOption, message: String, hint: Option<&str>) -> OptionError {
-    OptionError {
-        option: option.key.clone(),
-        span: Some(option.span),
-        message,
-        hint: hint.map(str::to_owned),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::options::OPTIONS;
     use crate::error::Span;
 
     fn with(options: &[(&str, &str)]) -> Vec<WrittenOption> {
