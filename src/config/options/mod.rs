@@ -1,7 +1,125 @@
-//! The one table of stream and query options: what may stand in WITH and SET, from which the parser of options, its
-//! messages and docs/SQL.md are made.
+//! Options of streams and queries: what may stand in WITH and SET, and what it means.
+//!
+//! ```text
+//!   WITH (key = 'value', ..) --WrittenOption--> admit.rs, by the one table (table.rs) --> read.rs --> StreamOptions | SinkOptions
+//! ```
+//!
+//! Law: nothing that was written is ignored. An option is used, or it is refused with what to write instead: an unknown
+//! one with the nearest known one, one of later work as not available yet.
 
+mod admit;
+mod read;
+mod table;
+
+use std::fmt;
 use std::path::PathBuf;
+
+use crate::error::Span;
+
+pub use read::{query_options, sink_options, stream_options};
+pub use table::{OPTIONS, OptionSpec, Scope, ValueKind, markdown};
+
+/// One option as it stands in the text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WrittenOption {
+    /// Its name, unquoted.
+    pub key: String,
+    /// Its value, unquoted.
+    pub value: String,
+    /// Where `key = 'value'` stands.
+    pub span: Span,
+}
+
+/// What is wrong with an option.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OptionError {
+    /// The option's name, as written or as missed.
+    pub option: String,
+    /// Where it stands; `None` when it is missing.
+    pub span: Option<Span>,
+    /// One sentence: what is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+/// What WITH says of a declared stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamOptions {
+    /// Where its records come from.
+    pub connector: StreamConnector,
+    /// What is done with a bad record.
+    pub on_error: OnError,
+    /// What a bare number in a TIMESTAMP column counts.
+    pub event_time_unit: TimeUnit,
+}
+
+/// Where the records of a declared stream come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StreamConnector {
+    /// `connector = 'file'`.
+    File(FileOptions),
+    /// `connector = 'kafka'`.
+    Kafka(KafkaSourceOptions),
+}
+
+/// What WITH of a CREATE STREAM AS says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SinkOptions {
+    /// Where the query's rows go.
+    pub connector: SinkConnector,
+    /// What it says of the query.
+    pub query: QueryOptions,
+}
+
+/// Where the rows of a query go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SinkConnector {
+    /// `connector = 'file'`.
+    File(FileOptions),
+    /// `connector = 'kafka'`.
+    Kafka(KafkaSinkOptions),
+}
+
+/// What WITH and SET say of a query; `None` where neither says anything.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QueryOptions {
+    /// `exchange`.
+    pub exchange: Option<RequestedExchange>,
+    /// `late`.
+    pub late: Option<Late>,
+    /// `job.name`.
+    pub job_name: Option<String>,
+}
+
+impl QueryOptions {
+    /// These options, and `before` (SET) where these (WITH) say nothing.
+    pub fn or(self, before: QueryOptions) -> QueryOptions {
+        QueryOptions {
+            exchange: self.exchange.or(before.exchange),
+            late: self.late.or(before.late),
+            job_name: self.job_name.or(before.job_name),
+        }
+    }
+}
+
+/// The exchange that a query asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestedExchange {
+    /// The planner chooses.
+    Auto,
+    /// By the group key.
+    Hash,
+    /// All to one shard.
+    FanIn,
+}
+
+/// What is done with a late record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Late {
+    /// It is counted and left out.
+    Drop,
+}
 
 /// What is done with a bad record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,3 +253,15 @@ pub struct KafkaSinkOptions {
     /// librdkafka properties, as `kafka.<property>` gave them.
     pub properties: Vec<(String, String)>,
 }
+
+impl fmt::Display for OptionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        match &self.hint {
+            Some(hint) => write!(f, "; {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for OptionError {}

@@ -1,0 +1,192 @@
+//! What was typed, and nothing about what it means beyond its shape.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args as Arguments, Parser, Subcommand, ValueEnum};
+
+use crate::config::limits;
+
+/// Streaming SQL for Kafka on a thread-per-core runtime.
+#[derive(Debug, Parser)]
+#[command(name = "velo", version, about, max_term_width = 100)]
+pub struct Args {
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the query until its input ends, a signal comes or the duration is over
+    Run(RunArgs),
+    /// Parse, plan and validate without touching a broker
+    Check(CheckArgs),
+    /// Show the plan, the exchange and why, and what is pushed into the source
+    Explain(ExplainArgs),
+    /// Show the core map that the configuration gives on this machine
+    Topology(TopologyArgs),
+    /// See real flights stream through an in-process broker and a windowed query
+    Demo(DemoArgs),
+}
+
+/// `velo run`.
+#[derive(Debug, Arguments)]
+pub struct RunArgs {
+    #[command(flatten)]
+    pub sql: SqlArgs,
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Stop after this time, as a signal would: 500ms, 30s, 5m, 1h
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub duration: Option<Duration>,
+    /// Write a report of the run to this file, as JSON
+    #[arg(long, value_name = "PATH")]
+    pub report: Option<PathBuf>,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `velo check`.
+#[derive(Debug, Arguments)]
+pub struct CheckArgs {
+    #[command(flatten)]
+    pub sql: SqlArgs,
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+/// `velo explain`.
+#[derive(Debug, Arguments)]
+pub struct ExplainArgs {
+    #[command(flatten)]
+    pub sql: SqlArgs,
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `velo topology`.
+#[derive(Debug, Arguments)]
+pub struct TopologyArgs {
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `velo demo`.
+#[derive(Debug, Arguments)]
+pub struct DemoArgs {
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Records a second that are due, whether or not the run keeps up
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub rate: u64,
+}
+
+/// Where the SQL text comes from.
+#[derive(Debug, Arguments)]
+#[group(required = true, multiple = false)]
+pub struct SqlArgs {
+    /// The SQL file
+    #[arg(value_name = "FILE.sql")]
+    pub file: Option<PathBuf>,
+    /// The SQL text itself
+    #[arg(short, long, value_name = "SQL")]
+    pub execute: Option<String>,
+}
+
+/// What is configured beside the SQL text.
+#[derive(Debug, Arguments)]
+pub struct ConfigArgs {
+    /// The configuration; without it ./velostream.toml, if it is there
+    #[arg(short, long, value_name = "FILE.toml")]
+    pub config: Option<PathBuf>,
+    /// Set one key over the configuration, such as batch.max=64; may be repeated
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    pub set: Vec<String>,
+    /// How many shards to run (shards.cores)
+    #[arg(long, value_name = "N")]
+    pub shards: Option<usize>,
+}
+
+/// How data is written.
+#[derive(Debug, Arguments)]
+pub struct OutputArgs {
+    /// How data is written: by default a table on a terminal, else json
+    #[arg(long, value_name = "FORMAT")]
+    pub format: Option<OutputFormat>,
+}
+
+/// The formats of data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OutputFormat {
+    /// For a person
+    Table,
+    /// One object a line
+    Json,
+    /// Comma-separated values
+    Csv,
+}
+
+/// Reads `500ms`, `30s`, `5m`, `1h`.
+fn duration(text: &str) -> Result<Duration, String> {
+    const SPELLING: &str = "write a whole number and a unit: 500ms, 30s, 5m, 1h";
+    let unit_at = text
+        .find(|letter: char| !letter.is_ascii_digit())
+        .ok_or(SPELLING)?;
+    let (count, unit) = text.split_at(unit_at);
+    let count: u64 = count.parse().map_err(|_| SPELLING)?;
+    let unit_ms: u64 = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(SPELLING.into()),
+    };
+    let most_ms = limits::DURATION_SECONDS_MAX * 1_000;
+    match count.checked_mul(unit_ms) {
+        Some(0) => Err("a run lasts longer than no time".into()),
+        Some(ms) if ms <= most_ms => Ok(Duration::from_millis(ms)),
+        _ => Err(format!(
+            "a run lasts at most {} hours",
+            limits::DURATION_SECONDS_MAX / 3_600
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_flags_do_not_contradict_each_other() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn a_duration_is_a_number_and_a_unit() {
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("30s"), Ok(Duration::from_secs(30)));
+        assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
+        assert_eq!(duration("1h"), Ok(Duration::from_secs(3600)));
+        for wrong in [
+            "",
+            "30",
+            "s",
+            "-1s",
+            "1.5s",
+            "1d",
+            "1 s",
+            "0s",
+            "99999999999999999999s",
+            "18446744073709551615h",
+        ] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+}

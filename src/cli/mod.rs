@@ -1,0 +1,55 @@
+//! The command line: one command a file.
+//!
+//! ```text
+//!   args.rs (what was typed) --> run.rs | check.rs | explain.rs | topology.rs | demo.rs --> render.rs (how errors look)
+//! ```
+//!
+//! Law: data goes to standard output and everything else to standard error; the cause of an error alone decides the exit
+//! code.
+
+mod args;
+mod check;
+mod demo;
+mod explain;
+mod output;
+mod render;
+mod run;
+mod settings;
+mod topology;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::error::exit;
+use args::{Args, Command};
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(answer) => {
+            // Help and version are data, the rest is not; both are written where they belong, as far as that is possible.
+            let _ = answer.print();
+            return ExitCode::from(if answer.use_stderr() {
+                exit::USAGE
+            } else {
+                exit::OK
+            });
+        }
+    };
+    let done = match args.command {
+        Command::Run(args) => run::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Explain(args) => explain::run(&args),
+        Command::Topology(args) => topology::run(&args),
+        Command::Demo(args) => demo::run(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::from(exit::OK),
+        Err(error) => {
+            render::error(&error);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Every bound in one place: what is refused beyond it, and how the bounds relate.
+//!
+//! Law: a bound is stated here and nowhere else, and the code that enforces it names it in its message.
+
+use std::ops::RangeInclusive;
+
+const MICROSECONDS_A_DAY: i64 = 24 * 60 * 60 * 1_000_000;
+
+/// Shards of one process.
+pub const SHARDS: RangeInclusive<usize> = 1..=velostream_shards::core_map::MAX_SHARDS;
+
+/// Blocks that a lane holds. One is enough for progress: the mesh must not deadlock on it.
+pub const LANE_BLOCKS: RangeInclusive<usize> = 1..=4096;
+
+/// Blocks that a lane holds unless configured.
+pub const LANE_BLOCKS_DEFAULT: usize = 64;
+
+/// Records that a turn takes from its source at most.
+pub const BATCH_RECORDS: RangeInclusive<usize> = 1..=65_536;
+
+/// Records that a turn takes from its source at most unless configured.
+pub const BATCH_RECORDS_DEFAULT: usize = 1024;
+
+/// Length of a window, microseconds: up to a hundred years.
+pub const WINDOW_SIZE_US: RangeInclusive<i64> = 1..=36_525 * MICROSECONDS_A_DAY;
+
+/// Grace period of a window, microseconds.
+pub const GRACE_US: RangeInclusive<i64> = 0..=36_525 * MICROSECONDS_A_DAY;
+
+/// How far out of order the records of a partition may stand, microseconds.
+pub const WATERMARK_BOUND_US: RangeInclusive<i64> = 0..=36_525 * MICROSECONDS_A_DAY;
+
+/// Bytes of a job's name, which becomes a part of consumer group names.
+pub const JOB_NAME_BYTES: RangeInclusive<usize> = 1..=128;
+
+/// How long a run may be asked to last, seconds: up to a hundred years.
+pub const DURATION_SECONDS_MAX: u64 = 36_525 * 24 * 60 * 60;
+
+const _: () = {
+    assert!(
+        *LANE_BLOCKS.start() <= LANE_BLOCKS_DEFAULT && LANE_BLOCKS_DEFAULT <= *LANE_BLOCKS.end()
+    );
+    assert!(
+        *BATCH_RECORDS.start() <= BATCH_RECORDS_DEFAULT
+            && BATCH_RECORDS_DEFAULT <= *BATCH_RECORDS.end()
+    );
+    assert!(
+        *BATCH_RECORDS.end() <= u32::MAX as usize,
+        "a record's place in a batch fits 32 bits"
+    );
+    // An event time of any year that can be written (up to 9999) plus a window, its grace and a bound does not wrap.
+    assert!(
+        8_100 * 366 * MICROSECONDS_A_DAY
+            < i64::MAX - *WINDOW_SIZE_US.end() - *GRACE_US.end() - *WATERMARK_BOUND_US.end()
+    );
+};

@@ -1,0 +1,536 @@
+//! From what was written to what it means, by the one table.
+//!
+//! First everything written is held against the table (admit.rs), so that a wrong word is named before a missing one;
+//! then each connector takes its options by name.
+
+use std::path::{Path, PathBuf};
+
+use super::admit::{Admitted, find, hold_value, refuse, unknown, wrong_value};
+use super::table::{Scope, ValueKind};
+use super::{
+    Compression, CsvOptions, End, FileOptions, Format, KafkaSinkOptions, KafkaSourceOptions,
+    KeyFormat, Late, OnError, OptionError, QueryOptions, RequestedExchange, SinkConnector,
+    SinkOptions, Start, StreamConnector, StreamOptions, TimeUnit, WrittenOption,
+};
+use crate::config::job_name_is_wrong;
+
+/// Reads WITH of a CREATE STREAM that declares its columns.
+pub fn stream_options(written: &[WrittenOption]) -> Result<StreamOptions, OptionError> {
+    let kafka = connector_is_kafka(written, &[Scope::KafkaSource, Scope::FileSource])?;
+    let scopes = [if kafka {
+        Scope::KafkaSource
+    } else {
+        Scope::FileSource
+    }];
+    let options = Admitted::hold(written, &scopes)?;
+    Ok(StreamOptions {
+        connector: if kafka {
+            StreamConnector::Kafka(kafka_source(&options)?)
+        } else {
+            StreamConnector::File(file(&options)?)
+        },
+        on_error: match options.word("on_error") {
+            Some("skip") => OnError::Skip,
+            _ => OnError::Fail,
+        },
+        event_time_unit: match options.word("event_time.unit") {
+            Some("s") => TimeUnit::Seconds,
+            Some("us") => TimeUnit::Microseconds,
+            Some("ns") => TimeUnit::Nanoseconds,
+            _ => TimeUnit::Milliseconds,
+        },
+    })
+}
+
+/// Reads WITH of a CREATE STREAM AS: where its rows go, and what it says of its query.
+pub fn sink_options(written: &[WrittenOption]) -> Result<SinkOptions, OptionError> {
+    let kafka = connector_is_kafka(written, &[Scope::KafkaSink, Scope::FileSink, Scope::Query])?;
+    let scopes = [
+        if kafka {
+            Scope::KafkaSink
+        } else {
+            Scope::FileSink
+        },
+        Scope::Query,
+    ];
+    let options = Admitted::hold(written, &scopes)?;
+    Ok(SinkOptions {
+        connector: if kafka {
+            SinkConnector::Kafka(kafka_sink(&options)?)
+        } else {
+            SinkConnector::File(file(&options)?)
+        },
+        query: query(&options)?,
+    })
+}
+
+/// Reads what SET says before a query.
+pub fn query_options(written: &[WrittenOption]) -> Result<QueryOptions, OptionError> {
+    query(&Admitted::hold(written, &[Scope::Query])?)
+}
+
+fn query(options: &Admitted<'_>) -> Result<QueryOptions, OptionError> {
+    if let Some(name) = options.get("job.name")
+        && let Some(wrong) = job_name_is_wrong(&name.value)
+    {
+        return Err(refuse(name, format!("job.name {wrong}"), None));
+    }
+    Ok(QueryOptions {
+        exchange: options.word("exchange").map(|word| match word {
+            "hash" => RequestedExchange::Hash,
+            "fan_in" => RequestedExchange::FanIn,
+            _ => RequestedExchange::Auto,
+        }),
+        late: options.word("late").map(|_| Late::Drop),
+        job_name: options.text("job.name"),
+    })
+}
+
+fn kafka_source(options: &Admitted<'_>) -> Result<KafkaSourceOptions, OptionError> {
+    let format = message_format(options);
+    Ok(KafkaSourceOptions {
+        topic: options.needed("topic")?.value.clone(),
+        format,
+        csv: csv(options, format)?,
+        key_columns: options.columns("key.columns")?.unwrap_or_default(),
+        group: options.text("group"),
+        start: match options.get("start") {
+            None => Start::Earliest,
+            Some(start) => match start.value.as_str() {
+                "earliest" => Start::Earliest,
+                "latest" => Start::Latest,
+                _ => Start::Offsets(offsets(start)?),
+            },
+        },
+        end: match options.get("end") {
+            None => End::Never,
+            Some(end) => match end.value.as_str() {
+                "never" => End::Never,
+                "latest" => End::Latest,
+                _ => End::Offsets(offsets(end)?),
+            },
+        },
+        properties: options.properties(),
+    })
+}
+
+fn kafka_sink(options: &Admitted<'_>) -> Result<KafkaSinkOptions, OptionError> {
+    let format = message_format(options);
+    Ok(KafkaSinkOptions {
+        topic: options.needed("topic")?.value.clone(),
+        format,
+        csv: csv(options, format)?,
+        key_columns: options.columns("key.columns")?,
+        key_format: options.word("key.format").map(|word| match word {
+            "raw" => KeyFormat::Raw,
+            _ => KeyFormat::Json,
+        }),
+        properties: options.properties(),
+    })
+}
+
+fn file(options: &Admitted<'_>) -> Result<FileOptions, OptionError> {
+    let path = options.needed("path")?;
+    let (by_name, compressed) = extensions(&path.value);
+    let compression = match (options.word("compression"), compressed.as_deref()) {
+        (Some("zst"), _) | (None, Some("zst")) => Compression::Zstd,
+        (None, Some("gz")) => {
+            let message = format!(
+                "{} is compressed with gzip, which is not available yet",
+                path.value
+            );
+            return Err(refuse(
+                path,
+                message,
+                Some("compress it with zstd (.zst), or not at all"),
+            ));
+        }
+        _ => Compression::None,
+    };
+    let format = match options.word("format") {
+        Some("csv") => Format::Csv,
+        Some(_) => Format::Json,
+        None => match by_name {
+            Some(format) => format,
+            None => {
+                let message = format!("the extension of {} does not say its format", path.value);
+                return Err(refuse(
+                    path,
+                    message,
+                    Some("add format = 'json' or format = 'csv'"),
+                ));
+            }
+        },
+    };
+    let csv = csv(options, format)?;
+    Ok(FileOptions {
+        path: PathBuf::from(&path.value),
+        format,
+        compression,
+        csv,
+    })
+}
+
+/// The format that a file's name tells, and the extension of its compression.
+fn extensions(path: &str) -> (Option<Format>, Option<String>) {
+    let mut path = PathBuf::from(path);
+    let extension = |path: &Path| Some(path.extension()?.to_str()?.to_ascii_lowercase());
+    let compressed = extension(&path).filter(|name| matches!(name.as_str(), "zst" | "gz"));
+    if compressed.is_some() {
+        path.set_extension("");
+    }
+    let format = match extension(&path).as_deref() {
+        Some("csv") => Some(Format::Csv),
+        Some("json" | "jsonl" | "ndjson") => Some(Format::Json),
+        _ => None,
+    };
+    (format, compressed)
+}
+
+fn message_format(options: &Admitted<'_>) -> Format {
+    match options.word("format") {
+        Some("csv") => Format::Csv,
+        _ => Format::Json,
+    }
+}
+
+fn csv(options: &Admitted<'_>, format: Format) -> Result<CsvOptions, OptionError> {
+    let mut csv_options = options
+        .iter()
+        .filter(|option| option.key.starts_with("csv."));
+    if format != Format::Csv
+        && let Some(stray) = csv_options.next()
+    {
+        let message = format!(
+            "option {} is only for CSV, and the format is json",
+            stray.key
+        );
+        return Err(refuse(
+            stray,
+            message,
+            Some("add format = 'csv', or leave it out"),
+        ));
+    }
+    let delimiter = match options.get("csv.delimiter") {
+        None => b',',
+        Some(option) => match option.value.as_bytes() {
+            b"\\t" => b'\t',
+            [byte] if byte.is_ascii() && !b"\"\r\n".contains(byte) => *byte,
+            _ => return Err(wrong_value(option, &ValueKind::Character)),
+        },
+    };
+    Ok(CsvOptions {
+        header: options.applies("csv.header") && options.word("csv.header") != Some("false"),
+        delimiter,
+        null: options.text("csv.null").unwrap_or_default(),
+    })
+}
+
+/// Reads `offsets:0=17,1=4`.
+fn offsets(option: &WrittenOption) -> Result<Vec<(i32, i64)>, OptionError> {
+    let wrong = |what: &str| {
+        let message = format!("option {}: {what}", option.key);
+        refuse(
+            option,
+            message,
+            Some("write each partition once with its offset, such as offsets:0=17,1=4"),
+        )
+    };
+    let list = option
+        .value
+        .strip_prefix("offsets:")
+        .expect("admitted as a word or as offsets");
+    let mut offsets = Vec::new();
+    for pair in list.split(',') {
+        let parsed = pair.split_once('=').and_then(|(partition, offset)| {
+            Some((
+                partition.trim().parse::<i32>().ok()?,
+                offset.trim().parse::<i64>().ok()?,
+            ))
+        });
+        match parsed {
+            Some((partition, offset)) if partition >= 0 && offset >= 0 => {
+                offsets.push((partition, offset))
+            }
+            _ => {
+                return Err(wrong(&format!(
+                    "'{pair}' is not a partition and its offset"
+                )));
+            }
+        }
+    }
+    offsets.sort_unstable();
+    if let Some(twice) = offsets.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+        return Err(wrong(&format!("partition {} stands twice", twice[0].0)));
+    }
+    Ok(offsets)
+}
+
+/// Whether `connector` says kafka; it must be there and say kafka or file. `scopes` are those that it may decide for.
+fn connector_is_kafka(written: &[WrittenOption], scopes: &[Scope]) -> Result<bool, OptionError> {
+    if let Some(connector) = written.iter().find(|option| option.key == "connector") {
+        let spec = find("connector", scopes).expect("every stream has a connector");
+        hold_value(connector, spec)?;
+        return Ok(connector.value == "kafka");
+    }
+    // A slip in the word itself is a better answer than that the word is missing.
+    for option in written {
+        if find(&option.key, scopes).is_none() {
+            return Err(unknown(option, scopes));
+        }
+    }
+    Err(OptionError {
+        option: "connector".into(),
+        span: None,
+        message: "a stream without a connector is not available yet".into(),
+        hint: Some("add connector = 'kafka' or connector = 'file' to WITH".into()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::options::OPTIONS;
+    use crate::error::Span;
+
+    fn with(options: &[(&str, &str)]) -> Vec<WrittenOption> {
+        options
+            .iter()
+            .enumerate()
+            .map(|(place, (key, value))| WrittenOption {
+                key: (*key).to_owned(),
+                value: (*value).to_owned(),
+                span: Span {
+                    start: place * 10,
+                    end: place * 10 + 9,
+                },
+            })
+            .collect()
+    }
+
+    fn kafka_with(more: &[(&str, &str)]) -> Vec<WrittenOption> {
+        let mut all = vec![("connector", "kafka"), ("topic", "flights")];
+        all.extend_from_slice(more);
+        with(&all)
+    }
+
+    fn refused(more: &[(&str, &str)]) -> String {
+        stream_options(&kafka_with(more))
+            .expect_err("must be refused")
+            .to_string()
+    }
+
+    #[test]
+    fn a_kafka_source_takes_its_defaults_from_the_table() {
+        let options = stream_options(&kafka_with(&[])).expect("a topic is enough");
+        let StreamConnector::Kafka(kafka) = options.connector else {
+            panic!("kafka was asked for")
+        };
+        assert_eq!(
+            (kafka.start, kafka.end, kafka.format),
+            (Start::Earliest, End::Never, Format::Json)
+        );
+        assert_eq!(
+            (options.on_error, options.event_time_unit),
+            (OnError::Fail, TimeUnit::Milliseconds)
+        );
+        assert!(!kafka.csv.header, "a message has no header line");
+        assert!(
+            kafka.key_columns.is_empty() && kafka.group.is_none() && kafka.properties.is_empty()
+        );
+    }
+
+    #[test]
+    fn every_written_option_is_used() {
+        let options = stream_options(&kafka_with(&[
+            ("format", "csv"),
+            ("csv.delimiter", "\\t"),
+            ("csv.null", "NA"),
+            ("key.columns", "Carrier, \"Origin\""),
+            ("group", "g"),
+            ("start", "offsets:1=4,0=17"),
+            ("end", "offsets:0=170,1=44"),
+            ("on_error", "skip"),
+            ("event_time.unit", "ns"),
+            ("kafka.bootstrap.servers", "localhost:9092"),
+        ]))
+        .expect("all are known");
+        let StreamConnector::Kafka(kafka) = options.connector else {
+            panic!("kafka was asked for")
+        };
+        assert_eq!(
+            kafka.csv,
+            CsvOptions {
+                header: false,
+                delimiter: b'\t',
+                null: "NA".into()
+            }
+        );
+        assert_eq!(kafka.key_columns, ["carrier", "Origin"]);
+        assert_eq!(kafka.start, Start::Offsets(vec![(0, 17), (1, 4)]));
+        assert_eq!(kafka.end, End::Offsets(vec![(0, 170), (1, 44)]));
+        assert_eq!(kafka.group.as_deref(), Some("g"));
+        assert_eq!(
+            kafka.properties,
+            [("bootstrap.servers".to_owned(), "localhost:9092".to_owned())]
+        );
+        assert_eq!(
+            (options.on_error, options.event_time_unit),
+            (OnError::Skip, TimeUnit::Nanoseconds)
+        );
+    }
+
+    #[test]
+    fn every_word_that_the_table_admits_is_read_and_every_later_one_refused() {
+        let needed = [("connector", "kafka"), ("topic", "t"), ("path", "p.csv")];
+        for spec in OPTIONS {
+            let (now, later) = match spec.kind {
+                Some(ValueKind::Choice { now, later })
+                | Some(ValueKind::Position { now, later }) => (now, later),
+                Some(_) => continue,
+                None => (&[][..], &["1"][..]),
+            };
+            if spec.name == "connector" {
+                continue;
+            }
+            for scope in spec.scopes {
+                let (connector, sink) = match scope {
+                    Scope::KafkaSource => ("kafka", false),
+                    Scope::FileSource => ("file", false),
+                    Scope::KafkaSink | Scope::Query => ("kafka", true),
+                    Scope::FileSink => ("file", true),
+                };
+                let read = |value: &str| {
+                    let place = needed[if connector == "kafka" { 1 } else { 2 }];
+                    let options = with(&[("connector", connector), place, (spec.name, value)]);
+                    if sink {
+                        sink_options(&options).map(|_| ())
+                    } else {
+                        stream_options(&options).map(|_| ())
+                    }
+                };
+                for value in now {
+                    assert_eq!(read(value), Ok(()), "{} = {value}", spec.name);
+                }
+                for value in later {
+                    let refusal = read(value).expect_err("belongs to later work").to_string();
+                    assert!(refusal.contains(" yet"), "{refusal}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_unknown_option_is_refused_with_the_nearest_known_one_and_its_place() {
+        let error = stream_options(&kafka_with(&[("on_eror", "skip")])).expect_err("a slip");
+        assert_eq!(error.span, Some(Span { start: 20, end: 29 }));
+        assert_eq!(
+            error.to_string(),
+            "unknown option on_eror of a kafka source; did you mean on_error?"
+        );
+        assert_eq!(
+            refused(&[("bootstrap.servers", "x")]),
+            "unknown option bootstrap.servers of a kafka source; a property of librdkafka is written kafka.bootstrap.servers"
+        );
+        let slip = stream_options(&with(&[("conector", "kafka")]))
+            .expect_err("a slip")
+            .to_string();
+        assert!(slip.ends_with("did you mean connector?"), "{slip}");
+    }
+
+    #[test]
+    fn an_option_of_another_scope_is_refused_with_its_scope() {
+        assert_eq!(
+            refused(&[("path", "x.csv")]),
+            "option path does not apply to a kafka source; it is an option of a file source or a file sink"
+        );
+        assert_eq!(
+            refused(&[("exchange", "hash")]),
+            "option exchange does not apply to a kafka source; it is an option of a query"
+        );
+    }
+
+    #[test]
+    fn a_wrong_value_is_refused_with_what_is_allowed() {
+        assert_eq!(
+            refused(&[("on_error", "skp")]),
+            "option on_error cannot be 'skp'; did you mean 'skip'? allowed: fail, skip"
+        );
+        assert_eq!(
+            refused(&[("format", "avro")]),
+            "format = 'avro' is not available yet; allowed: json, csv"
+        );
+        assert_eq!(
+            refused(&[("start", "committed")]),
+            "start = 'committed' cannot be kept: no offsets are committed yet; allowed: earliest, latest, offsets:0=17,1=4"
+        );
+        assert!(refused(&[("start", "timestamp:0")]).contains("not available yet"));
+        assert!(refused(&[("start", "offsets:0=1,0=2")]).contains("partition 0 stands twice"));
+        assert!(refused(&[("end", "offsets:0")]).contains("'0' is not a partition and its offset"));
+        assert!(refused(&[("end", "offsets:0=-1")]).contains("is not a partition and its offset"));
+        assert!(refused(&[("key.columns", "a,,b")]).contains("column names"));
+        assert!(refused(&[("topic", "t")]).contains("stands twice"));
+        assert!(refused(&[("csv.null", "")]).contains("only for CSV"));
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let error = stream_options(&with(&[("connector", "kafka")])).expect_err("no topic");
+        assert_eq!((error.option.as_str(), error.span), ("topic", None));
+        assert_eq!(
+            error.to_string(),
+            "a kafka source needs the option topic; add topic = '..' to WITH"
+        );
+        assert_eq!(
+            stream_options(&[]).expect_err("nothing at all").option,
+            "connector"
+        );
+    }
+
+    #[test]
+    fn a_files_name_tells_its_format_and_compression() {
+        let read = |path: &str| {
+            let options = stream_options(&with(&[("connector", "file"), ("path", path)]))?;
+            let StreamConnector::File(file) = options.connector else {
+                panic!("a file was asked for")
+            };
+            Ok::<_, OptionError>((file.format, file.compression))
+        };
+        assert_eq!(
+            read("a/flights.csv.zst"),
+            Ok((Format::Csv, Compression::Zstd))
+        );
+        assert_eq!(read("flights.JSONL"), Ok((Format::Json, Compression::None)));
+        assert!(
+            read("flights.csv.gz")
+                .expect_err("gzip")
+                .to_string()
+                .contains("not available yet")
+        );
+        assert!(
+            read("flights")
+                .expect_err("no extension")
+                .to_string()
+                .contains("add format = 'json'")
+        );
+    }
+
+    #[test]
+    fn a_sink_carries_the_options_of_its_query_and_with_goes_before_set() {
+        let sink = sink_options(&kafka_with(&[
+            ("exchange", "hash"),
+            ("key.format", "raw"),
+            ("job.name", "a.b-c_1"),
+        ]))
+        .expect("all are known");
+        assert_eq!(sink.query.job_name.as_deref(), Some("a.b-c_1"));
+        let set = query_options(&with(&[("exchange", "fan_in"), ("late", "drop")]))
+            .expect("both are known");
+        let both = sink.query.or(set);
+        assert_eq!(
+            (both.exchange, both.late),
+            (Some(RequestedExchange::Hash), Some(Late::Drop))
+        );
+        assert!(query_options(&with(&[("job.name", "a b")])).is_err());
+    }
+}

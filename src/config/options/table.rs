@@ -1,0 +1,403 @@
+//! The one table of stream and query options: names, where they apply, what they take, what they default to.
+//!
+//! The reader of options, its messages and the section of docs/SQL.md are made from it; a test holds the latter to it.
+
+use std::fmt::Write;
+
+/// Where an option applies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// WITH of a declared stream with `connector = 'kafka'`.
+    KafkaSource,
+    /// WITH of a CREATE STREAM AS with `connector = 'kafka'`.
+    KafkaSink,
+    /// WITH of a declared stream with `connector = 'file'`.
+    FileSource,
+    /// WITH of a CREATE STREAM AS with `connector = 'file'`.
+    FileSink,
+    /// A query: WITH of its CREATE STREAM AS, or SET before it.
+    Query,
+}
+
+use Scope::{FileSink, FileSource, KafkaSink, KafkaSource, Query};
+
+impl Scope {
+    /// How messages and the documentation call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            KafkaSource => "kafka source",
+            KafkaSink => "kafka sink",
+            FileSource => "file source",
+            FileSink => "file sink",
+            Query => "query",
+        }
+    }
+}
+
+/// What an option takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ValueKind {
+    /// One of a few words; some of them belong to later work.
+    Choice {
+        /// Those that may be written.
+        now: &'static [&'static str],
+        /// Those that are refused as not available yet.
+        later: &'static [&'static str],
+    },
+    /// `true` or `false`.
+    Boolean,
+    /// Text that is not empty.
+    Text,
+    /// Text, possibly empty.
+    AnyText,
+    /// One ASCII character, or `\t`.
+    Character,
+    /// Column names, separated by commas.
+    Columns,
+    /// A place in a topic: a word, or `offsets:` and an offset for each named partition.
+    Position {
+        /// The words that may be written.
+        now: &'static [&'static str],
+        /// The words that are refused.
+        later: &'static [&'static str],
+    },
+}
+
+/// One option.
+#[derive(Clone, Copy, Debug)]
+pub struct OptionSpec {
+    /// Its name; one that ends in `.*` stands for all names with that beginning.
+    pub name: &'static str,
+    /// Where it applies.
+    pub scopes: &'static [Scope],
+    /// What it takes; `None` for an option of later work, which is refused.
+    pub kind: Option<ValueKind>,
+    /// What holds when it is left out, in words.
+    pub default: &'static str,
+    /// What it is, in one line.
+    pub about: &'static str,
+}
+
+impl OptionSpec {
+    const fn later(name: &'static str, scopes: &'static [Scope]) -> OptionSpec {
+        OptionSpec {
+            name,
+            scopes,
+            kind: None,
+            default: "",
+            about: "",
+        }
+    }
+
+    /// Whether `written` is this option.
+    pub fn names(&self, written: &str) -> bool {
+        match self.name.strip_suffix('*') {
+            Some(prefix) => written.len() > prefix.len() && written.starts_with(prefix),
+            None => self.name == written,
+        }
+    }
+
+    /// Whether it applies in one of `scopes`.
+    pub fn applies(&self, scopes: &[Scope]) -> bool {
+        self.scopes.iter().any(|scope| scopes.contains(scope))
+    }
+}
+
+const ANY_STREAM: &[Scope] = &[KafkaSource, KafkaSink, FileSource, FileSink];
+const ANY_SOURCE: &[Scope] = &[KafkaSource, FileSource];
+const ANY_KAFKA: &[Scope] = &[KafkaSource, KafkaSink];
+const ANY_FILE: &[Scope] = &[FileSource, FileSink];
+
+/// Every option there is.
+pub const OPTIONS: &[OptionSpec] = &[
+    OptionSpec {
+        name: "connector",
+        scopes: ANY_STREAM,
+        kind: Some(ValueKind::Choice {
+            now: &["file", "kafka"],
+            later: &["datagen", "nexmark"],
+        }),
+        default: "must be given",
+        about: "what the stream is connected to",
+    },
+    OptionSpec {
+        name: "topic",
+        scopes: ANY_KAFKA,
+        kind: Some(ValueKind::Text),
+        default: "must be given",
+        about: "the topic",
+    },
+    OptionSpec {
+        name: "path",
+        scopes: ANY_FILE,
+        kind: Some(ValueKind::Text),
+        default: "must be given",
+        about: "the file, relative to the working directory",
+    },
+    OptionSpec {
+        name: "format",
+        scopes: ANY_STREAM,
+        kind: Some(ValueKind::Choice {
+            now: &["json", "csv"],
+            later: &["avro", "protobuf", "parquet", "raw"],
+        }),
+        default: "json for Kafka; by the file's extension (.csv, .json, .jsonl, .ndjson)",
+        about: "how bytes hold a record",
+    },
+    OptionSpec {
+        name: "compression",
+        scopes: ANY_FILE,
+        kind: Some(ValueKind::Choice {
+            now: &["none", "zst"],
+            later: &["gz"],
+        }),
+        default: "by the file's extension: .zst, else none",
+        about: "how the file is compressed",
+    },
+    OptionSpec {
+        name: "csv.header",
+        scopes: ANY_FILE,
+        kind: Some(ValueKind::Boolean),
+        default: "true",
+        about: "whether the first line names the columns, which then bind by name; else they bind by position",
+    },
+    OptionSpec {
+        name: "csv.delimiter",
+        scopes: ANY_STREAM,
+        kind: Some(ValueKind::Character),
+        default: "`,`",
+        about: "what stands between fields",
+    },
+    OptionSpec {
+        name: "csv.null",
+        scopes: ANY_STREAM,
+        kind: Some(ValueKind::AnyText),
+        default: "empty",
+        about: "the field that stands for NULL",
+    },
+    OptionSpec {
+        name: "key.columns",
+        scopes: ANY_KAFKA,
+        kind: Some(ValueKind::Columns),
+        default: "source: none; sink: the group columns, and `window_start` when windowed",
+        about: "source: declares that equal values are in one partition; sink: the columns of the message key",
+    },
+    OptionSpec {
+        name: "key.format",
+        scopes: &[KafkaSink],
+        kind: Some(ValueKind::Choice {
+            now: &["raw", "json"],
+            later: &[],
+        }),
+        default: "raw for one VARCHAR, else json",
+        about: "how the message key is written",
+    },
+    OptionSpec::later("key.format", &[KafkaSource]),
+    OptionSpec {
+        name: "group",
+        scopes: &[KafkaSource],
+        kind: Some(ValueKind::Text),
+        default: "`velo-<job>-<stream>`",
+        about: "the consumer group",
+    },
+    OptionSpec {
+        name: "start",
+        scopes: &[KafkaSource],
+        kind: Some(ValueKind::Position {
+            now: &["earliest", "latest"],
+            later: &["committed", "timestamp"],
+        }),
+        default: "earliest",
+        about: "where the read starts; with `offsets:`, a partition not named starts at its oldest record",
+    },
+    OptionSpec {
+        name: "end",
+        scopes: &[KafkaSource],
+        kind: Some(ValueKind::Position {
+            now: &["never", "latest"],
+            later: &["timestamp"],
+        }),
+        default: "never",
+        about: "where the read ends: `latest` is what was newest at the start; with `offsets:`, every partition is named",
+    },
+    OptionSpec::later("tier", &[KafkaSource]),
+    OptionSpec {
+        name: "kafka.*",
+        scopes: ANY_KAFKA,
+        kind: Some(ValueKind::AnyText),
+        default: "that of `[kafka]` in the configuration",
+        about: "a librdkafka property, such as `kafka.bootstrap.servers`",
+    },
+    OptionSpec {
+        name: "on_error",
+        scopes: ANY_SOURCE,
+        kind: Some(ValueKind::Choice {
+            now: &["fail", "skip"],
+            later: &["dead_letter"],
+        }),
+        default: "fail",
+        about: "what is done with a bad record: the run ends with 65, or it is counted and left out",
+    },
+    OptionSpec::later("dead_letter", ANY_SOURCE),
+    OptionSpec {
+        name: "event_time.unit",
+        scopes: ANY_SOURCE,
+        kind: Some(ValueKind::Choice {
+            now: &["s", "ms", "us", "ns"],
+            later: &[],
+        }),
+        default: "ms",
+        about: "what a bare number in a TIMESTAMP column counts",
+    },
+    OptionSpec::later("idle_timeout", ANY_SOURCE),
+    OptionSpec::later("idle_advance", ANY_SOURCE),
+    OptionSpec::later("watermark.emit", ANY_SOURCE),
+    OptionSpec::later("watermark.max_drift", ANY_SOURCE),
+    OptionSpec::later("max_future_skew", ANY_SOURCE),
+    OptionSpec {
+        name: "exchange",
+        scopes: &[Query],
+        kind: Some(ValueKind::Choice {
+            now: &["auto", "hash", "fan_in"],
+            later: &["smart", "sticky", "round_robin"],
+        }),
+        default: "auto: hash for keyed queries, fan_in for a global group, none for stateless ones",
+        about: "how records reach the shard that owns their key",
+    },
+    OptionSpec {
+        name: "late",
+        scopes: &[Query],
+        kind: Some(ValueKind::Choice {
+            now: &["drop"],
+            later: &["dead_letter", "update"],
+        }),
+        default: "drop",
+        about: "what is done with a late record; it is counted in any case",
+    },
+    OptionSpec::later("late.warn", &[Query]),
+    OptionSpec::later("max_groups", &[Query]),
+    OptionSpec::later("state_bytes", &[Query]),
+    OptionSpec::later("max_open_windows", &[Query]),
+    OptionSpec {
+        name: "job.name",
+        scopes: &[Query],
+        kind: Some(ValueKind::Text),
+        default: "`name` of `[job]`, else the SQL file's name without `.sql`",
+        about: "the job's name: letters, digits, `.`, `_` and `-`",
+    },
+];
+
+impl ValueKind {
+    /// What may be written, for messages and the documentation.
+    pub fn allowed(&self) -> String {
+        match self {
+            ValueKind::Choice { now, .. } => now.join(", "),
+            ValueKind::Boolean => "true, false".into(),
+            ValueKind::Text => "text".into(),
+            ValueKind::AnyText => "text, possibly empty".into(),
+            ValueKind::Character => "one ASCII character, or \\t".into(),
+            ValueKind::Columns => "column names, separated by commas".into(),
+            ValueKind::Position { now, .. } => format!("{}, offsets:0=17,1=4", now.join(", ")),
+        }
+    }
+
+    fn later(&self) -> &'static [&'static str] {
+        match self {
+            ValueKind::Choice { later, .. } | ValueKind::Position { later, .. } => later,
+            _ => &[],
+        }
+    }
+}
+
+/// The table as documentation.
+pub fn markdown() -> String {
+    let mut page = String::from(
+        "| option | where | takes | default | meaning |\n| --- | --- | --- | --- | --- |\n",
+    );
+    let mut later = Vec::new();
+    for option in OPTIONS {
+        let Some(kind) = option.kind else {
+            let name = format!("`{}`", option.name);
+            let partly = OPTIONS
+                .iter()
+                .any(|other| other.name == option.name && other.kind.is_some());
+            later.push(if partly {
+                format!("{name} of a {}", scope_names(option.scopes))
+            } else {
+                name
+            });
+            continue;
+        };
+        let name = option.name.replace('*', "<property>");
+        let (scopes, takes) = (scope_names(option.scopes), kind.allowed());
+        writeln!(
+            page,
+            "| `{name}` | {scopes} | {takes} | {} | {} |",
+            option.default, option.about
+        )
+        .expect("writing to a string does not fail");
+        later.extend(
+            kind.later()
+                .iter()
+                .map(|value| format!("`{} = '{value}'`", option.name)),
+        );
+    }
+    writeln!(
+        page,
+        "\nNot available yet, and refused with that message: {}.",
+        later.join(", ")
+    )
+    .expect("writing to a string does not fail");
+    page
+}
+
+fn scope_names(scopes: &[Scope]) -> String {
+    match scopes {
+        _ if scopes == ANY_STREAM => "any source or sink".into(),
+        _ if scopes == ANY_SOURCE => "any source".into(),
+        _ => scopes
+            .iter()
+            .map(|scope| scope.name())
+            .collect::<Vec<_>>()
+            .join(", "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documentation_says_what_the_table_says() {
+        let page = include_str!("../../../docs/SQL.md");
+        let (start, end) = (
+            "<!-- options: made from the code -->\n",
+            "<!-- end of options -->",
+        );
+        let from = page
+            .find(start)
+            .expect("docs/SQL.md marks where the options start")
+            + start.len();
+        let to = page
+            .find(end)
+            .expect("docs/SQL.md marks where the options end");
+        assert!(
+            page[from..to].trim() == markdown().trim(),
+            "docs/SQL.md must hold, between its markers:\n{}",
+            markdown()
+        );
+    }
+
+    #[test]
+    fn a_name_stands_for_one_option_in_each_scope() {
+        for (place, option) in OPTIONS.iter().enumerate() {
+            for other in &OPTIONS[place + 1..] {
+                assert!(
+                    option.name != other.name || !option.applies(other.scopes),
+                    "{} stands twice",
+                    option.name
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! `velo topology` on machines that are only described.
+
+use std::collections::BTreeSet;
+
+use super::{done, empty_folder, velo};
+
+const TWO_NODES: &str = "package:2 numa:1 l3:2 core:4 pu:2";
+
+fn on(machine: &str, args: &[&str]) -> String {
+    done(
+        velo(&empty_folder())
+            .env("HWLOC_SYNTHETIC", machine)
+            .arg("topology")
+            .args(args),
+    )
+}
+
+#[test]
+fn eight_shards_spread_over_both_nodes_and_share_no_core() {
+    let text = on(TWO_NODES, &["--shards", "8", "--format", "json"]);
+    insta::assert_snapshot!(text, @r#"
+    exit 0
+    out| {"schema":1,"role":"shard","shard":0,"cpu":0,"core":0,"package":0,"node":0,"l3":0,"smt":[0,1]}
+    out| {"schema":1,"role":"shard","shard":1,"cpu":16,"core":8,"package":1,"node":1,"l3":2,"smt":[16,17]}
+    out| {"schema":1,"role":"shard","shard":2,"cpu":8,"core":4,"package":0,"node":0,"l3":1,"smt":[8,9]}
+    out| {"schema":1,"role":"shard","shard":3,"cpu":24,"core":12,"package":1,"node":1,"l3":3,"smt":[24,25]}
+    out| {"schema":1,"role":"shard","shard":4,"cpu":2,"core":1,"package":0,"node":0,"l3":0,"smt":[2,3]}
+    out| {"schema":1,"role":"shard","shard":5,"cpu":18,"core":9,"package":1,"node":1,"l3":2,"smt":[18,19]}
+    out| {"schema":1,"role":"shard","shard":6,"cpu":10,"core":5,"package":0,"node":0,"l3":1,"smt":[10,11]}
+    out| {"schema":1,"role":"shard","shard":7,"cpu":26,"core":13,"package":1,"node":1,"l3":3,"smt":[26,27]}
+    "#);
+    let lines: Vec<serde_json::Value> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("out| "))
+        .map(|line| serde_json::from_str(line).expect("an object a line"))
+        .collect();
+    let distinct = |key: &str| {
+        lines
+            .iter()
+            .map(|line| line[key].to_string())
+            .collect::<BTreeSet<_>>()
+            .len()
+    };
+    assert_eq!(
+        [
+            lines.len(),
+            distinct("core"),
+            distinct("cpu"),
+            distinct("node")
+        ],
+        [8, 8, 8, 2]
+    );
+    let siblings: Vec<u64> = lines
+        .iter()
+        .flat_map(|line| line["smt"].as_array().expect("siblings").clone())
+        .map(|cpu| cpu.as_u64().expect("an index"))
+        .collect();
+    assert_eq!(
+        siblings.len(),
+        siblings.iter().collect::<BTreeSet<_>>().len(),
+        "no sibling twice"
+    );
+}
+
+#[test]
+fn a_list_of_cpus_is_taken_as_written() {
+    insta::assert_snapshot!(on(TWO_NODES, &["--set", "shards.cores=2,0", "--set", "shards.smt=use", "--format", "csv"]), @r"
+    exit 0
+    out| role,shard,cpu,core,package,node,l3,smt
+    out| shard,0,2,1,0,0,0,2 3
+    out| shard,1,0,0,0,0,0,0 1
+    ");
+}
+
+#[test]
+fn a_person_reads_a_table() {
+    insta::assert_snapshot!(on("package:1 core:2 pu:1", &["--format", "table"]), @r"
+    exit 0
+    out| ┌────────────────────────────────────────────────────────┐
+    out| │ role    shard   cpu   core   package   node   l3   smt │
+    out| ╞════════════════════════════════════════════════════════╡
+    out| │ shard   0       0     0      0         0      0    0   │
+    out| │ shard   1       1     1      0         0      0    1   │
+    out| └────────────────────────────────────────────────────────┘
+    ");
+}
+
+#[test]
+fn more_shards_than_cores_are_refused_with_the_reason() {
+    insta::assert_snapshot!(on(TWO_NODES, &["--shards", "17"]), @r#"
+    exit 78
+    err| velo: 17 shards were asked for, and there are 16 usable cores with 32 hardware threads: ask for fewer, let SMT siblings carry shards (shards.smt = "use"), or let shards share cpus (shards.oversubscribe = true; for tests)
+    "#);
+    insta::assert_snapshot!(on("package:1 core:2 pu:1", &["--shards", "3"]), @r"
+    exit 78
+    err| velo: 3 shards were asked for, and there are 2 usable cores with 2 hardware threads: ask for fewer, or let shards share cpus (shards.oversubscribe = true; for tests)
+    ");
+}
+
+#[test]
+fn shards_do_not_start_on_a_machine_that_is_only_described() {
+    let folder = empty_folder();
+    let mut command = velo(&folder);
+    command
+        .env("HWLOC_SYNTHETIC", TWO_NODES)
+        .args(["run", "-e", "SELECT 1"]);
+    insta::assert_snapshot!(done(&mut command), @r"
+    exit 78
+    err| velo: this machine is only described (HWLOC_SYNTHETIC, HWLOC_XMLFILE), and shards cannot start on it; unset that, or see its core map with velo topology
+    ");
+}
