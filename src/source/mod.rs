@@ -45,6 +45,11 @@ pub trait Source {
 
     /// What this source has counted.
     fn figures(&self) -> SourceFigures;
+
+    /// Takes what the operator should be told meanwhile, such as a broker that is away. Seldom anything.
+    fn take_notices(&mut self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// Counts of one source on one shard.
