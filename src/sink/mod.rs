@@ -45,6 +45,11 @@ pub trait Sink: Send {
 
     /// Waits until all that was written is acknowledged.
     fn flush(&mut self, acknowledged: &mut dyn FnMut(Acknowledged)) -> Result<()>;
+
+    /// Takes what the operator should be told meanwhile, such as a broker that is away. Seldom anything.
+    fn take_notices(&mut self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// Rows that have safely left.
