@@ -1,0 +1,258 @@
+//! Reading in batches: a shard's partitions, statically assigned, all by one queue.
+//!
+//! ```text
+//!   partition queues --\
+//!   client's own queue --> the consumer's queue --take(max)--> Taken { Record | End | Failed }   (callbacks run in passing)
+//! ```
+//!
+//! Laws:
+//! 1. `take` never waits: it gives what librdkafka has fetched. It is the only call that serves this client, so a shard that
+//!    polls also hears that a broker is away.
+//! 2. Within a partition, records come in the order of their offsets.
+//! 3. A record is borrowed from `Taken`; dropping that gives all its memory back at once.
+//!
+//! librdkafka has an event interface too, one event a record; the batch call costs a third of it (docs/PERFORMANCE.md).
+//! Each partition's queue and the client's own are forwarded to the consumer's queue by librdkafka itself.
+
+use std::ffi::CStr;
+use std::ptr::{self, NonNull};
+
+use rdkafka_sys as sys;
+
+use crate::error::{Error, Result};
+
+use super::client::text;
+use super::topic::PartitionList;
+use super::{Client, Code, Settings};
+
+/// Reads some partitions of one topic.
+pub struct Consumer {
+    queue: NonNull<sys::rd_kafka_queue_t>,
+    topic: String,
+    /// Room for a batch's records; between calls of `take` none of them is ours.
+    room: Vec<*mut sys::rd_kafka_message_t>,
+    client: Client,
+}
+
+// SAFETY: the queue may be used from any thread, and `room` holds no live pointer outside of a `Taken`, which borrows
+// `self` and therefore cannot stay behind when it moves.
+unsafe impl Send for Consumer {}
+
+/// Where a partition is read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Position {
+    /// The oldest record kept when the broker is first asked.
+    Oldest,
+    /// An offset.
+    Offset(i64),
+}
+
+/// What a poll brought; gives the records back when dropped.
+pub struct Taken<'a> {
+    consumer: &'a mut Consumer,
+    count: usize,
+}
+
+/// One thing that came by the queue.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A record.
+    Record(KafkaRecord<'a>),
+    /// The reader stands behind the last record there is; it may go on later.
+    End {
+        /// Partition.
+        partition: i32,
+        /// The next offset.
+        offset: i64,
+    },
+    /// Reading a partition failed. `code.ends_a_read()` says whether it passes.
+    Failed {
+        /// Partition; negative if it concerns all.
+        partition: i32,
+        /// What.
+        code: Code,
+        /// In librdkafka's words.
+        reason: String,
+    },
+}
+
+/// A record, in librdkafka's memory.
+#[derive(Clone, Copy, Debug)]
+pub struct KafkaRecord<'a>(&'a sys::rd_kafka_message_t);
+
+impl Consumer {
+    /// A client that reads `partitions` of `topic`, a topic that the broker knows. It starts to fetch at once.
+    pub fn new(settings: &Settings, topic: &str, partitions: &[(i32, Position)]) -> Result<Consumer> {
+        assert!(!partitions.is_empty(), "a consumer without partitions would read nothing");
+        let client = Client::new(settings)?;
+        // SAFETY: the client is alive; from here on its callbacks come by the consumer's queue, which `take` serves.
+        let queue = unsafe {
+            sys::rd_kafka_poll_set_consumer(client.as_ptr());
+            sys::rd_kafka_queue_get_consumer(client.as_ptr())
+        };
+        let queue = NonNull::new(queue).expect("a consumer with a group has a queue");
+        let consumer = Consumer { queue, topic: topic.to_owned(), room: Vec::new(), client };
+        let mut list = PartitionList::new(
+            topic,
+            partitions.iter().map(|&(partition, position)| match position {
+                Position::Oldest => (partition, i64::from(sys::RD_KAFKA_OFFSET_BEGINNING)),
+                Position::Offset(offset) => (partition, offset),
+            }),
+        );
+        // SAFETY: client and list are alive; librdkafka copies the list.
+        let assigned = unsafe { sys::rd_kafka_assign(consumer.client.as_ptr(), list.as_mut_ptr()) };
+        match Code::from(assigned) {
+            Code::NONE => Ok(consumer),
+            code => Err(Error::Connector(format!("cannot read topic {topic} at {}: {code}", consumer.client.bootstrap()))),
+        }
+    }
+
+    /// Takes up to `max` events that are there, without waiting.
+    pub fn take(&mut self, max: usize) -> Taken<'_> {
+        if self.room.len() < max {
+            self.room.resize(max, ptr::null_mut());
+        }
+        // SAFETY: the queue is alive, and `room` has space for `max` pointers. Callbacks that run in passing only note.
+        let count = unsafe { sys::rd_kafka_consume_batch_queue(self.queue.as_ptr(), 0, self.room.as_mut_ptr(), max) };
+        let count = usize::try_from(count).expect("the call fails only for a partition that it does not know");
+        assert!(count <= max, "librdkafka gave more than there is room for");
+        let taken = Taken { consumer: self, count };
+        if taken.consumer.client.is_away() && taken.events().any(|event| !matches!(event, Event::Failed { .. })) {
+            taken.consumer.client.answered();
+        }
+        taken
+    }
+
+    /// Stops fetching a partition for good; what was fetched already may still come.
+    pub fn stop(&mut self, partition: i32) {
+        let mut list = PartitionList::new(&self.topic, [(partition, 0)].into_iter());
+        // SAFETY: client and list are alive. The call does not wait; it can fail only for a partition not assigned, which
+        // then is not fetched either.
+        unsafe { sys::rd_kafka_pause_partitions(self.client.as_ptr(), list.as_mut_ptr()) };
+    }
+
+    /// The client, for its notices.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// An error after which nothing more will come, if there was one.
+    pub fn fatal(&self) -> Option<Error> {
+        self.client.fatal().map(|reason| {
+            Error::Connector(format!("reading topic {} at {} failed: {reason}", self.topic, self.client.bootstrap()))
+        })
+    }
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        // SAFETY: the queue is alive and owned; no `Taken` exists, as it would borrow `self`. The client goes after this.
+        unsafe { sys::rd_kafka_queue_destroy(self.queue.as_ptr()) }
+    }
+}
+
+impl Taken<'_> {
+    /// How many events there are.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether nothing was there.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The events, in the order in which they came.
+    pub fn events(&self) -> impl Iterator<Item = Event<'_>> {
+        self.consumer.room[..self.count].iter().map(|&record| {
+            // SAFETY: `take` got `count` live records, which only `Drop` destroys; the reference borrows `self`.
+            let record = unsafe { &*record };
+            // SAFETY: the field is initialised; it is read as an integer because a broker's code may be none of the enum's.
+            let code = Code(unsafe { (&raw const record.err).cast::<i32>().read() });
+            match code {
+                Code::NONE => Event::Record(KafkaRecord(record)),
+                Code::PARTITION_END => Event::End { partition: record.partition, offset: record.offset },
+                code => Event::Failed {
+                    partition: record.partition,
+                    code,
+                    // SAFETY: the record is alive; librdkafka returns a NUL-terminated text or null.
+                    reason: unsafe { text(sys::rd_kafka_message_errstr(record)) },
+                },
+            }
+        })
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        for record in &mut self.consumer.room[..self.count] {
+            // SAFETY: the record is live and ours, and no reference to it is left: each borrows `self`.
+            unsafe { sys::rd_kafka_message_destroy(*record) };
+            *record = ptr::null_mut();
+        }
+    }
+}
+
+impl<'a> KafkaRecord<'a> {
+    /// Partition.
+    pub fn partition(&self) -> i32 {
+        self.0.partition
+    }
+
+    /// Offset.
+    pub fn offset(&self) -> i64 {
+        self.0.offset
+    }
+
+    /// The value; `None` for a tombstone.
+    pub fn value(&self) -> Option<&'a [u8]> {
+        // SAFETY: a record without error has `len` bytes at `payload`, or null; they live as long as the record.
+        unsafe { bytes(self.0.payload, self.0.len) }
+    }
+
+    /// The key, if it has one.
+    pub fn key(&self) -> Option<&'a [u8]> {
+        // SAFETY: as for `value`.
+        unsafe { bytes(self.0.key, self.0.key_len) }
+    }
+
+    /// The record's own timestamp, milliseconds since the epoch; `None` if the broker keeps none.
+    pub fn timestamp_ms(&self) -> Option<i64> {
+        let mut kind = sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
+        // SAFETY: the record is alive; `kind` is written.
+        let timestamp = unsafe { sys::rd_kafka_message_timestamp(self.0, &mut kind) };
+        (kind != sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE).then_some(timestamp)
+    }
+
+    /// The value of the last header of this name, if there is one. Costs next to nothing for a record without headers.
+    pub fn header(&self, name: &CStr) -> Option<&'a [u8]> {
+        let mut headers = ptr::null_mut();
+        let mut value = ptr::null();
+        let mut length = 0;
+        // SAFETY: the record is alive; each out pointer is written if and only if its call succeeds. librdkafka parses the
+        // headers into memory that belongs to the record, under no lock: a record is used by one thread only, as it
+        // borrows the consumer.
+        unsafe {
+            let record = ptr::from_ref(self.0);
+            if Code::from(sys::rd_kafka_message_headers(record, &mut headers)).is_error() {
+                return None;
+            }
+            if Code::from(sys::rd_kafka_header_get_last(headers, name.as_ptr(), &mut value, &mut length)).is_error() {
+                return None;
+            }
+            bytes(value, length)
+        }
+    }
+}
+
+/// librdkafka's bytes: null is nothing, which is not the same as no bytes.
+///
+/// # Safety
+/// `first` must be null or point to `length` bytes that live as long as `'a`.
+unsafe fn bytes<'a>(first: *const std::ffi::c_void, length: usize) -> Option<&'a [u8]> {
+    if first.is_null() {
+        return None;
+    }
+    // SAFETY: the caller's promise.
+    Some(unsafe { std::slice::from_raw_parts(first.cast(), length) })
+}

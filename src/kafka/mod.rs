@@ -1,0 +1,44 @@
+//! What the Kafka source and sink share: one client type over librdkafka, reading in batches, writing, and what a broker
+//! says of a topic.
+//!
+//! ```text
+//!   Settings (properties of the engine, [kafka], [kafka.consumer|producer] and the stream, merged)
+//!      |
+//!    Client --inspect--> Span (partition, oldest and next offset): once for a job, before its shards start
+//!      |
+//!      +-- Consumer: one a shard, statically assigned; records, ends, errors and callbacks all come by ONE queue
+//!      +-- Producer: one a job; queues records, gives back deliveries
+//! ```
+//!
+//! Laws:
+//! 1. librdkafka's own threads touch nothing of a shard. Its callbacks only note what they heard, and a shard looks when
+//!    it polls.
+//! 2. A record's bytes live until its batch is dropped; they are decoded in place and never held.
+//! 3. An error names the broker or the topic, and says what to do. A broker that is away in the middle of a run is not an
+//!    error: librdkafka connects again, and a notice says so once.
+//!
+//! This is the engine's only home of librdkafka, and, beside the runtime, of `unsafe`. Nothing here knows of SQL, columns
+//! or watermarks. Nothing is committed: offsets belong to the job.
+
+mod batch_consume;
+mod client;
+mod code;
+#[cfg(test)]
+pub(crate) mod mock;
+mod produce;
+mod settings;
+mod topic;
+
+pub use batch_consume::{Consumer, Event, KafkaRecord, Position, Taken};
+pub use client::Client;
+pub use code::Code;
+pub(crate) use produce::read_decimal;
+pub use produce::{Delivered, Outgoing, Producer, Sent};
+pub use settings::{Layers, Settings};
+pub use topic::{Patience, Span, inspect, partitions};
+
+/// The header in which a feed writes when a record was due: wall clock, microseconds since the epoch, ASCII decimal.
+pub const DUE_HEADER: &std::ffi::CStr = c"velo.due_us";
+
+/// How long a broker may take to answer before a run gives up on it: 10 s.
+pub const BROKER_PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);

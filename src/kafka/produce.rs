@@ -1,0 +1,282 @@
+//! Writing: records into librdkafka's queue, deliveries out of it.
+//!
+//! Law: every record that `send` queued comes back exactly once, as delivered or as the error that ends the run; none is
+//! lost because a queue was full. Idempotent: records of one partition keep their order and none is doubled by a retry.
+//!
+//! A delivery carries the `due_us` given with the record. Deliveries in a row with the same one are counted together, so
+//! a block of rows costs the receiver a few items and not one a row.
+
+use std::ffi::{c_int, c_void};
+use std::ptr::{self, NonNull};
+use std::time::Duration;
+
+use rdkafka_sys as sys;
+use sys::rd_kafka_vtype_t as field;
+
+use crate::error::{Error, Result};
+
+use super::client::{heard, text};
+use super::topic::TopicHandle;
+use super::{Client, Code, DUE_HEADER, Settings};
+
+// A due time travels through librdkafka as the record's opaque pointer.
+const _: () = assert!(size_of::<*mut c_void>() >= size_of::<i64>(), "a due time fits a pointer");
+
+/// librdkafka's RD_KAFKA_PARTITION_UA, a macro of its header: the partitioner chooses.
+const ANY_PARTITION: i32 = -1;
+
+/// Writes to one topic.
+pub struct Producer {
+    topic: NonNull<sys::rd_kafka_topic_t>,
+    name: String,
+    /// Queued and not yet given back.
+    unacknowledged: u64,
+    client: Client,
+}
+
+// SAFETY: librdkafka's topic handle may be used from any thread, as may its client.
+unsafe impl Send for Producer {}
+
+/// A record to write.
+#[derive(Clone, Copy, Debug)]
+pub struct Outgoing<'a> {
+    /// Partition; `None` lets the key choose (murmur2), or chance where there is no key.
+    pub partition: Option<i32>,
+    /// Key.
+    pub key: Option<&'a [u8]>,
+    /// Value; `None` for a tombstone.
+    pub value: Option<&'a [u8]>,
+    /// The record's own timestamp, milliseconds since the epoch, above zero; `None` for now.
+    pub timestamp_ms: Option<i64>,
+    /// Due time, wall clock, microseconds; given back with the delivery.
+    pub due_us: i64,
+    /// Whether the due time is also written as a header, for whoever reads the record.
+    pub due_header: bool,
+}
+
+/// What became of a `send`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Sent {
+    /// It is in the queue.
+    Queued,
+    /// The queue is full: serve deliveries and send it again.
+    Full,
+}
+
+/// Records that a broker has acknowledged, all with the same due time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delivered {
+    /// How many.
+    pub records: u64,
+    /// Their due time.
+    pub due_us: i64,
+}
+
+/// What the delivery callback notes.
+#[derive(Default)]
+pub(super) struct Deliveries {
+    good: Vec<Delivered>,
+    failed: Option<(i32, Code, String)>,
+}
+
+impl Producer {
+    /// A producer to `topic`. It connects in the background: no broker needs to be there.
+    pub fn new(settings: &Settings, topic: &str) -> Result<Producer> {
+        let client = Client::new(settings)?;
+        let handle = TopicHandle::new(&client, topic)?;
+        let native = NonNull::new(handle.as_ptr()).expect("a handle is not null");
+        // Kept beside its client instead of borrowing it, and given back in `Drop`.
+        std::mem::forget(handle);
+        Ok(Producer { topic: native, name: topic.to_owned(), unacknowledged: 0, client })
+    }
+
+    /// The client, for its notices and for questions about the topic.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The topic's name.
+    pub fn topic(&self) -> &str {
+        &self.name
+    }
+
+    /// Records queued and not yet given back by `deliveries`.
+    pub fn unacknowledged(&self) -> u64 {
+        self.unacknowledged
+    }
+
+    /// Queues a copy of a record. Never waits.
+    pub fn send(&mut self, record: &Outgoing<'_>) -> Result<Sent> {
+        let partition = record.partition.unwrap_or(ANY_PARTITION);
+        let (value, value_length) = c_bytes(record.value);
+        let (key, key_length) = c_bytes(record.key);
+        let timestamp_ms = record.timestamp_ms.unwrap_or(0);
+        let opaque = ptr::without_provenance_mut::<c_void>(record.due_us as usize);
+        let mut digits = [0; 20];
+        let header = if record.due_header { decimal(record.due_us, &mut digits) } else { &[] };
+        // SAFETY: client and topic are alive. The arguments are pairs of a tag and what librdkafka documents for it, of the
+        // types that C expects (int, size_t, int64_t, pointers), ended by END; value, key and header are copied before the
+        // call returns. END in the place of the header's tag ends the list there.
+        let sent = unsafe {
+            sys::rd_kafka_producev(
+                self.client.as_ptr(),
+                field::RD_KAFKA_VTYPE_RKT,
+                self.topic.as_ptr(),
+                field::RD_KAFKA_VTYPE_PARTITION,
+                partition as c_int,
+                field::RD_KAFKA_VTYPE_MSGFLAGS,
+                sys::RD_KAFKA_MSG_F_COPY as c_int,
+                field::RD_KAFKA_VTYPE_VALUE,
+                value,
+                value_length,
+                field::RD_KAFKA_VTYPE_KEY,
+                key,
+                key_length,
+                field::RD_KAFKA_VTYPE_TIMESTAMP,
+                timestamp_ms,
+                field::RD_KAFKA_VTYPE_OPAQUE,
+                opaque,
+                if record.due_header { field::RD_KAFKA_VTYPE_HEADER } else { field::RD_KAFKA_VTYPE_END },
+                DUE_HEADER.as_ptr(),
+                header.as_ptr().cast::<c_void>(),
+                header.len() as isize,
+                field::RD_KAFKA_VTYPE_END,
+            )
+        };
+        match Code::from(sent) {
+            Code::NONE => {
+                self.unacknowledged += 1;
+                Ok(Sent::Queued)
+            }
+            Code::QUEUE_FULL => Ok(Sent::Full),
+            code => Err(self.failure(record.partition.unwrap_or(-1), code, "")),
+        }
+    }
+
+    /// Gives what has been acknowledged to `delivered`, waiting up to `wait` for the first. `Error::Connector` when a record
+    /// could not be written; it names the topic, and the record is not given back again.
+    pub fn deliveries(&mut self, wait: Duration, delivered: &mut dyn FnMut(Delivered)) -> Result<()> {
+        self.client.serve(wait);
+        let noted = std::mem::take(&mut *self.client.deliveries());
+        if !noted.good.is_empty() {
+            self.client.answered();
+        }
+        for good in noted.good {
+            assert!(good.records <= self.unacknowledged, "more records were acknowledged than sent");
+            self.unacknowledged -= good.records;
+            delivered(good);
+        }
+        if let Some((partition, code, reason)) = noted.failed {
+            return Err(self.failure(partition, code, &reason));
+        }
+        match self.client.fatal() {
+            Some(reason) => Err(self.failure(-1, Code::FATAL, &reason)),
+            None => Ok(()),
+        }
+    }
+
+    fn failure(&self, partition: i32, code: Code, reason: &str) -> Error {
+        let place = if partition < 0 { String::new() } else { format!(" partition {partition}") };
+        let reason = match (self.client.fatal(), reason) {
+            (Some(fatal), _) => format!(" ({fatal})"),
+            (None, "") => String::new(),
+            (None, reason) => format!(" ({reason})"),
+        };
+        let remedy = if code == Code::RECORD_TIMED_OUT {
+            "; no broker took it within message.timeout.ms: see that the partition's leader runs"
+        } else if code.is_unknown_topic() {
+            "; create the topic, or correct the option topic"
+        } else if code.is_refusal() {
+            "; allow this client to write it"
+        } else {
+            ""
+        };
+        let bootstrap = self.client.bootstrap();
+        Error::Connector(format!("a record could not be written to topic {}{place} at {bootstrap}: {code}{reason}{remedy}", self.name))
+    }
+}
+
+impl Drop for Producer {
+    fn drop(&mut self) {
+        // SAFETY: the topic handle is alive and owned; its client goes after this.
+        unsafe { sys::rd_kafka_topic_destroy(self.topic.as_ptr()) }
+    }
+}
+
+impl Deliveries {
+    fn good(&mut self, due_us: i64) {
+        match self.good.last_mut() {
+            Some(last) if last.due_us == due_us => last.records += 1,
+            _ => self.good.push(Delivered { records: 1, due_us }),
+        }
+    }
+}
+
+/// Runs on the thread that serves the producer, within `Client::serve`.
+pub(super) unsafe extern "C" fn on_delivery(
+    _client: *mut sys::rd_kafka_t,
+    record: *const sys::rd_kafka_message_t,
+    opaque: *mut c_void,
+) {
+    // SAFETY: librdkafka passes a live record and the opaque pointer of `Client::new`; the error is read as an integer
+    // because a broker's code may be none of the enum's.
+    let (heard, due_us, partition, code) = unsafe {
+        let code = Code((&raw const (*record).err).cast::<i32>().read());
+        (heard(opaque), (*record)._private.addr() as i64, (*record).partition, code)
+    };
+    let mut deliveries = heard.deliveries();
+    if !code.is_error() {
+        deliveries.good(due_us);
+    } else if deliveries.failed.is_none() {
+        // SAFETY: as above; librdkafka returns a NUL-terminated text or null.
+        let reason = unsafe { text(sys::rd_kafka_message_errstr(record)) };
+        let reason = if reason == code.to_string() { String::new() } else { reason };
+        deliveries.failed = Some((partition, code, reason));
+    }
+}
+
+/// Bytes as C takes them: nothing is null, which is not the same as no bytes.
+fn c_bytes(bytes: Option<&[u8]>) -> (*const c_void, usize) {
+    bytes.map_or((ptr::null(), 0), |bytes| (bytes.as_ptr().cast(), bytes.len()))
+}
+
+/// `value` in ASCII decimal, in the tail of `digits`.
+fn decimal(value: i64, digits: &mut [u8; 20]) -> &[u8] {
+    let mut rest = value.unsigned_abs();
+    let mut first = digits.len();
+    loop {
+        first -= 1;
+        digits[first] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    if value < 0 {
+        first -= 1;
+        digits[first] = b'-';
+    }
+    &digits[first..]
+}
+
+/// The number that `header` holds in ASCII decimal; `None` if it holds something else.
+pub(crate) fn read_decimal(header: &[u8]) -> Option<i64> {
+    std::str::from_utf8(header).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_due_time_is_written_and_read_as_decimal() {
+        for value in [0, 7, -1, 1_700_000_000_123_456, i64::MAX, i64::MIN] {
+            let mut digits = [0; 20];
+            let written = decimal(value, &mut digits);
+            assert_eq!(written, value.to_string().as_bytes());
+            assert_eq!(read_decimal(written), Some(value));
+        }
+        assert_eq!(read_decimal(b"soon"), None);
+    }
+}

@@ -1,0 +1,354 @@
+//! A shard's share of a Kafka topic.
+//!
+//! ```text
+//!   options --ranges (once a job)--> Range a partition --deal--> shares --> KafkaSource (a shard, a client)
+//!   Consumer::take --record--> Decoder --> columns
+//!                     |          PartitionClock (one a partition) --> event time, watermark just before
+//!                     +--> origin (partition, offset), due time (header velo.due_us, else when the batch was taken)
+//! ```
+//!
+//! Laws, beside those of `Source`:
+//! 1. Every offset from a range's start to its end is taken once, in order; what is fetched beyond the end is dropped.
+//! 2. A partition has ended when a record or the broker's end-of-partition stands at or behind its end. The end need not be
+//!    a record: transaction markers and compaction leave offsets that never come.
+//! 3. A broker that is away does not end a read: librdkafka connects again, and a notice says so once. What cannot come
+//!    back does: lost offsets, a deleted topic, a refusal.
+//!
+//! Nothing is committed here.
+
+mod range;
+
+use crate::batch::{Batch, Origin};
+use crate::config::options::OnError;
+use crate::error::{Error, Place, Result};
+use crate::format::{Decoded, Decoder};
+use crate::kafka::{Code, Consumer, DUE_HEADER, Event, KafkaRecord, Settings, read_decimal};
+use crate::plan::{EventTimeColumn, EventTimeSpec};
+use crate::time::{EventTime, PartitionClock, Watermark};
+
+use super::bad_records::BadRecords;
+use super::{PartitionFigures, Polled, Source, SourceFigures};
+
+pub use range::{Range, deal, ranges};
+
+/// What a source needs to know of its stream.
+#[derive(Clone, Copy, Debug)]
+pub struct Stream<'a> {
+    /// Its name, for messages.
+    pub name: &'a str,
+    /// The topic.
+    pub topic: &'a str,
+    /// Its event time.
+    pub event_time: Option<&'a EventTimeSpec>,
+    /// What becomes of a bad record.
+    pub on_error: OnError,
+    /// Whether a missing offset is an error: for a broker that may drop records silently, such as the demo's. A compacted
+    /// or transactional topic has gaps by right.
+    pub gaps_are_errors: bool,
+}
+
+/// Reads a share of a topic's partitions.
+pub struct KafkaSource<D> {
+    topic: String,
+    event_time: Option<EventTimeColumn>,
+    gaps_are_errors: bool,
+    decoder: D,
+    bad_records: BadRecords,
+    partitions: Vec<Partition>,
+    /// Partition number to its place in `partitions`; `NOT_OURS` where another shard has it.
+    places: Vec<u32>,
+    /// Partitions that have not ended.
+    reading: usize,
+    records_in: u64,
+    /// Whether `Ended` has been returned.
+    ended: bool,
+    wall_clock_us: fn() -> i64,
+    /// `None` when there was nothing to read from the start.
+    consumer: Option<Consumer>,
+}
+
+const NOT_OURS: u32 = u32::MAX;
+
+struct Partition {
+    partition: i32,
+    next_offset: i64,
+    end: Option<i64>,
+    ended: bool,
+    clock: PartitionClock,
+}
+
+impl<D: Decoder> KafkaSource<D> {
+    /// A source of `share` (from `ranges` and `deal`; may be empty), with a client of its own that fetches from now on and
+    /// whose threads inherit this thread's CPU affinity. `wall_clock_us` tells microseconds since the epoch.
+    pub fn new(
+        stream: &Stream<'_>,
+        settings: &Settings,
+        share: &[Range],
+        decoder: D,
+        wall_clock_us: fn() -> i64,
+    ) -> Result<KafkaSource<D>> {
+        let bound_us = stream.event_time.map_or(0, |spec| spec.bound_us);
+        let partitions: Vec<Partition> = share.iter().map(|range| Partition::new(range, bound_us)).collect();
+        let highest = share.iter().map(|range| range.partition + 1).max().unwrap_or(0);
+        let mut places = vec![NOT_OURS; usize::try_from(highest).expect("a partition is not negative")];
+        for (place, range) in share.iter().enumerate() {
+            let entry = &mut places[range.partition as usize];
+            assert_eq!(*entry, NOT_OURS, "partition {} was dealt twice", range.partition);
+            *entry = place as u32;
+        }
+        let open: Vec<_> =
+            share.iter().filter(|range| !range.is_empty()).map(|range| (range.partition, range.position())).collect();
+        let consumer = if open.is_empty() { None } else { Some(Consumer::new(settings, stream.topic, &open)?) };
+        Ok(KafkaSource {
+            topic: stream.topic.to_owned(),
+            event_time: stream.event_time.map(|spec| spec.column),
+            gaps_are_errors: stream.gaps_are_errors,
+            decoder,
+            bad_records: BadRecords::new(stream.name, stream.on_error),
+            reading: open.len(),
+            partitions,
+            places,
+            records_in: 0,
+            ended: false,
+            wall_clock_us,
+            consumer,
+        })
+    }
+}
+
+impl Partition {
+    fn new(range: &Range, bound_us: i64) -> Partition {
+        let mut clock = PartitionClock::new(bound_us);
+        if range.is_empty() {
+            clock.end();
+        }
+        Partition { partition: range.partition, next_offset: range.start, end: range.end, ended: range.is_empty(), clock }
+    }
+
+    /// Ends the partition if it stands at or behind its end. True if it has just ended.
+    fn settle(&mut self) -> bool {
+        let Some(end) = self.end.filter(|end| self.next_offset >= *end && !self.ended) else { return false };
+        self.next_offset = end;
+        self.ended = true;
+        self.clock.end();
+        true
+    }
+
+    /// The read has come to `offset`: what was left out on the way never comes, and is an error where gaps are.
+    #[inline]
+    fn go_to(&mut self, offset: i64, gaps_are_errors: bool, topic: &str) -> Result<()> {
+        if offset < self.next_offset {
+            return Err(Error::Connector(format!(
+                "topic {topic} partition {} went back from offset {} to {offset}: the broker lost records, or the topic was \
+                 made anew",
+                self.partition, self.next_offset
+            )));
+        }
+        if gaps_are_errors && offset != self.next_offset {
+            return Err(Error::Connector(format!(
+                "topic {topic} partition {}: offsets {} to {} are missing; the broker dropped records before they were read",
+                self.partition,
+                self.next_offset,
+                offset - 1
+            )));
+        }
+        self.next_offset = offset;
+        Ok(())
+    }
+}
+
+impl<D: Decoder> Source for KafkaSource<D> {
+    fn poll(&mut self, max: usize) -> Result<Polled> {
+        assert!(max > 0, "a poll for no records would never progress");
+        let Some(consumer) = self.consumer.as_mut().filter(|_| self.reading > 0) else {
+            self.ended = true;
+            return Ok(Polled::Ended);
+        };
+        let taken_at_us = (self.wall_clock_us)();
+        let taken = consumer.take(max);
+        let progressed = !taken.is_empty();
+        let mut stamps = Stamps { due_us: taken_at_us, ..Stamps::default() };
+        let mut ended = 0;
+        for event in taken.events() {
+            let place = self.places.get(event_partition(&event) as usize).copied().unwrap_or(NOT_OURS);
+            let Some(partition) = self.partitions.get_mut(place as usize) else {
+                assert!(matches!(event, Event::Failed { .. }), "records of a partition that was not assigned");
+                failed(&self.topic, &event)?;
+                continue;
+            };
+            if partition.ended {
+                continue;
+            }
+            match event {
+                Event::Record(record) => {
+                    partition.go_to(record.offset(), self.gaps_are_errors, &self.topic)?;
+                    // A record may stand behind the end without one at it.
+                    if partition.end.is_none_or(|end| record.offset() < end) {
+                        partition.next_offset = record.offset() + 1;
+                        self.records_in += 1;
+                        let accepted = accept(&record, partition, &mut self.decoder, self.event_time, &mut stamps);
+                        if let Err(reason) = accepted {
+                            let place = || Place::Offset {
+                                topic: self.topic.clone(),
+                                partition: record.partition(),
+                                offset: record.offset(),
+                            };
+                            self.bad_records.take(place, &reason)?;
+                        }
+                    }
+                }
+                Event::End { offset, .. } => {
+                    partition.go_to(offset, self.gaps_are_errors, &self.topic)?;
+                }
+                Event::Failed { .. } => failed(&self.topic, &event)?,
+            }
+            ended += usize::from(partition.settle());
+        }
+        drop(taken);
+        if let Some(error) = consumer.fatal() {
+            return Err(error);
+        }
+        if ended > 0 {
+            self.reading -= ended;
+            for partition in self.partitions.iter().filter(|partition| partition.ended) {
+                consumer.stop(partition.partition);
+            }
+        }
+        if self.decoder.is_empty() {
+            return Ok(Polled::Nothing { progressed });
+        }
+        let batch = stamps.batch(self.decoder.finish());
+        batch.assert_consistent();
+        Ok(Polled::Batch(batch))
+    }
+
+    fn watermark(&self) -> Option<Watermark> {
+        if self.ended {
+            return Some(Watermark::END);
+        }
+        self.partitions.iter().map(|partition| partition.clock.watermark()).min()
+    }
+
+    fn figures(&self) -> SourceFigures {
+        SourceFigures {
+            records_in: self.records_in,
+            bad_records: self.bad_records.count(),
+            partitions: self
+                .partitions
+                .iter()
+                .map(|partition| PartitionFigures {
+                    partition: partition.partition,
+                    next_offset: partition.next_offset,
+                    watermark: partition.clock.watermark(),
+                })
+                .collect(),
+        }
+    }
+
+    fn take_notices(&mut self) -> Vec<String> {
+        self.consumer.as_ref().map(|consumer| consumer.client().take_notices()).unwrap_or_default()
+    }
+}
+
+/// The stamps of a batch's records, in the order in which they were appended.
+#[derive(Default)]
+struct Stamps {
+    event_times: Vec<EventTime>,
+    watermarks_before: Vec<Watermark>,
+    origins: Vec<Origin>,
+    due_us: i64,
+}
+
+impl Stamps {
+    fn batch(self, columns: datafusion_common::arrow::array::RecordBatch) -> Batch {
+        Batch {
+            columns,
+            event_times: self.event_times,
+            watermarks_before: self.watermarks_before,
+            origins: self.origins,
+            due_us: self.due_us,
+        }
+    }
+}
+
+/// Decodes a record, advances its partition's clock and stamps it; or says why it is bad. A bad record whose event time is
+/// known advances the clock too.
+#[inline]
+fn accept<D: Decoder>(
+    record: &KafkaRecord<'_>,
+    partition: &mut Partition,
+    decoder: &mut D,
+    column: Option<EventTimeColumn>,
+    stamps: &mut Stamps,
+) -> Result<(), String> {
+    if let Some(due_us) = record.header(DUE_HEADER).and_then(read_decimal) {
+        stamps.due_us = stamps.due_us.min(due_us);
+    }
+    let by_record = match column {
+        Some(EventTimeColumn::Message) => match record.timestamp_ms() {
+            Some(milliseconds) => Some(EventTime(milliseconds.saturating_mul(1000))),
+            None => return Err("the record has no timestamp, and the stream's event time is taken from it".into()),
+        },
+        _ => None,
+    };
+    let decoded = match record.value() {
+        Some(value) => decoder.decode(value),
+        None => Decoded::Bad(crate::format::BadRecord { reason: "empty message (a tombstone)".into(), event_time: None }),
+    };
+    match decoded {
+        Decoded::Record(decoded_time) => {
+            if column.is_some() {
+                let time = by_record.or(decoded_time).expect("a good record of a stream with an event time has one");
+                stamps.event_times.push(time);
+                stamps.watermarks_before.push(partition.clock.advance(time));
+            }
+            stamps.origins.push(Origin { partition: record.partition(), offset: record.offset() });
+            Ok(())
+        }
+        Decoded::Bad(bad) => {
+            if let Some(time) = by_record.or(bad.event_time) {
+                partition.clock.advance(time);
+            }
+            Err(bad.reason)
+        }
+    }
+}
+
+/// The partition that an event concerns; -1, which is no place, when it concerns all.
+fn event_partition(event: &Event<'_>) -> i32 {
+    match event {
+        Event::Record(record) => record.partition(),
+        Event::End { partition, .. } | Event::Failed { partition, .. } => *partition,
+    }
+}
+
+/// What a failure means: nothing where librdkafka goes on by itself, else the end of the run.
+fn failed(topic: &str, event: &Event<'_>) -> Result<()> {
+    let Event::Failed { partition, code, reason } = event else { return Ok(()) };
+    if !code.ends_a_read() {
+        return Ok(());
+    }
+    let place = if *partition < 0 { String::new() } else { format!(" partition {partition}") };
+    Err(Error::Connector(format!("reading topic {topic}{place} failed: {}{}", why(*code, reason), remedy(*code))))
+}
+
+fn why(code: Code, reason: &str) -> String {
+    if reason.is_empty() { code.to_string() } else { format!("{code} ({reason})") }
+}
+
+fn remedy(code: Code) -> &'static str {
+    if code.is_offset_lost() {
+        "; the broker no longer keeps that offset: give the topic a longer retention, or start at 'earliest'"
+    } else if code.is_unknown_topic() {
+        "; the topic was deleted while it was read"
+    } else if code.is_refusal() {
+        "; allow this client to read the topic"
+    } else if code.is_damage() {
+        "; the bytes are not those that were written: see the broker's log"
+    } else {
+        ""
+    }
+}
+
+#[cfg(test)]
+mod tests;
