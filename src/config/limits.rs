@@ -30,6 +30,15 @@ pub const GRACE_US: RangeInclusive<i64> = 0..=36_525 * MICROSECONDS_A_DAY;
 /// How far out of order the records of a partition may stand, microseconds.
 pub const WATERMARK_BOUND_US: RangeInclusive<i64> = 0..=36_525 * MICROSECONDS_A_DAY;
 
+/// Blocks that a shard takes from its inbox in one turn.
+pub const INBOX_BLOCKS_MAX: usize = 64;
+
+/// Groups that a shard emits in one turn when windows fire.
+pub const FIRE_GROUPS_MAX: usize = 4096;
+
+/// Blocks of rows that wait between a shard and its job's sink.
+pub const EXIT_LANE_BLOCKS: usize = 64;
+
 /// Bytes of a job's name, which becomes a part of consumer group names.
 pub const JOB_NAME_BYTES: RangeInclusive<usize> = 1..=128;
 

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use datafusion_common::arrow::array::RecordBatch;
 
-use super::bad_records::BadRecords;
+use super::BadRecords;
 use super::{PartitionFigures, Polled, Source, SourceFigures};
 use crate::batch::{Batch, Origin};
 use crate::config::options::{Compression, FileOptions, Format};

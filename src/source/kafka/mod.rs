@@ -26,7 +26,7 @@ use crate::kafka::{Code, Consumer, DUE_HEADER, Event, KafkaRecord, Settings, rea
 use crate::plan::{EventTimeColumn, EventTimeSpec};
 use crate::time::{EventTime, PartitionClock, Watermark};
 
-use super::bad_records::BadRecords;
+use super::BadRecords;
 use super::{PartitionFigures, Polled, Source, SourceFigures};
 
 pub use range::{Range, deal, ranges};
@@ -232,7 +232,7 @@ impl<D: Decoder> Source for KafkaSource<D> {
     fn figures(&self) -> SourceFigures {
         SourceFigures {
             records_in: self.records_in,
-            bad_records: self.bad_records.count(),
+            bad_records: self.bad_records.skipped(),
             partitions: self
                 .partitions
                 .iter()
