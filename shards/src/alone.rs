@@ -1,4 +1,5 @@
-//! A test in a process of its own, for what belongs to the whole process: its environment, its limits.
+//! A test in a process of its own, for what belongs to the whole process: its environment, its
+//! limits.
 
 use std::env;
 use std::process::Command;

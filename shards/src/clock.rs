@@ -1,7 +1,8 @@
 //! Time, as something that is passed in.
 //!
-//! The law: what decides by time takes a [`Clock`], so that a failure replays. The monotonic clock is for durations and never goes back;
-//! the wall clock is for what is shown and stamped, and may jump.
+//! The law: what decides by time takes a [`Clock`], so that a failure replays. The monotonic clock
+//! is for durations and never goes back; the wall clock is for what is shown and stamped, and may
+//! jump.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -10,8 +11,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// Where time comes from.
 ///
 /// # Contract
-/// 1. `monotonic_ns` never goes back, and readings of different shards compare. Checked by nobody; the system's does not, the
-///    manual one cannot.
+/// 1. `monotonic_ns` never goes back, and readings of different shards compare. Checked by nobody;
+///    the system's does not, the manual one cannot.
 /// 2. `wall_us` may jump either way. Nothing may rely on it for a duration.
 pub trait Clock {
     /// Nanoseconds since some fixed moment.

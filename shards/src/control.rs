@@ -5,8 +5,9 @@
 //!   shard ──failure──> every shard
 //! ```
 //!
-//! The law: no shard ever waits for an ordinary thread. A stop is a flag that shards look at; what leaves by an exit lane is held while
-//! the lane is full, exactly as in the mesh. The only lock is taken by a shard that has already failed.
+//! The law: no shard ever waits for an ordinary thread. A stop is a flag that shards look at; what
+//! leaves by an exit lane is held while the lane is full, exactly as in the mesh. The only lock is
+//! taken by a shard that has already failed.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +16,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::mesh::{LaneReader, LaneWriter, lane};
 use crate::shard::ShardId;
 
-/// Builds the lane by which the blocks of one shard leave to an ordinary thread; it holds `capacity` blocks.
+/// Builds the lane by which the blocks of one shard leave to an ordinary thread; it holds
+/// `capacity` blocks.
 ///
 /// # Panics
 /// When there is no room for a block.
@@ -30,8 +32,8 @@ pub struct ExitOutbox<B> {
 }
 
 impl<B> ExitOutbox<B> {
-    /// Sends a block, or holds it in order while the lane is full. Neither blocks nor fails; a block for a receiver that is gone
-    /// is let go and counted.
+    /// Sends a block, or holds it in order while the lane is full. Neither blocks nor fails; a
+    /// block for a receiver that is gone is let go and counted.
     pub fn post(&mut self, block: B) {
         self.lane.post(block);
     }
@@ -114,7 +116,8 @@ impl fmt::Display for ShardFailure {
 
 impl std::error::Error for ShardFailure {}
 
-/// The flag that ends every shard at once, and the failure that raised it. Clones are the same flag.
+/// The flag that ends every shard at once, and the failure that raised it. Clones are the same
+/// flag.
 #[derive(Clone, Default)]
 pub(crate) struct FailureFlag {
     raised: Arc<AtomicBool>,

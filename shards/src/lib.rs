@@ -1,7 +1,8 @@
-//! The thread-per-core runtime of Velostream: shards on pinned cores, and lanes of blocks between them.
+//! The thread-per-core runtime of Velostream: shards on pinned cores, and lanes of blocks between
+//! them.
 //!
-//! It knows cores, lanes, turns, time and latency. It knows nothing of SQL, Arrow or Kafka; what a block is and what a turn does
-//! is the engine's affair.
+//! It knows cores, lanes, turns, time and latency. It knows nothing of SQL, Arrow or Kafka; what a
+//! block is and what a turn does is the engine's affair.
 //!
 //! Read in this order:
 //!
@@ -19,15 +20,18 @@
 //! | [`latency`] | recorders that merge exactly |
 //!
 //! The laws of a shard:
-//! 1. It is built, turned, finished and dropped on one thread, pinned to one cpu, and nothing else touches what it owns.
-//! 2. It never blocks: posting never waits, taking never waits, a stop is a flag, and an idle shard is parked by the runtime.
-//! 3. It produces only while its output has room, and a bounded amount each turn; so lanes of one block are enough and nothing
-//!    deadlocks.
+//! 1. It is built, turned, finished and dropped on one thread, pinned to one cpu, and nothing else
+//!    touches what it owns.
+//! 2. It never blocks: posting never waits, taking never waits, a stop is a flag, and an idle shard
+//!    is parked by the runtime.
+//! 3. It produces only while its output has room, and a bounded amount each turn; so lanes of one
+//!    block are enough and nothing deadlocks.
 //! 4. A lane keeps its order. Between lanes there is none.
 //! 5. A panic anywhere ends every shard.
 //!
-//! Deliberately absent: work stealing (a record's place is decided by its key, not by who is free), locks and shared maps on
-//! the way of a block, async functions in shards (a turn is a plain call), and unbounded queues (what is held is bounded by law 3).
+//! Deliberately absent: work stealing (a record's place is decided by its key, not by who is free),
+//! locks and shared maps on the way of a block, async functions in shards (a turn is a plain call),
+//! and unbounded queues (what is held is bounded by law 3).
 
 pub mod shard;
 

@@ -1,7 +1,7 @@
 //! Pinning a thread to a cpu, and reading back where it really is.
 //!
-//! The law: nobody believes a pin that was not read back. Shards are pinned by the reactor and checked here; ordinary threads are
-//! pinned and checked here.
+//! The law: nobody believes a pin that was not read back. Shards are pinned by the reactor and
+//! checked here; ordinary threads are pinned and checked here.
 
 use std::{fmt, io, mem};
 
@@ -30,9 +30,11 @@ impl std::error::Error for PinError {}
 /// # Errors
 /// What `sched_getaffinity` returns, which happens on machines of more than 1,024 cpus.
 pub fn affinity() -> io::Result<Vec<u32>> {
-    // SAFETY: `cpu_set_t` is a plain array of bits, for which all zeroes is a valid value (the empty set).
+    // SAFETY: `cpu_set_t` is a plain array of bits, for which all zeroes is a valid value (the
+    // empty set).
     let mut set: libc::cpu_set_t = unsafe { mem::zeroed() };
-    // SAFETY: `set` lives across the call and its size is the one passed; pid 0 is the calling thread.
+    // SAFETY: `set` lives across the call and its size is the one passed; pid 0 is the calling
+    // thread.
     let result = unsafe { libc::sched_getaffinity(0, mem::size_of::<libc::cpu_set_t>(), &mut set) };
     if result != 0 {
         return Err(io::Error::last_os_error());

@@ -7,9 +7,10 @@
 //! ```
 //!
 //! Three laws:
-//! - All or none: no shard takes a turn before every shard is up and pinned where the core map says; if one cannot be, all are ended and
-//!   the reason is returned.
-//! - A panic in one shard ends all of them, whatever they are doing, and is remembered with the shard and the message.
+//! - All or none: no shard takes a turn before every shard is up and pinned where the core map
+//!   says; if one cannot be, all are ended and the reason is returned.
+//! - A panic in one shard ends all of them, whatever they are doing, and is remembered with the
+//!   shard and the message.
 //! - No thread outlives its runtime: dropping one ends the shards and waits for them.
 
 mod figures;
@@ -35,7 +36,8 @@ use turns::ShardLoop;
 pub struct RuntimeOptions {
     /// Which shard sits where.
     pub core_map: CoreMap,
-    /// By this the shards are asked to stop. Made by the caller, who may need it before the shards are up.
+    /// By this the shards are asked to stop. Made by the caller, who may need it before the shards
+    /// are up.
     pub stop: StopHandle,
 }
 
@@ -47,8 +49,9 @@ pub struct Runtime<S: Shard> {
 }
 
 impl<S: Shard + 'static> Runtime<S> {
-    /// Starts one shard for each placement of the core map. Each seat builds its shard on the shard's own pinned thread, so that the
-    /// shard's memory is local and need not be `Send`. Returns when every shard is up.
+    /// Starts one shard for each placement of the core map. Each seat builds its shard on the
+    /// shard's own pinned thread, so that the shard's memory is local and need not be `Send`.
+    /// Returns when every shard is up.
     ///
     /// # Errors
     /// See [`StartError`]; no thread is left then.
@@ -97,7 +100,8 @@ impl<S: Shard + 'static> Runtime<S> {
         }
         drop(report);
 
-        // A shard that cannot come up reports why; dropping the runtime and the gates ends the others.
+        // A shard that cannot come up reports why; dropping the runtime and the gates ends the
+        // others.
         for _ in &gates {
             reports
                 .recv()
@@ -115,7 +119,8 @@ impl<S: Shard + 'static> Runtime<S> {
         self.stop.clone()
     }
 
-    /// Whether every shard has ended, by being done or by a failure; [`join`](Runtime::join) then does not wait.
+    /// Whether every shard has ended, by being done or by a failure; [`join`](Runtime::join) then
+    /// does not wait.
     pub fn is_finished(&self) -> bool {
         self.threads.iter().all(JoinHandle::is_finished)
     }

@@ -5,9 +5,9 @@
 //!      └────── finish ──> Summary
 //! ```
 //!
-//! The law: a shard is only ever touched by its own thread. It is built there, turned there, finished and
-//! dropped there, so it need not be `Send`. What it does in a turn is its own affair; this file knows
-//! nothing of records.
+//! The law: a shard is only ever touched by its own thread. It is built there, turned there,
+//! finished and dropped there, so it need not be `Send`. What it does in a turn is its own affair;
+//! this file knows nothing of records.
 
 use std::fmt;
 
@@ -50,18 +50,20 @@ pub enum Progress {
 /// One shard, as the runtime drives it.
 ///
 /// # Contract
-/// 1. `turn` is bounded: it takes a limited piece of work and returns. Checked by nobody while it runs; the
-///    longest turn stands in [`ShardFigures::turn_ns_max`](crate::ShardFigures::turn_ns_max).
-/// 2. `turn` never blocks: no lock, no sleep, no waiting for another shard. Checked by review; the mesh
-///    offers nothing that blocks.
-/// 3. `turn` returns `Idle` when it did nothing, and `Busy` only when it did something. Checked by nobody;
-///    a shard that lies either burns its core or sleeps over its work.
-/// 4. Once [`Context::stopping`] is true the shard takes no new input, drains what it holds and returns
-///    `Done`. Checked by the caller of the stop, who waits for it.
+/// 1. `turn` is bounded: it takes a limited piece of work and returns. Checked by nobody while it
+///    runs; the longest turn stands in
+///    [`ShardFigures::turn_ns_max`](crate::ShardFigures::turn_ns_max).
+/// 2. `turn` never blocks: no lock, no sleep, no waiting for another shard. Checked by review; the
+///    mesh offers nothing that blocks.
+/// 3. `turn` returns `Idle` when it did nothing, and `Busy` only when it did something. Checked by
+///    nobody; a shard that lies either burns its core or sleeps over its work.
+/// 4. Once [`Context::stopping`] is true the shard takes no new input, drains what it holds and
+///    returns `Done`. Checked by the caller of the stop, who waits for it.
 /// 5. After `Done` there is no further turn. Checked by the runtime.
-/// 6. `finish` is called once, after `Done` and on the same thread, and never after a failure of any
-///    shard. Checked by the runtime.
-/// 7. A panic in any of this is the programmer's error: it stops every shard. Checked by the runtime.
+/// 6. `finish` is called once, after `Done` and on the same thread, and never after a failure of
+///    any shard. Checked by the runtime.
+/// 7. A panic in any of this is the programmer's error: it stops every shard. Checked by the
+///    runtime.
 pub trait Shard {
     /// What remains of the shard when it is finished.
     type Summary: Send + 'static;
@@ -82,8 +84,8 @@ pub struct Context {
 }
 
 impl Context {
-    /// The context of turn number `turn` (from zero) of `shard`. Public so that a test can drive a shard without a
-    /// runtime.
+    /// The context of turn number `turn` (from zero) of `shard`. Public so that a test can drive a
+    /// shard without a runtime.
     pub fn new(shard: ShardId, turn: u64, stopping: bool) -> Context {
         Context {
             shard,

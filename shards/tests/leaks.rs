@@ -1,5 +1,5 @@
-//! Starting and stopping leaks nothing. A test binary of its own, because threads, descriptors and memory are counted for
-//! the whole process.
+//! Starting and stopping leaks nothing. A test binary of its own, because threads, descriptors and
+//! memory are counted for the whole process.
 
 use std::fs;
 use std::thread;

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-/// Count, quantiles and maximum of recorded durations, in microseconds. All zero when nothing was recorded.
+/// Count, quantiles and maximum of recorded durations, in microseconds. All zero when nothing was
+/// recorded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     /// How many were recorded.

@@ -1,7 +1,8 @@
 //! A shard's receiving end of one edge.
 //!
-//! The law: fair. After a block from one peer, every other peer is asked before that one is asked again, so a busy peer cannot
-//! starve the rest. The caller takes only while its own output has room.
+//! The law: fair. After a block from one peer, every other peer is asked before that one is asked
+//! again, so a busy peer cannot starve the rest. The caller takes only while its own output has
+//! room.
 
 use super::LaneReader;
 use crate::shard::ShardId;
@@ -31,7 +32,8 @@ impl<B> Inbox<B> {
         None
     }
 
-    /// Nothing is left and nothing will come: every peer has dropped its outbox, and all lanes are empty.
+    /// Nothing is left and nothing will come: every peer has dropped its outbox, and all lanes are
+    /// empty.
     pub fn is_drained(&self) -> bool {
         self.lanes.iter().all(|(_, lane)| lane.is_drained())
     }

@@ -4,8 +4,9 @@
 //!   post ──> held (a queue, normally empty) ──> ring ──> take
 //! ```
 //!
-//! The law: first in, first out. A block goes straight into the ring only while nothing is held. Under the `checks` feature every block is
-//! numbered by the writer, and the reader asserts that none is missing, doubled or out of turn.
+//! The law: first in, first out. A block goes straight into the ring only while nothing is held.
+//! Under the `checks` feature every block is numbered by the writer, and the reader asserts that
+//! none is missing, doubled or out of turn.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{Ordering, fence};
@@ -76,8 +77,8 @@ impl<B> LaneWriter<B> {
         }
     }
 
-    /// Moves held blocks into the ring as far as there is room; lets go of them when the reader is gone. Returns how many are
-    /// held no more.
+    /// Moves held blocks into the ring as far as there is room; lets go of them when the reader is
+    /// gone. Returns how many are held no more.
     pub(crate) fn flush(&mut self) -> usize {
         let before = self.held.len();
         if before > 0 && self.ring.is_abandoned() {
@@ -131,7 +132,8 @@ impl<B> LaneReader<B> {
         if !self.ring.is_abandoned() {
             return false;
         }
-        // `is_abandoned` reads without ordering; this makes the writer's last blocks visible before we call the lane empty.
+        // `is_abandoned` reads without ordering; this makes the writer's last blocks visible before
+        // we call the lane empty.
         fence(Ordering::Acquire);
         self.ring.is_empty()
     }

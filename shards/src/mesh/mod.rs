@@ -9,12 +9,13 @@
 //!
 //! Three laws:
 //! - A lane is first in, first out, from post to take, whether blocks were held on the way or not.
-//! - Posting neither blocks nor fails. A full lane is normal: the outbox holds the block, and the operator produces no more while
-//!   anything is held ([`Outbox::has_room`]).
-//! - An edge is drained only while its operator's output has room. Edges form a DAG and the last one always drains; therefore
-//!   nothing deadlocks, not even with lanes of one block.
+//! - Posting neither blocks nor fails. A full lane is normal: the outbox holds the block, and the
+//!   operator produces no more while anything is held ([`Outbox::has_room`]).
+//! - An edge is drained only while its operator's output has room. Edges form a DAG and the last
+//!   one always drains; therefore nothing deadlocks, not even with lanes of one block.
 //!
-//! A shard has no lane to itself: what it keeps never crosses. Blocks cross, never records; one is tens of nanoseconds whatever it holds.
+//! A shard has no lane to itself: what it keeps never crosses. Blocks cross, never records; one is
+//! tens of nanoseconds whatever it holds.
 
 mod inbox;
 mod lane;
@@ -36,8 +37,8 @@ pub struct Endpoint<B> {
     pub inboxes: Vec<Inbox<B>>,
 }
 
-/// Builds all lanes of a pipeline of `edges` exchange edges over `shards` shards, each lane for `lane_blocks` blocks. Returns one
-/// endpoint for each shard, in their order.
+/// Builds all lanes of a pipeline of `edges` exchange edges over `shards` shards, each lane for
+/// `lane_blocks` blocks. Returns one endpoint for each shard, in their order.
 ///
 /// # Panics
 /// When there is no shard, more than [`MAX_SHARDS`], or no room in a lane.

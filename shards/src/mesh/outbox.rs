@@ -1,7 +1,8 @@
 //! A shard's sending end of one edge.
 //!
-//! The law: [`post`](Outbox::post) neither blocks nor fails, and keeps each lane first in, first out. In return the
-//! caller produces only while [`has_room`](Outbox::has_room), and a bounded amount each time; that bounds what is held.
+//! The law: [`post`](Outbox::post) neither blocks nor fails, and keeps each lane first in, first
+//! out. In return the caller produces only while [`has_room`](Outbox::has_room), and a bounded
+//! amount each time; that bounds what is held.
 
 use super::LaneWriter;
 use crate::shard::ShardId;
@@ -27,8 +28,8 @@ impl<B> Outbox<B> {
         }
     }
 
-    /// Sends a block: into the lane if it has room and nothing is held for it, else it is held, in order. A block for a
-    /// shard that has ended is let go and counted ([`lost`](Outbox::lost)).
+    /// Sends a block: into the lane if it has room and nothing is held for it, else it is held, in
+    /// order. A block for a shard that has ended is let go and counted ([`lost`](Outbox::lost)).
     ///
     /// # Panics
     /// When `to` is this shard or does not exist.
@@ -63,7 +64,8 @@ impl<B> Outbox<B> {
         self.held == 0
     }
 
-    /// Nothing waits here; every block is in a lane, and the outbox may be dropped without losing one.
+    /// Nothing waits here; every block is in a lane, and the outbox may be dropped without losing
+    /// one.
     pub fn is_empty(&self) -> bool {
         self.held == 0
     }
@@ -73,7 +75,8 @@ impl<B> Outbox<B> {
         self.held
     }
 
-    /// How many blocks were let go because their receiver had ended. Zero unless the job was stopped by a failure.
+    /// How many blocks were let go because their receiver had ended. Zero unless the job was
+    /// stopped by a failure.
     pub fn lost(&self) -> u64 {
         self.lanes.iter().flatten().map(LaneWriter::lost).sum()
     }

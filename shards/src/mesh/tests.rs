@@ -106,7 +106,8 @@ fn a_block_to_oneself_is_the_programmers_error() {
     zero.outboxes[0].post(ZERO, ());
 }
 
-/// Two exchange edges in a row. Each shard makes parcels for a middle shard, which sends each on to a last shard.
+/// Two exchange edges in a row. Each shard makes parcels for a middle shard, which sends each on to
+/// a last shard.
 struct Relay {
     id: ShardId,
     endpoint: Endpoint<Option<Parcel>>,
@@ -246,7 +247,8 @@ impl Shard for Relay {
     }
 }
 
-/// Every parcel passed its middle and reached its last shard exactly once, and no lane changed the order of what it carried.
+/// Every parcel passed its middle and reached its last shard exactly once, and no lane changed the
+/// order of what it carried.
 fn assert_delivered(ends: &[(Vec<Parcel>, Vec<Parcel>)], count: usize) {
     let shards = ends.len();
     let mut expected: Vec<Parcel> = (0..shards)
@@ -311,10 +313,17 @@ fn two_edges_in_a_row_with_lanes_of_one_block_deliver_all_on_seven_shards() {
 }
 
 proptest! {
-    /// Whoever has the turn, the shards come to their end: a full round of idle turns would be a deadlock.
+    /// Whoever has the turn, the shards come to their end: a full round of idle turns would be a
+    /// deadlock.
     #[test]
-    fn any_schedule_delivers_all(shards in 1usize..6, count in 0usize..40, lane_blocks in 1usize..3, schedule in prop::collection::vec(0usize..6, 0..200)) {
-        let mut relays: Vec<Option<Relay>> = Relay::all(shards, count, lane_blocks).into_iter().map(Some).collect();
+    fn any_schedule_delivers_all(
+        shards in 1usize..6,
+        count in 0usize..40,
+        lane_blocks in 1usize..3,
+        schedule in prop::collection::vec(0usize..6, 0..200),
+    ) {
+        let relays = Relay::all(shards, count, lane_blocks);
+        let mut relays: Vec<Option<Relay>> = relays.into_iter().map(Some).collect();
         let mut ends: Vec<_> = (0..shards).map(|_| None).collect();
         let mut turn = |index: usize, ends: &mut Vec<Option<_>>| {
             let mut relay = relays[index].take()?;
@@ -329,7 +338,8 @@ proptest! {
             turn(index % shards, &mut ends);
         }
         while ends.iter().any(Option::is_none) {
-            let moved = (0..shards).filter(|&index| turn(index, &mut ends).is_some_and(|progress| progress != Progress::Idle)).count();
+            let round = (0..shards).filter_map(|index| turn(index, &mut ends));
+            let moved = round.filter(|progress| *progress != Progress::Idle).count();
             prop_assert!(moved > 0, "a full round of idle turns is a deadlock");
         }
         let ends: Vec<_> = ends.into_iter().flatten().collect();

@@ -1,8 +1,18 @@
 //! The reactor on glommio: one executor a shard, over io_uring. The only file that names glommio.
 //!
-//! The shard's loop is one task in one queue of `Latency::Matters`, so that a wake is served within a millisecond. Rings and registered
-//! memory are as small as glommio allows: a shard does no file I/O through them, and the defaults ask for much locked memory. The pool
-//! of blocking threads is empty for the same reason; a thread of its own beside each shard would take the shard's core.
+//! The shard's loop is the only task, in a queue of `Latency::Matters`, whose wakes go by the
+//! latency ring. Rings and registered memory are as small as glommio allows: a shard does no file
+//! I/O through them, and the defaults ask for much locked memory. The pool of blocking threads is
+//! empty for the same reason; a thread of its own beside each shard would take the shard's core.
+//!
+//! The trap: when an event reaches the latency ring between the executor's last poll and its first
+//! look at the queues, it looks at none of them, takes that for having nothing to run, and sleeps
+//! over a task that is ready, for ever if no timer is set. The event that comes by itself is the
+//! preempt timer, and a thread that loses its cpu just there is late for it: with a timer of 20 us
+//! the test below hung in every run, with the usual 1 ms in one of eight runs of all tests on a busy
+//! machine. A loop that is alone has nobody to be preempted for, so here that timer never fires.
+//! Whoever lets other threads ring this reactor must not rely on a ring alone to wake it: the loop
+//! that could run needs a timer beside it.
 
 use std::time::Duration;
 
@@ -20,8 +30,9 @@ const RING_DEPTH: usize = 16;
 /// Bytes of registered memory; glommio takes at least this much.
 const IO_MEMORY: usize = 64 * 1024;
 
-/// How long a wake may wait for the queue.
-const LATENCY: Duration = Duration::from_millis(1);
+/// When the loop would be preempted: not within any turn, nor within any wait for the cpu. See the
+/// trap above.
+const PREEMPT: Duration = Duration::from_secs(3600);
 
 /// A glommio executor pinned to one cpu.
 pub(crate) struct GlommioReactor {
@@ -29,14 +40,14 @@ pub(crate) struct GlommioReactor {
 }
 
 impl GlommioReactor {
-    /// Pins the calling thread to `cpu` and opens an executor on it. `shards` is how many there will be, for the advice when there is
-    /// too little memory to lock.
+    /// Pins the calling thread to `cpu` and opens an executor on it. `shards` is how many there
+    /// will be, for the advice when there is too little memory to lock.
     pub(crate) fn open(cpu: u32, shards: usize) -> Result<GlommioReactor, ReactorError> {
         let placement = glommio::Placement::Fixed(cpu as usize);
         LocalExecutorBuilder::new(placement)
             .io_memory(IO_MEMORY)
             .ring_depth(RING_DEPTH)
-            .preempt_timer(LATENCY)
+            .preempt_timer(PREEMPT)
             .blocking_thread_pool_placement(PoolPlacement::Custom(Vec::new()))
             .make()
             .map(|executor| GlommioReactor { executor })
@@ -47,7 +58,7 @@ impl GlommioReactor {
     pub(crate) fn run<T: Turns + 'static>(self, mut turns: T) -> T {
         self.executor.run(async move {
             let queue =
-                executor().create_task_queue(Shares::default(), Latency::Matters(LATENCY), "shard");
+                executor().create_task_queue(Shares::default(), Latency::Matters(PREEMPT), "shard");
             let task = spawn_local_into(
                 async move {
                     loop {
@@ -73,12 +84,56 @@ impl GlommioReactor {
 mod tests {
     use std::os::unix::process::CommandExt;
     use std::process::Command;
-    use std::{env, io};
+    use std::time::Instant;
+    use std::{env, io, thread};
 
     use super::*;
     use crate::{alone, pin};
 
-    /// Run in a process of its own by the tests below: opens a reactor under a hostile host and expects this in the refusal.
+    /// Is busy, gives way and parks, each for a few turns, until its time is over.
+    struct Restless {
+        turn: u32,
+        end: Instant,
+    }
+
+    impl Turns for Restless {
+        fn next(&mut self) -> Next {
+            let begun = Instant::now();
+            while begun.elapsed() < Duration::from_micros(5) {}
+            self.turn += 1;
+            match self.turn % 64 {
+                _ if begun >= self.end => Next::End,
+                0 => Next::Park(Duration::from_micros(100)),
+                1..32 => Next::GiveWay,
+                _ => Next::Turn,
+            }
+        }
+    }
+
+    /// Regression: a preempt timer that fired before the executor looked at its queues made it sleep
+    /// for ever over a loop that could run.
+    #[test]
+    fn a_loop_whose_thread_loses_its_cpu_goes_on() {
+        let cpu = pin::affinity().expect("affinity is readable")[0];
+        let end = Instant::now() + Duration::from_secs(1);
+        let threads: Vec<_> = (0..8)
+            .map(|_| {
+                thread::spawn(move || {
+                    let reactor = GlommioReactor::open(cpu, 8).expect("this host allows reactors");
+                    let ended = reactor.run(Restless { turn: 0, end });
+                    assert!(ended.turn > 0);
+                })
+            })
+            .collect();
+        let late = end + Duration::from_secs(5);
+        while threads.iter().any(|thread| !thread.is_finished()) {
+            assert!(Instant::now() < late, "a reactor sleeps over its loop");
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Run in a process of its own by the tests below: opens a reactor under a hostile host and
+    /// expects this in the refusal.
     #[test]
     fn the_refusal_is_as_expected() {
         let Ok(expected) = env::var("VELO_TEST_REFUSAL") else {
@@ -121,7 +176,8 @@ mod tests {
                 _ => Err(io::Error::last_os_error()),
             }
         };
-        // SAFETY: between fork and exec the closure makes one system call and touches only its own stack.
+        // SAFETY: between fork and exec the closure makes one system call and touches only its own
+        // stack.
         unsafe { command.pre_exec(lower) };
         expect_refusal(
             &mut command,
@@ -132,12 +188,14 @@ mod tests {
     #[test]
     fn a_seccomp_policy_against_io_uring_is_refused_with_the_remedy() {
         let mut command = alone::command(TEST);
-        // SAFETY: between fork and exec the closure makes two system calls and touches only its own stack.
+        // SAFETY: between fork and exec the closure makes two system calls and touches only its own
+        // stack.
         unsafe { command.pre_exec(forbid_io_uring) };
         expect_refusal(&mut command, "seccomp=unconfined");
     }
 
-    /// What a container runtime does: io_uring_setup is answered with EPERM, everything else is allowed.
+    /// What a container runtime does: io_uring_setup is answered with EPERM, everything else is
+    /// allowed.
     fn forbid_io_uring() -> io::Result<()> {
         let step = |code: u32, yes: u8, no: u8, k: u32| libc::sock_filter {
             code: code as u16,

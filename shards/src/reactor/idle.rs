@@ -1,19 +1,25 @@
 //! What to do after an idle turn: look again for a short while, then park.
 //!
 //! ```text
-//!   busy ──> idle: look again, 50 us ──> park 1 ms ──> idle: park 2 ms ──> .. 5 ms, 5 ms ──> busy
+//!   busy ──> idle: look again for 50 us ──> park 1 ms ──> idle: park 2 ms ──> .. 5 ms, 5 ms ──> busy
 //! ```
 //!
-//! The law: the wait for work that is about to come costs no wake-up, and the wait for work that does not come costs no core. A shard
-//! that has its cpu to itself spins; one that shares it gives way instead, since whoever would bring the work may be waiting for
-//! this very cpu. Time is passed in.
+//! The law: waiting for work that is about to come costs no wake-up, and waiting for work that does
+//! not come costs no core. A shard that has its cpu to itself spins. One that shares it gives way
+//! instead, since whoever would bring the work may be waiting for this very cpu, and does so for
+//! longer: seven shards on two cpus that pass blocks through lanes of one block took 3.0 s when
+//! they gave way for 50 us, 4.2 s when they parked at once, and 0.25 s when they gave way for a
+//! millisecond. Time is passed in.
 
 use std::time::Duration;
 
 use super::Next;
 
 /// How long an idle shard looks again before it parks.
-const LOOK: Duration = Duration::from_micros(50);
+const SPIN: Duration = Duration::from_micros(50);
+
+/// The same for a shard that shares its cpu.
+const GIVE_WAY: Duration = Duration::from_millis(1);
 
 /// The first park, and how much longer each next one is.
 const PARK_STEP: Duration = Duration::from_millis(1);
@@ -21,13 +27,14 @@ const PARK_STEP: Duration = Duration::from_millis(1);
 /// The longest park, and so the longest that anything waits to be seen.
 const PARK_MAX: Duration = Duration::from_millis(5);
 
-const _: () = assert!(LOOK.as_nanos() < PARK_STEP.as_nanos());
+const _: () = assert!(SPIN.as_nanos() < GIVE_WAY.as_nanos());
 const _: () = assert!(PARK_STEP.as_nanos() <= PARK_MAX.as_nanos());
 
 /// The idle spell of one shard.
 #[derive(Debug)]
 pub(crate) struct Idle {
     look: Next,
+    look_ns: u64,
     since_ns: Option<u64>,
     park: Duration,
 }
@@ -35,8 +42,13 @@ pub(crate) struct Idle {
 impl Idle {
     /// A shard that is not idle yet. `shared` says that its cpu carries other shards too.
     pub(crate) fn new(shared: bool) -> Idle {
+        let (look, time) = match shared {
+            true => (Next::GiveWay, GIVE_WAY),
+            false => (Next::Turn, SPIN),
+        };
         Idle {
-            look: if shared { Next::GiveWay } else { Next::Turn },
+            look,
+            look_ns: time.as_nanos() as u64,
             since_ns: None,
             park: Duration::ZERO,
         }
@@ -51,7 +63,7 @@ impl Idle {
     /// A turn was idle at `now_ns`: what comes next.
     pub(crate) fn next(&mut self, now_ns: u64) -> Next {
         let since_ns = *self.since_ns.get_or_insert(now_ns);
-        if now_ns.saturating_sub(since_ns) < LOOK.as_nanos() as u64 {
+        if now_ns.saturating_sub(since_ns) < self.look_ns {
             std::hint::spin_loop();
             return self.look;
         }
@@ -97,6 +109,7 @@ mod tests {
     fn on_a_shared_cpu_it_gives_way() {
         let mut idle = Idle::new(true);
         assert_eq!(idle.next(0), Next::GiveWay);
-        assert_eq!(parks(&mut idle, 50 * US, 1), [1]);
+        assert_eq!(idle.next(999 * US), Next::GiveWay);
+        assert_eq!(parks(&mut idle, 1_000 * US, 2), [1, 2]);
     }
 }

@@ -4,8 +4,9 @@
 //!   open (pin, io_uring) ── run: next() ──> Turn: again at once    GiveWay: let others run    Park: sleep    End
 //! ```
 //!
-//! The law: a reactor decides nothing. It asks [`Turns`] what comes next and does it; when to park and when to end is decided in
-//! `idle.rs` and `runtime.rs`, so that another reactor needs those two verbs and no more.
+//! The law: a reactor decides nothing. It asks [`Turns`] what comes next and does it; when to park
+//! and when to end is decided in `idle.rs` and `runtime.rs`, so that another reactor needs those
+//! two verbs and no more.
 
 mod glommio;
 mod idle;

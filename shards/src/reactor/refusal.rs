@@ -1,7 +1,7 @@
 //! Why a reactor could not be opened, and what the operator can do about it.
 //!
-//! The reactor's own error is a text. What matters is whether the host forbids io_uring or gives too little locked memory, so both are
-//! asked of the host directly, after the refusal.
+//! The reactor's own error is a text. What matters is whether the host forbids io_uring or gives
+//! too little locked memory, so both are asked of the host directly, after the refusal.
 
 use std::{fmt, fs, io, mem};
 
@@ -120,7 +120,8 @@ fn io_uring_errno() -> Option<i32> {
     /// The size of `struct io_uring_params`, which the kernel fills.
     const PARAMS_WORDS: usize = 30;
     let mut params = [0u32; PARAMS_WORDS];
-    // SAFETY: `params` is a zeroed `struct io_uring_params` (120 bytes) that lives across the call; the kernel writes inside it.
+    // SAFETY: `params` is a zeroed `struct io_uring_params` (120 bytes) that lives across the call;
+    // the kernel writes inside it.
     let ring = unsafe { libc::syscall(libc::SYS_io_uring_setup, 1, params.as_mut_ptr()) };
     if ring < 0 {
         return io::Error::last_os_error().raw_os_error();

@@ -1,7 +1,8 @@
 //! The loop of one shard, one turn at a time, and what it counts.
 //!
-//! The law: no panic of a shard leaves [`Turns::next`]. It raises the failure flag, and the loop ends; the loops of the other
-//! shards see the flag before their next turn. Time is read twice a turn, never within one.
+//! The law: no panic of a shard leaves [`Turns::next`]. It raises the failure flag, and the loop
+//! ends; the loops of the other shards see the flag before their next turn. Time is read twice a
+//! turn, never within one.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -106,7 +107,8 @@ impl<S: Shard> Turns for ShardLoop<S> {
             self.stop.requested(),
         );
         let shard = &mut self.shard;
-        // The shard is dropped after a panic and never turned again, so nobody sees what the panic left half done.
+        // The shard is dropped after a panic and never turned again, so nobody sees what the panic
+        // left half done.
         let turn = catch_unwind(AssertUnwindSafe(|| shard.turn(&mut cx)));
         let ended_ns = self.clock.monotonic_ns();
         let turn_ns = ended_ns - begun_ns;

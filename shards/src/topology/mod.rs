@@ -4,8 +4,9 @@
 //!   package ⊇ L3 domain ⊇ core ⊇ cpu (hardware thread)        NUMA node ⊇ cpu
 //! ```
 //!
-//! The law: a [`Machine`] holds at least one cpu, each once, and every cpu names all hardware threads of its core. Nothing here
-//! asks the operating system anything: `read.rs` does, and a test may write a machine down instead.
+//! The law: a [`Machine`] holds at least one cpu, each once, and every cpu names all hardware
+//! threads of its core. Nothing here asks the operating system anything: `read.rs` does, and a test
+//! may write a machine down instead.
 
 mod read;
 
@@ -37,16 +38,18 @@ pub struct Cpu {
 pub struct Machine {
     /// The hardware threads, in hwloc's logical order.
     pub cpus: Vec<Cpu>,
-    /// Whether this is a described machine (`HWLOC_SYNTHETIC`, `HWLOC_XMLFILE`) and not the one we run on. Core maps can be planned for
-    /// it; shards cannot be started on it.
+    /// Whether this is a described machine (`HWLOC_SYNTHETIC`, `HWLOC_XMLFILE`) and not the one we
+    /// run on. Core maps can be planned for it; shards cannot be started on it.
     pub foreign: bool,
 }
 
 impl Machine {
-    /// A machine of these hardware threads, in hwloc's logical order. `foreign` says that it is not the one we run on.
+    /// A machine of these hardware threads, in hwloc's logical order. `foreign` says that it is not
+    /// the one we run on.
     ///
     /// # Panics
-    /// When there is no cpu, when two have the same index, or when one is missing from its own `smt`.
+    /// When there is no cpu, when two have the same index, or when one is missing from its own
+    /// `smt`.
     pub fn new(cpus: Vec<Cpu>, foreign: bool) -> Machine {
         assert!(!cpus.is_empty(), "a machine has at least one cpu");
         let distinct: BTreeSet<u32> = cpus.iter().map(|cpu| cpu.cpu).collect();
@@ -100,8 +103,9 @@ impl Machine {
 pub(crate) mod described {
     use super::{Cpu, Machine};
 
-    /// A regular machine; nodes are counted inside a package, L3 domains inside a node, cores inside an L3 domain. The
-    /// operating-system index runs over the cores first and over the SMT siblings last, as on most servers.
+    /// A regular machine; nodes are counted inside a package, L3 domains inside a node, cores
+    /// inside an L3 domain. The operating-system index runs over the cores first and over the SMT
+    /// siblings last, as on most servers.
     pub(crate) fn regular(
         packages: u32,
         nodes: u32,

@@ -1,12 +1,12 @@
 //! Reading the machine through hwloc.
 //!
 //! Three traps, each met once:
-//! - NUMA nodes live at a special depth on which the crate panics, so a node is never looked up: it is read from the
-//!   `nodeset` of each hardware thread.
-//! - hwloc knows nothing of `taskset`, so what it lists is intersected with the affinity of the calling thread; on the real
-//!   machine only, since a described one has other cpus.
-//! - A description that hwloc cannot parse makes it fall back to the real machine. That is refused, so that a
-//!   typing error never runs as if nothing had been said.
+//! - NUMA nodes live at a special depth on which the crate panics, so a node is never looked up: it
+//!   is read from the `nodeset` of each hardware thread.
+//! - hwloc knows nothing of `taskset`, so what it lists is intersected with the affinity of the
+//!   calling thread; on the real machine only, since a described one has other cpus.
+//! - A description that hwloc cannot parse makes it fall back to the real machine. That is refused,
+//!   so that a typing error never runs as if nothing had been said.
 
 use std::collections::BTreeMap;
 use std::{env, fmt, io};
@@ -114,8 +114,9 @@ fn refuse_ignored_description() -> Result<(), TopologyError> {
     Ok(())
 }
 
-/// Where a hardware thread sits; its siblings are not known yet. A machine that shows no cores has one thread a core, one
-/// without L3 shares it by package, one without packages has a single package.
+/// Where a hardware thread sits; its siblings are not known yet. A machine that shows no cores has
+/// one thread a core, one without L3 shares it by package, one without packages has a single
+/// package.
 fn place(thread: &TopologyObject) -> Option<Cpu> {
     let cpu = thread.os_index();
     let package = ancestor(thread, &ObjectType::Package).unwrap_or(0);
@@ -162,9 +163,6 @@ mod tests {
 
     #[test]
     fn the_real_machine_is_ours_and_offers_what_our_affinity_allows() {
-        if env::var_os("HWLOC_SYNTHETIC").is_some() {
-            return;
-        }
         let machine = Machine::read().expect("hwloc reads this machine");
         assert!(!machine.foreign);
         let mut usable: Vec<u32> = machine
@@ -177,7 +175,8 @@ mod tests {
         assert_eq!(usable, pin::affinity().expect("affinity is readable"));
     }
 
-    /// Run in a process of its own by the test below, because hwloc reads its description from the environment.
+    /// Run in a process of its own by the test below, because hwloc reads its description from the
+    /// environment.
     #[test]
     fn the_described_machine_is_as_described() {
         let Ok(expected) = env::var("VELO_TEST_MACHINE") else {
