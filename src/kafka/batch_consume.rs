@@ -16,14 +16,15 @@
 
 use std::ffi::CStr;
 use std::ptr::{self, NonNull};
+use std::time::Instant;
 
 use rdkafka_sys as sys;
 
 use crate::error::{Error, Result};
 
 use super::client::text;
-use super::topic::PartitionList;
-use super::{Client, Code, Settings};
+use super::topic::{PartitionList, Patience, partitions_of};
+use super::{BROKER_PATIENCE, Client, Code, Settings};
 
 /// Reads some partitions of one topic.
 pub struct Consumer {
@@ -81,29 +82,54 @@ pub enum Event<'a> {
 pub struct KafkaRecord<'a>(&'a sys::rd_kafka_message_t);
 
 impl Consumer {
-    /// A client that reads `partitions` of `topic`, a topic that the broker knows. It starts to fetch at once.
-    pub fn new(settings: &Settings, topic: &str, partitions: &[(i32, Position)]) -> Result<Consumer> {
-        assert!(!partitions.is_empty(), "a consumer without partitions would read nothing");
+    /// A client that reads `partitions` of `topic`. It asks for the topic first (`Error::Connector` within 10 s if no broker
+    /// answers or the topic is not there), then fetches at once.
+    pub fn new(
+        settings: &Settings,
+        topic: &str,
+        partitions: &[(i32, Position)],
+    ) -> Result<Consumer> {
+        assert!(
+            !partitions.is_empty(),
+            "a consumer without partitions would read nothing"
+        );
         let client = Client::new(settings)?;
+        // A partition whose leader is not known when it is assigned is looked at again only after half a second.
+        partitions_of(
+            &client,
+            topic,
+            Patience::Reading,
+            Instant::now() + BROKER_PATIENCE,
+        )?;
         // SAFETY: the client is alive; from here on its callbacks come by the consumer's queue, which `take` serves.
         let queue = unsafe {
             sys::rd_kafka_poll_set_consumer(client.as_ptr());
             sys::rd_kafka_queue_get_consumer(client.as_ptr())
         };
         let queue = NonNull::new(queue).expect("a consumer with a group has a queue");
-        let consumer = Consumer { queue, topic: topic.to_owned(), room: Vec::new(), client };
+        let consumer = Consumer {
+            queue,
+            topic: topic.to_owned(),
+            room: Vec::new(),
+            client,
+        };
         let mut list = PartitionList::new(
             topic,
-            partitions.iter().map(|&(partition, position)| match position {
-                Position::Oldest => (partition, i64::from(sys::RD_KAFKA_OFFSET_BEGINNING)),
-                Position::Offset(offset) => (partition, offset),
-            }),
+            partitions
+                .iter()
+                .map(|&(partition, position)| match position {
+                    Position::Oldest => (partition, i64::from(sys::RD_KAFKA_OFFSET_BEGINNING)),
+                    Position::Offset(offset) => (partition, offset),
+                }),
         );
         // SAFETY: client and list are alive; librdkafka copies the list.
         let assigned = unsafe { sys::rd_kafka_assign(consumer.client.as_ptr(), list.as_mut_ptr()) };
         match Code::from(assigned) {
             Code::NONE => Ok(consumer),
-            code => Err(Error::Connector(format!("cannot read topic {topic} at {}: {code}", consumer.client.bootstrap()))),
+            code => Err(Error::Connector(format!(
+                "cannot read topic {topic} at {}: {code}",
+                consumer.client.bootstrap()
+            ))),
         }
     }
 
@@ -113,11 +139,21 @@ impl Consumer {
             self.room.resize(max, ptr::null_mut());
         }
         // SAFETY: the queue is alive, and `room` has space for `max` pointers. Callbacks that run in passing only note.
-        let count = unsafe { sys::rd_kafka_consume_batch_queue(self.queue.as_ptr(), 0, self.room.as_mut_ptr(), max) };
-        let count = usize::try_from(count).expect("the call fails only for a partition that it does not know");
+        let count = unsafe {
+            sys::rd_kafka_consume_batch_queue(self.queue.as_ptr(), 0, self.room.as_mut_ptr(), max)
+        };
+        let count = usize::try_from(count)
+            .expect("the call fails only for a partition that it does not know");
         assert!(count <= max, "librdkafka gave more than there is room for");
-        let taken = Taken { consumer: self, count };
-        if taken.consumer.client.is_away() && taken.events().any(|event| !matches!(event, Event::Failed { .. })) {
+        let taken = Taken {
+            consumer: self,
+            count,
+        };
+        if taken.consumer.client.is_away()
+            && taken
+                .events()
+                .any(|event| !matches!(event, Event::Failed { .. }))
+        {
             taken.consumer.client.answered();
         }
         taken
@@ -139,7 +175,11 @@ impl Consumer {
     /// An error after which nothing more will come, if there was one.
     pub fn fatal(&self) -> Option<Error> {
         self.client.fatal().map(|reason| {
-            Error::Connector(format!("reading topic {} at {} failed: {reason}", self.topic, self.client.bootstrap()))
+            Error::Connector(format!(
+                "reading topic {} at {} failed: {reason}",
+                self.topic,
+                self.client.bootstrap()
+            ))
         })
     }
 }
@@ -171,7 +211,10 @@ impl Taken<'_> {
             let code = Code(unsafe { (&raw const record.err).cast::<i32>().read() });
             match code {
                 Code::NONE => Event::Record(KafkaRecord(record)),
-                Code::PARTITION_END => Event::End { partition: record.partition, offset: record.offset },
+                Code::PARTITION_END => Event::End {
+                    partition: record.partition,
+                    offset: record.offset,
+                },
                 code => Event::Failed {
                     partition: record.partition,
                     code,
@@ -221,7 +264,8 @@ impl<'a> KafkaRecord<'a> {
         let mut kind = sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
         // SAFETY: the record is alive; `kind` is written.
         let timestamp = unsafe { sys::rd_kafka_message_timestamp(self.0, &mut kind) };
-        (kind != sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE).then_some(timestamp)
+        (kind != sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE)
+            .then_some(timestamp)
     }
 
     /// The value of the last header of this name, if there is one. Costs next to nothing for a record without headers.
@@ -237,7 +281,14 @@ impl<'a> KafkaRecord<'a> {
             if Code::from(sys::rd_kafka_message_headers(record, &mut headers)).is_error() {
                 return None;
             }
-            if Code::from(sys::rd_kafka_header_get_last(headers, name.as_ptr(), &mut value, &mut length)).is_error() {
+            if Code::from(sys::rd_kafka_header_get_last(
+                headers,
+                name.as_ptr(),
+                &mut value,
+                &mut length,
+            ))
+            .is_error()
+            {
                 return None;
             }
             bytes(value, length)

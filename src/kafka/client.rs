@@ -14,9 +14,9 @@ use rdkafka_sys as sys;
 
 use crate::error::{Error, Result};
 
+use super::Code;
 use super::produce::Deliveries;
 use super::settings::{Kind, Settings};
-use super::Code;
 
 /// A client. Its threads are librdkafka's own and inherit the CPU affinity of the thread that creates it.
 pub struct Client {
@@ -78,10 +78,16 @@ impl Client {
         let Some(native) = NonNull::new(native) else {
             // SAFETY: librdkafka terminates what it writes into `reason`.
             let reason = unsafe { CStr::from_ptr(reason.as_ptr()) }.to_string_lossy();
-            return Err(Error::Config(format!("the Kafka client cannot be made: {reason}")));
+            return Err(Error::Config(format!(
+                "the Kafka client cannot be made: {reason}"
+            )));
         };
         conf.taken();
-        Ok(Client { native, heard, bootstrap: settings.bootstrap().to_owned() })
+        Ok(Client {
+            native,
+            heard,
+            bootstrap: settings.bootstrap().to_owned(),
+        })
     }
 
     /// The addresses at which the cluster is first asked for.
@@ -139,7 +145,10 @@ impl Client {
 
     /// The error of a broker that did not answer: names the address, and the reason if librdkafka said one.
     pub(super) fn unreachable(&self) -> Error {
-        let cause = self.cause().map(|cause| format!(" ({cause})")).unwrap_or_default();
+        let cause = self
+            .cause()
+            .map(|cause| format!(" ({cause})"))
+            .unwrap_or_default();
         Error::Connector(format!(
             "no Kafka broker answers at {}{cause}: start it, or correct \"bootstrap.servers\" under [kafka]",
             self.bootstrap
@@ -152,7 +161,9 @@ impl Drop for Client {
         // SAFETY: the client is alive, and everything taken from it is gone: its owners (`Consumer`, `Producer`) destroy
         // queues, records and topics before they drop it. It has joined no group, so there is none to leave, and leaving
         // could wait for a broker that is away. No callback runs after this returns.
-        unsafe { sys::rd_kafka_destroy_flags(self.as_ptr(), sys::RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE) }
+        unsafe {
+            sys::rd_kafka_destroy_flags(self.as_ptr(), sys::RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE)
+        }
     }
 }
 
@@ -163,24 +174,45 @@ impl Heard {
     }
 
     pub(super) fn deliveries(&self) -> MutexGuard<'_, Deliveries> {
-        self.deliveries.lock().unwrap_or_else(PoisonError::into_inner)
+        self.deliveries
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn back(&self) {
         self.away.store(false, Ordering::Relaxed);
-        self.notes().notices.push(format!("the Kafka brokers at {} are back", self.bootstrap));
+        self.notes()
+            .notices
+            .push(format!("the Kafka brokers at {} are back", self.bootstrap));
     }
 
     fn error(&self, code: Code, reason: String) {
         if code == Code::ALL_BROKERS_DOWN {
             if !self.away.swap(true, Ordering::Relaxed) {
                 let mut notes = self.notes();
-                let cause = notes.cause.as_ref().map(|cause| format!(" ({cause})")).unwrap_or_default();
-                notes.notices.push(format!("all Kafka brokers at {} are away{cause}; waiting for them", self.bootstrap));
+                let cause = notes
+                    .cause
+                    .as_ref()
+                    .map(|cause| format!(" ({cause})"))
+                    .unwrap_or_default();
+                notes.notices.push(format!(
+                    "all Kafka brokers at {} are away{cause}; waiting for them",
+                    self.bootstrap
+                ));
             }
+        } else if code.is_unknown_topic() {
+            // It comes after half a minute in which no broker has known the topic, and by this way only.
+            self.fatal(format!(
+                "{reason}: it was deleted meanwhile, or its brokers lost it"
+            ));
         } else {
             self.notes().cause = Some(reason);
         }
+    }
+
+    fn fatal(&self, reason: String) {
+        self.notes().fatal.get_or_insert(reason);
+        self.fatal.store(true, Ordering::Release);
     }
 }
 
@@ -202,7 +234,10 @@ pub(super) unsafe fn text(text: *const c_char) -> String {
         return String::new();
     }
     // SAFETY: the caller's promise.
-    unsafe { CStr::from_ptr(text) }.to_string_lossy().trim().to_owned()
+    unsafe { CStr::from_ptr(text) }
+        .to_string_lossy()
+        .trim()
+        .to_owned()
 }
 
 /// A wait as librdkafka takes it; never its "for ever".
@@ -211,20 +246,36 @@ pub(super) fn milliseconds(wait: Duration) -> c_int {
 }
 
 /// Runs on any of librdkafka's threads.
-unsafe extern "C" fn on_log(client: *const sys::rd_kafka_t, level: c_int, facility: *const c_char, line: *const c_char) {
+unsafe extern "C" fn on_log(
+    client: *const sys::rd_kafka_t,
+    level: c_int,
+    facility: *const c_char,
+    line: *const c_char,
+) {
     const SYSLOG_ERROR: c_int = 3;
     if level > SYSLOG_ERROR {
         return;
     }
     // SAFETY: librdkafka passes its client and two NUL-terminated texts; the opaque pointer is that of `Client::new`.
-    let (heard, facility, line) = unsafe { (heard(sys::rd_kafka_opaque(client)), text(facility), text(line)) };
+    let (heard, facility, line) = unsafe {
+        (
+            heard(sys::rd_kafka_opaque(client)),
+            text(facility),
+            text(line),
+        )
+    };
     if facility != "ERROR" {
         heard.notes().cause = Some(line);
     }
 }
 
 /// Runs on the thread that serves the client's queue.
-unsafe extern "C" fn on_error(client: *mut sys::rd_kafka_t, code: c_int, reason: *const c_char, opaque: *mut c_void) {
+unsafe extern "C" fn on_error(
+    client: *mut sys::rd_kafka_t,
+    code: c_int,
+    reason: *const c_char,
+    opaque: *mut c_void,
+) {
     // SAFETY: librdkafka passes a NUL-terminated text and the opaque pointer of `Client::new`.
     let (heard, reason) = unsafe { (heard(opaque), text(reason)) };
     if Code(code) != Code::FATAL {
@@ -237,6 +288,5 @@ unsafe extern "C" fn on_error(client: *mut sys::rd_kafka_t, code: c_int, reason:
         sys::rd_kafka_fatal_error(client, buffer.as_mut_ptr(), buffer.len());
         text(buffer.as_ptr())
     };
-    heard.notes().fatal = Some(reason);
-    heard.fatal.store(true, Ordering::Release);
+    heard.fatal(reason);
 }

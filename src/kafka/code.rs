@@ -17,22 +17,28 @@ impl Code {
     /// No error.
     pub const NONE: Code = Code(0);
     pub(super) const PARTITION_END: Code = Code(native::RD_KAFKA_RESP_ERR__PARTITION_EOF as i32);
-    pub(super) const ALL_BROKERS_DOWN: Code = Code(native::RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN as i32);
+    pub(super) const ALL_BROKERS_DOWN: Code =
+        Code(native::RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN as i32);
     pub(super) const FATAL: Code = Code(native::RD_KAFKA_RESP_ERR__FATAL as i32);
     pub(super) const QUEUE_FULL: Code = Code(native::RD_KAFKA_RESP_ERR__QUEUE_FULL as i32);
     pub(super) const RECORD_TIMED_OUT: Code = Code(native::RD_KAFKA_RESP_ERR__MSG_TIMED_OUT as i32);
-    pub(super) const LEADER_NOT_AVAILABLE: Code = Code(native::RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE as i32);
+    pub(super) const LEADER_NOT_AVAILABLE: Code =
+        Code(native::RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE as i32);
     const UNKNOWN_TOPIC: Code = Code(native::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC as i32);
     const UNKNOWN_PARTITION: Code = Code(native::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION as i32);
-    const UNKNOWN_TOPIC_OR_PARTITION: Code = Code(native::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART as i32);
+    const UNKNOWN_TOPIC_OR_PARTITION: Code =
+        Code(native::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART as i32);
     const AUTO_OFFSET_RESET: Code = Code(native::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET as i32);
     const OFFSET_OUT_OF_RANGE: Code = Code(native::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE as i32);
     const BAD_RECORD: Code = Code(native::RD_KAFKA_RESP_ERR__BAD_MSG as i32);
     const BAD_COMPRESSION: Code = Code(native::RD_KAFKA_RESP_ERR__BAD_COMPRESSION as i32);
     const AUTHENTICATION: Code = Code(native::RD_KAFKA_RESP_ERR__AUTHENTICATION as i32);
-    const SASL_AUTHENTICATION_FAILED: Code = Code(native::RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED as i32);
-    const TOPIC_AUTHORIZATION_FAILED: Code = Code(native::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED as i32);
-    const CLUSTER_AUTHORIZATION_FAILED: Code = Code(native::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED as i32);
+    const SASL_AUTHENTICATION_FAILED: Code =
+        Code(native::RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED as i32);
+    const TOPIC_AUTHORIZATION_FAILED: Code =
+        Code(native::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED as i32);
+    const CLUSTER_AUTHORIZATION_FAILED: Code =
+        Code(native::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED as i32);
 
     /// Whether this is an error at all.
     pub fn is_error(self) -> bool {
@@ -41,7 +47,12 @@ impl Code {
 
     /// Whether the topic or partition is not there, or no longer.
     pub fn is_unknown_topic(self) -> bool {
-        [Code::UNKNOWN_TOPIC, Code::UNKNOWN_PARTITION, Code::UNKNOWN_TOPIC_OR_PARTITION].contains(&self)
+        [
+            Code::UNKNOWN_TOPIC,
+            Code::UNKNOWN_PARTITION,
+            Code::UNKNOWN_TOPIC_OR_PARTITION,
+        ]
+        .contains(&self)
     }
 
     /// Whether the offset asked for is not among those that the broker keeps.
@@ -101,7 +112,10 @@ mod tests {
     #[test]
     fn a_code_that_the_binding_does_not_know_is_still_shown() {
         assert_eq!(Code(31_999).to_string(), "error 31999 of the broker");
-        assert_eq!(Code::UNKNOWN_TOPIC_OR_PARTITION.to_string(), "Broker: Unknown topic or partition");
+        assert_eq!(
+            Code::UNKNOWN_TOPIC_OR_PARTITION.to_string(),
+            "Broker: Unknown topic or partition"
+        );
     }
 
     #[test]

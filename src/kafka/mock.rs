@@ -24,24 +24,40 @@ pub(crate) struct Read {
 pub(crate) fn broker(topics: &[(&str, i32)]) -> Broker {
     let cluster = MockCluster::new(1).expect("a mock cluster starts");
     for (topic, partitions) in topics {
-        cluster.create_topic(topic, *partitions, 1).expect("a topic is made");
+        cluster
+            .create_topic(topic, *partitions, 1)
+            .expect("a topic is made");
     }
     Broker { cluster }
 }
 
 fn layers(bootstrap: &str, properties: &[(&str, &str)]) -> Vec<(String, String)> {
-    let all = [("bootstrap.servers", bootstrap)].into_iter().chain(properties.iter().copied());
-    all.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    let all = [("bootstrap.servers", bootstrap)]
+        .into_iter()
+        .chain(properties.iter().copied());
+    all.map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
 }
 
 pub(crate) fn consumer_settings(bootstrap: &str, properties: &[(&str, &str)]) -> Settings {
     let every = layers(bootstrap, properties);
-    Settings::consumer(&Layers { every: &every, ..Layers::default() }, "velo-test").expect("valid settings")
+    Settings::consumer(
+        &Layers {
+            every: &every,
+            ..Layers::default()
+        },
+        "velo-test",
+    )
+    .expect("valid settings")
 }
 
 pub(crate) fn producer_settings(bootstrap: &str, properties: &[(&str, &str)]) -> Settings {
     let every = layers(bootstrap, properties);
-    Settings::producer(&Layers { every: &every, ..Layers::default() }).expect("valid settings")
+    Settings::producer(&Layers {
+        every: &every,
+        ..Layers::default()
+    })
+    .expect("valid settings")
 }
 
 impl Broker {
@@ -65,7 +81,11 @@ impl Broker {
 }
 
 /// Writes records and waits for the broker to have them.
-pub(crate) fn write<'a>(broker: &Broker, topic: &str, records: impl IntoIterator<Item = Outgoing<'a>>) {
+pub(crate) fn write<'a>(
+    broker: &Broker,
+    topic: &str,
+    records: impl IntoIterator<Item = Outgoing<'a>>,
+) {
     let mut producer = Producer::new(&broker.producer(&[]), topic).expect("a producer");
     let wait = std::time::Duration::from_millis(20);
     for record in records {
@@ -82,7 +102,10 @@ pub(crate) fn write<'a>(broker: &Broker, topic: &str, records: impl IntoIterator
 pub(crate) fn read_all(broker: &Broker, topic: &str) -> Vec<Read> {
     let settings = broker.consumer(&[]);
     let spans = inspect(&settings, topic).expect("the mock answers");
-    let positions: Vec<_> = spans.iter().map(|span| (span.partition, Position::Oldest)).collect();
+    let positions: Vec<_> = spans
+        .iter()
+        .map(|span| (span.partition, Position::Oldest))
+        .collect();
     let mut consumer = Consumer::new(&settings, topic, &positions).expect("a consumer");
     let mut open = spans.len();
     let mut read = Vec::new();

@@ -35,7 +35,7 @@ pub use code::Code;
 pub(crate) use produce::read_decimal;
 pub use produce::{Delivered, Outgoing, Producer, Sent};
 pub use settings::{Layers, Settings};
-pub use topic::{Patience, Span, inspect, partitions};
+pub use topic::{Span, inspect};
 
 /// The header in which a feed writes when a record was due: wall clock, microseconds since the epoch, ASCII decimal.
 pub const DUE_HEADER: &std::ffi::CStr = c"velo.due_us";

@@ -8,7 +8,7 @@
 
 use std::ffi::{c_int, c_void};
 use std::ptr::{self, NonNull};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka_sys as sys;
 use sys::rd_kafka_vtype_t as field;
@@ -16,11 +16,14 @@ use sys::rd_kafka_vtype_t as field;
 use crate::error::{Error, Result};
 
 use super::client::{heard, text};
-use super::topic::TopicHandle;
-use super::{Client, Code, DUE_HEADER, Settings};
+use super::topic::{Patience, TopicHandle, partitions_of};
+use super::{BROKER_PATIENCE, Client, Code, DUE_HEADER, Settings};
 
 // A due time travels through librdkafka as the record's opaque pointer.
-const _: () = assert!(size_of::<*mut c_void>() >= size_of::<i64>(), "a due time fits a pointer");
+const _: () = assert!(
+    size_of::<*mut c_void>() >= size_of::<i64>(),
+    "a due time fits a pointer"
+);
 
 /// librdkafka's RD_KAFKA_PARTITION_UA, a macro of its header: the partitioner chooses.
 const ANY_PARTITION: i32 = -1;
@@ -81,14 +84,28 @@ pub(super) struct Deliveries {
 }
 
 impl Producer {
-    /// A producer to `topic`. It connects in the background: no broker needs to be there.
+    /// A producer to `topic`. Asks for the topic first, which may make the broker create it; `Error::Connector` within 10 s
+    /// if no broker answers or the topic is not there.
     pub fn new(settings: &Settings, topic: &str) -> Result<Producer> {
+        Producer::new_by(settings, topic, Instant::now() + BROKER_PATIENCE)
+    }
+
+    fn new_by(settings: &Settings, topic: &str, deadline: Instant) -> Result<Producer> {
         let client = Client::new(settings)?;
+        partitions_of(&client, topic, Patience::Writing, deadline)?;
+        // An idempotent producer needs a number from a broker, and looks for it at start, when no broker is connected, then
+        // after half a second, or with an answer about a topic: this second one is the first behind a connection.
+        partitions_of(&client, topic, Patience::Writing, deadline)?;
         let handle = TopicHandle::new(&client, topic)?;
         let native = NonNull::new(handle.as_ptr()).expect("a handle is not null");
         // Kept beside its client instead of borrowing it, and given back in `Drop`.
         std::mem::forget(handle);
-        Ok(Producer { topic: native, name: topic.to_owned(), unacknowledged: 0, client })
+        Ok(Producer {
+            topic: native,
+            name: topic.to_owned(),
+            unacknowledged: 0,
+            client,
+        })
     }
 
     /// The client, for its notices and for questions about the topic.
@@ -114,7 +131,11 @@ impl Producer {
         let timestamp_ms = record.timestamp_ms.unwrap_or(0);
         let opaque = ptr::without_provenance_mut::<c_void>(record.due_us as usize);
         let mut digits = [0; 20];
-        let header = if record.due_header { decimal(record.due_us, &mut digits) } else { &[] };
+        let header = if record.due_header {
+            decimal(record.due_us, &mut digits)
+        } else {
+            &[]
+        };
         // SAFETY: client and topic are alive. The arguments are pairs of a tag and what librdkafka documents for it, of the
         // types that C expects (int, size_t, int64_t, pointers), ended by END; value, key and header are copied before the
         // call returns. END in the place of the header's tag ends the list there.
@@ -137,7 +158,11 @@ impl Producer {
                 timestamp_ms,
                 field::RD_KAFKA_VTYPE_OPAQUE,
                 opaque,
-                if record.due_header { field::RD_KAFKA_VTYPE_HEADER } else { field::RD_KAFKA_VTYPE_END },
+                if record.due_header {
+                    field::RD_KAFKA_VTYPE_HEADER
+                } else {
+                    field::RD_KAFKA_VTYPE_END
+                },
                 DUE_HEADER.as_ptr(),
                 header.as_ptr().cast::<c_void>(),
                 header.len() as isize,
@@ -156,14 +181,21 @@ impl Producer {
 
     /// Gives what has been acknowledged to `delivered`, waiting up to `wait` for the first. `Error::Connector` when a record
     /// could not be written; it names the topic, and the record is not given back again.
-    pub fn deliveries(&mut self, wait: Duration, delivered: &mut dyn FnMut(Delivered)) -> Result<()> {
+    pub fn deliveries(
+        &mut self,
+        wait: Duration,
+        delivered: &mut dyn FnMut(Delivered),
+    ) -> Result<()> {
         self.client.serve(wait);
         let noted = std::mem::take(&mut *self.client.deliveries());
         if !noted.good.is_empty() {
             self.client.answered();
         }
         for good in noted.good {
-            assert!(good.records <= self.unacknowledged, "more records were acknowledged than sent");
+            assert!(
+                good.records <= self.unacknowledged,
+                "more records were acknowledged than sent"
+            );
             self.unacknowledged -= good.records;
             delivered(good);
         }
@@ -177,7 +209,11 @@ impl Producer {
     }
 
     fn failure(&self, partition: i32, code: Code, reason: &str) -> Error {
-        let place = if partition < 0 { String::new() } else { format!(" partition {partition}") };
+        let place = if partition < 0 {
+            String::new()
+        } else {
+            format!(" partition {partition}")
+        };
         let reason = match (self.client.fatal(), reason) {
             (Some(fatal), _) => format!(" ({fatal})"),
             (None, "") => String::new(),
@@ -193,7 +229,10 @@ impl Producer {
             ""
         };
         let bootstrap = self.client.bootstrap();
-        Error::Connector(format!("a record could not be written to topic {}{place} at {bootstrap}: {code}{reason}{remedy}", self.name))
+        Error::Connector(format!(
+            "a record could not be written to topic {}{place} at {bootstrap}: {code}{reason}{remedy}",
+            self.name
+        ))
     }
 }
 
@@ -223,7 +262,12 @@ pub(super) unsafe extern "C" fn on_delivery(
     // because a broker's code may be none of the enum's.
     let (heard, due_us, partition, code) = unsafe {
         let code = Code((&raw const (*record).err).cast::<i32>().read());
-        (heard(opaque), (*record)._private.addr() as i64, (*record).partition, code)
+        (
+            heard(opaque),
+            (*record)._private.addr() as i64,
+            (*record).partition,
+            code,
+        )
     };
     let mut deliveries = heard.deliveries();
     if !code.is_error() {
@@ -231,14 +275,20 @@ pub(super) unsafe extern "C" fn on_delivery(
     } else if deliveries.failed.is_none() {
         // SAFETY: as above; librdkafka returns a NUL-terminated text or null.
         let reason = unsafe { text(sys::rd_kafka_message_errstr(record)) };
-        let reason = if reason == code.to_string() { String::new() } else { reason };
+        let reason = if reason == code.to_string() {
+            String::new()
+        } else {
+            reason
+        };
         deliveries.failed = Some((partition, code, reason));
     }
 }
 
 /// Bytes as C takes them: nothing is null, which is not the same as no bytes.
 fn c_bytes(bytes: Option<&[u8]>) -> (*const c_void, usize) {
-    bytes.map_or((ptr::null(), 0), |bytes| (bytes.as_ptr().cast(), bytes.len()))
+    bytes.map_or((ptr::null(), 0), |bytes| {
+        (bytes.as_ptr().cast(), bytes.len())
+    })
 }
 
 /// `value` in ASCII decimal, in the tail of `digits`.
@@ -268,6 +318,27 @@ pub(crate) fn read_decimal(header: &[u8]) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kafka::mock;
+
+    #[test]
+    fn a_broker_that_is_not_there_is_an_error_by_the_deadline() {
+        let begun = Instant::now();
+        let settings = mock::producer_settings("127.0.0.1:1", &[]);
+        let Err(Error::Connector(message)) =
+            Producer::new_by(&settings, "out", begun + Duration::from_secs(1))
+        else {
+            panic!("a producer to nobody")
+        };
+        assert!(
+            message.contains("127.0.0.1:1") && message.contains("refused"),
+            "{message}"
+        );
+        assert!(
+            begun.elapsed() < Duration::from_secs(2),
+            "took {:?}",
+            begun.elapsed()
+        );
+    }
 
     #[test]
     fn a_due_time_is_written_and_read_as_decimal() {

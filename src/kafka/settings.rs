@@ -52,34 +52,82 @@ const OWNED: &[(&str, Remedy)] = &[
     ("metadata.broker.list", "write bootstrap.servers"),
     ("log.queue", "the engine collects the client's log itself"),
     ("statistics.interval.ms", "nothing reads these statistics"),
-    ("test.mock.num.brokers", "a run reads and writes real brokers"),
+    (
+        "test.mock.num.brokers",
+        "a run reads and writes real brokers",
+    ),
 ];
 
 /// The engine's own, of a consumer.
 const OWNED_BY_SOURCE: &[(&str, Remedy)] = &[
     ("group.id", "write the stream's option group"),
-    ("group.instance.id", "the engine assigns partitions to its shards itself"),
-    ("group.protocol", "the engine assigns partitions to its shards itself"),
-    ("group.remote.assignor", "the engine assigns partitions to its shards itself"),
-    ("partition.assignment.strategy", "the engine assigns partitions to its shards itself"),
-    ("enable.auto.commit", "the engine decides when an offset is done"),
-    ("auto.commit.enable", "the engine decides when an offset is done"),
-    ("auto.commit.interval.ms", "the engine decides when an offset is done"),
-    ("enable.auto.offset.store", "the engine decides when an offset is done"),
+    (
+        "group.instance.id",
+        "the engine assigns partitions to its shards itself",
+    ),
+    (
+        "group.protocol",
+        "the engine assigns partitions to its shards itself",
+    ),
+    (
+        "group.remote.assignor",
+        "the engine assigns partitions to its shards itself",
+    ),
+    (
+        "partition.assignment.strategy",
+        "the engine assigns partitions to its shards itself",
+    ),
+    (
+        "enable.auto.commit",
+        "the engine decides when an offset is done",
+    ),
+    (
+        "auto.commit.enable",
+        "the engine decides when an offset is done",
+    ),
+    (
+        "auto.commit.interval.ms",
+        "the engine decides when an offset is done",
+    ),
+    (
+        "enable.auto.offset.store",
+        "the engine decides when an offset is done",
+    ),
     ("auto.offset.reset", "write the stream's option start"),
-    ("enable.partition.eof", "the engine needs to see the end of a partition"),
-    ("allow.auto.create.topics", "reading a topic must not create it"),
-    ("consume.callback.max.messages", "the engine reads in batches"),
+    (
+        "enable.partition.eof",
+        "the engine needs to see the end of a partition",
+    ),
+    (
+        "allow.auto.create.topics",
+        "reading a topic must not create it",
+    ),
+    (
+        "consume.callback.max.messages",
+        "the engine reads in batches",
+    ),
 ];
 
 /// The engine's own, of a producer.
 const OWNED_BY_SINK: &[(&str, Remedy)] = &[
-    ("enable.idempotence", "without it a retry could double or reorder rows"),
-    ("partitioner", "rows go where the Java clients would put them, so that topics are co-partitioned"),
+    (
+        "enable.idempotence",
+        "without it a retry could double or reorder rows",
+    ),
+    (
+        "partitioner",
+        "rows go where the Java clients would put them, so that topics are co-partitioned",
+    ),
     ("msg_order_cmp", "rows of equal keys keep their order"),
     ("queuing.strategy", "rows of equal keys keep their order"),
-    ("transactional.id", "the engine names its transactions itself"),
-    ("delivery.report.only.error", "a row counts as out when its delivery is reported"),
+    (
+        "transactional.id",
+        "the engine names its transactions itself",
+    ),
+    (
+        "delivery.report.only.error",
+        "a row counts as out when its delivery is reported",
+    ),
 ];
 
 /// What the engine sets on every client, unless configured.
@@ -118,29 +166,52 @@ const SOURCE_FIXED: &[(&str, &str)] = &[
 ];
 
 /// What the engine sets on a producer, whatever was configured.
-const SINK_FIXED: &[(&str, &str)] = &[("enable.idempotence", "true"), ("partitioner", "murmur2_random")];
+const SINK_FIXED: &[(&str, &str)] = &[
+    ("enable.idempotence", "true"),
+    ("partitioner", "murmur2_random"),
+];
 
 /// Two names of one property: what the first says must count for the second.
-const ALIASES: &[(&str, &str)] = &[("queue.buffering.max.ms", "linger.ms"), ("delivery.timeout.ms", "message.timeout.ms")];
+const ALIASES: &[(&str, &str)] = &[
+    ("queue.buffering.max.ms", "linger.ms"),
+    ("delivery.timeout.ms", "message.timeout.ms"),
+];
 
 impl Settings {
     /// The properties of a consumer of group `group`. Refuses with `Error::Config` what the engine owns, what librdkafka
     /// does not know or accept, and a missing `bootstrap.servers`. No broker is touched.
     pub fn consumer(layers: &Layers<'_>, group: &str) -> Result<Settings> {
-        assert!(!group.is_empty(), "a consumer without a group cannot be assigned partitions");
-        let mut settings = Settings::merge(Kind::Consumer, layers, SOURCE_DEFAULTS, OWNED_BY_SOURCE, SOURCE_FIXED)?;
+        assert!(
+            !group.is_empty(),
+            "a consumer without a group cannot be assigned partitions"
+        );
+        let mut settings = Settings::merge(
+            Kind::Consumer,
+            layers,
+            SOURCE_DEFAULTS,
+            OWNED_BY_SOURCE,
+            SOURCE_FIXED,
+        )?;
         settings.properties.insert("group.id".into(), group.into());
         settings.checked()
     }
 
     /// The properties of a producer, with the same refusals as `consumer`.
     pub fn producer(layers: &Layers<'_>) -> Result<Settings> {
-        Settings::merge(Kind::Producer, layers, SINK_DEFAULTS, OWNED_BY_SINK, SINK_FIXED)?.checked()
+        Settings::merge(
+            Kind::Producer,
+            layers,
+            SINK_DEFAULTS,
+            OWNED_BY_SINK,
+            SINK_FIXED,
+        )?
+        .checked()
     }
 
     /// The addresses at which the cluster is first asked for, as configured.
     pub fn bootstrap(&self) -> &str {
-        self.property("bootstrap.servers").expect("checked when the settings were made")
+        self.property("bootstrap.servers")
+            .expect("checked when the settings were made")
     }
 
     /// The value of a property, if the engine or the user set it.
@@ -168,7 +239,10 @@ impl Settings {
     ) -> Result<Settings> {
         let mut properties = BTreeMap::new();
         let mut set = |name: &str, value: &str| {
-            let name = ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, name)| name);
+            let name = ALIASES
+                .iter()
+                .find(|(alias, _)| *alias == name)
+                .map_or(name, |(_, name)| name);
             properties.insert(name.to_owned(), value.to_owned());
         };
         for (name, value) in DEFAULTS.iter().chain(defaults) {
@@ -176,7 +250,9 @@ impl Settings {
         }
         for (name, value) in layers.every.iter().chain(layers.kind).chain(layers.stream) {
             if let Some((_, remedy)) = OWNED.iter().chain(owned).find(|(own, _)| own == name) {
-                return Err(Error::Config(format!("the Kafka property {name} cannot be set: {remedy}")));
+                return Err(Error::Config(format!(
+                    "the Kafka property {name} cannot be set: {remedy}"
+                )));
             }
             set(name, value);
         }
@@ -187,7 +263,10 @@ impl Settings {
     }
 
     fn checked(self) -> Result<Settings> {
-        if self.property("bootstrap.servers").is_none_or(|servers| servers.trim().is_empty()) {
+        if self
+            .property("bootstrap.servers")
+            .is_none_or(|servers| servers.trim().is_empty())
+        {
             return Err(Error::Config(
                 "no Kafka broker is configured: set \"bootstrap.servers\" = \"HOST:PORT\" under [kafka], or \
                  kafka.bootstrap.servers on the stream"
@@ -210,9 +289,17 @@ impl Settings {
 /// The names and values, without those that may be secret.
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let secret = |name: &str| ["password", "secret", "key", "pem", "jaas", "token", "oauth"].iter().any(|word| name.contains(word));
+        let secret = |name: &str| {
+            ["password", "secret", "key", "pem", "jaas", "token", "oauth"]
+                .iter()
+                .any(|word| name.contains(word))
+        };
         f.debug_map()
-            .entries(self.properties.iter().map(|(name, value)| (name, if secret(name) { "(not shown)" } else { value })))
+            .entries(
+                self.properties
+                    .iter()
+                    .map(|(name, value)| (name, if secret(name) { "(not shown)" } else { value })),
+            )
             .finish()
     }
 }
@@ -228,14 +315,21 @@ impl NativeSettings {
     }
 
     fn set(&self, name: &str, value: &str) -> Result<()> {
-        let refused = |why: &str| Error::Config(format!("the Kafka property {name} cannot be set: {why}"));
+        let refused =
+            |why: &str| Error::Config(format!("the Kafka property {name} cannot be set: {why}"));
         let name_c = CString::new(name).map_err(|_| refused("its name holds a NUL byte"))?;
         let value_c = CString::new(value).map_err(|_| refused("its value holds a NUL byte"))?;
         let mut reason = [0; 512];
         // SAFETY: the object is alive and not yet taken; both texts are NUL-terminated; `reason` is as long as stated, and
         // librdkafka terminates what it writes there.
         let set = unsafe {
-            sys::rd_kafka_conf_set(self.0.as_ptr(), name_c.as_ptr(), value_c.as_ptr(), reason.as_mut_ptr(), reason.len())
+            sys::rd_kafka_conf_set(
+                self.0.as_ptr(),
+                name_c.as_ptr(),
+                value_c.as_ptr(),
+                reason.as_mut_ptr(),
+                reason.len(),
+            )
         };
         if set == outcome::RD_KAFKA_CONF_OK {
             return Ok(());
@@ -268,7 +362,10 @@ mod tests {
     use super::*;
 
     fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
-        pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| ((*name).into(), (*value).into()))
+            .collect()
     }
 
     #[test]
@@ -276,7 +373,11 @@ mod tests {
         let every = pairs(&[("bootstrap.servers", "a:1"), ("fetch.wait.max.ms", "7")]);
         let kind = pairs(&[("fetch.wait.max.ms", "8"), ("client.id", "mine")]);
         let stream = pairs(&[("bootstrap.servers", "b:2")]);
-        let layers = Layers { every: &every, kind: &kind, stream: &stream };
+        let layers = Layers {
+            every: &every,
+            kind: &kind,
+            stream: &stream,
+        };
         let settings = Settings::consumer(&layers, "group").expect("valid");
         assert_eq!(settings.bootstrap(), "b:2");
         assert_eq!(settings.property("fetch.wait.max.ms"), Some("8"));
@@ -286,19 +387,40 @@ mod tests {
 
     #[test]
     fn another_name_of_a_property_counts_as_the_property() {
-        let every = pairs(&[("bootstrap.servers", "a:1"), ("queue.buffering.max.ms", "9")]);
-        let settings = Settings::producer(&Layers { every: &every, ..Layers::default() }).expect("valid");
+        let every = pairs(&[
+            ("bootstrap.servers", "a:1"),
+            ("queue.buffering.max.ms", "9"),
+        ]);
+        let settings = Settings::producer(&Layers {
+            every: &every,
+            ..Layers::default()
+        })
+        .expect("valid");
         assert_eq!(settings.property("linger.ms"), Some("9"));
         assert_eq!(settings.property("queue.buffering.max.ms"), None);
     }
 
     #[test]
     fn what_the_engine_owns_is_refused_by_name() {
-        for (name, consumer) in [("group.id", true), ("enable.auto.commit", true), ("enable.idempotence", false), ("log.queue", false)] {
+        for (name, consumer) in [
+            ("group.id", true),
+            ("enable.auto.commit", true),
+            ("enable.idempotence", false),
+            ("log.queue", false),
+        ] {
             let every = pairs(&[("bootstrap.servers", "a:1"), (name, "x")]);
-            let layers = Layers { every: &every, ..Layers::default() };
-            let refused = if consumer { Settings::consumer(&layers, "group") } else { Settings::producer(&layers) };
-            let Err(Error::Config(message)) = refused else { panic!("{name} was accepted") };
+            let layers = Layers {
+                every: &every,
+                ..Layers::default()
+            };
+            let refused = if consumer {
+                Settings::consumer(&layers, "group")
+            } else {
+                Settings::producer(&layers)
+            };
+            let Err(Error::Config(message)) = refused else {
+                panic!("{name} was accepted")
+            };
             assert!(message.contains(name), "{message}");
         }
     }
@@ -307,19 +429,30 @@ mod tests {
     fn an_unknown_property_a_bad_value_and_a_missing_broker_are_refused() {
         for (name, value) in [("fetch.wait.maximum", "1"), ("fetch.wait.max.ms", "soon")] {
             let every = pairs(&[("bootstrap.servers", "a:1"), (name, value)]);
-            let Err(Error::Config(message)) = Settings::consumer(&Layers { every: &every, ..Layers::default() }, "group") else {
+            let Err(Error::Config(message)) = Settings::consumer(
+                &Layers {
+                    every: &every,
+                    ..Layers::default()
+                },
+                "group",
+            ) else {
                 panic!("{name} = {value} was accepted")
             };
             assert!(message.contains(name), "{message}");
         }
-        let Err(Error::Config(message)) = Settings::producer(&Layers::default()) else { panic!("no broker was accepted") };
+        let Err(Error::Config(message)) = Settings::producer(&Layers::default()) else {
+            panic!("no broker was accepted")
+        };
         assert!(message.contains("bootstrap.servers"), "{message}");
     }
 
     #[test]
     fn a_secret_is_not_printed() {
         let every = pairs(&[("bootstrap.servers", "a:1"), ("sasl.password", "hunter2")]);
-        if let Ok(settings) = Settings::producer(&Layers { every: &every, ..Layers::default() }) {
+        if let Ok(settings) = Settings::producer(&Layers {
+            every: &every,
+            ..Layers::default()
+        }) {
             assert!(!format!("{settings:?}").contains("hunter2"));
         }
     }

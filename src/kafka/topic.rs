@@ -27,7 +27,7 @@ pub struct Span {
 
 /// How long a topic that the broker does not know is asked for again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Patience {
+pub(super) enum Patience {
     /// A second: a topic made just now may not have reached every broker.
     Reading,
     /// Five seconds: the first question may make the broker create it.
@@ -43,15 +43,38 @@ pub fn inspect(settings: &Settings, topic: &str) -> Result<Vec<Span>> {
 
 fn inspect_by(settings: &Settings, topic: &str, deadline: Instant) -> Result<Vec<Span>> {
     let client = Client::new(&settings.without_group())?;
-    let partitions = partitions(&client, topic, Patience::Reading, deadline)?;
-    let oldest = offsets(&client, topic, &partitions, sys::RD_KAFKA_OFFSET_BEGINNING.into(), deadline)?;
-    let next = offsets(&client, topic, &partitions, sys::RD_KAFKA_OFFSET_END.into(), deadline)?;
+    let partitions = partitions_of(&client, topic, Patience::Reading, deadline)?;
+    let oldest = offsets(
+        &client,
+        topic,
+        &partitions,
+        sys::RD_KAFKA_OFFSET_BEGINNING.into(),
+        deadline,
+    )?;
+    let next = offsets(
+        &client,
+        topic,
+        &partitions,
+        sys::RD_KAFKA_OFFSET_END.into(),
+        deadline,
+    )?;
     let spans = partitions.iter().zip(oldest.iter().zip(next));
-    Ok(spans.map(|(&partition, (&oldest, next))| Span { partition, oldest, next }).collect())
+    Ok(spans
+        .map(|(&partition, (&oldest, next))| Span {
+            partition,
+            oldest,
+            next,
+        })
+        .collect())
 }
 
 /// The partitions of `topic`, ascending; at least one.
-pub fn partitions(client: &Client, topic: &str, patience: Patience, deadline: Instant) -> Result<Vec<i32>> {
+pub(super) fn partitions_of(
+    client: &Client,
+    topic: &str,
+    patience: Patience,
+    deadline: Instant,
+) -> Result<Vec<i32>> {
     let unknown_until = Instant::now()
         + match patience {
             Patience::Reading => Duration::from_secs(1),
@@ -63,7 +86,11 @@ pub fn partitions(client: &Client, topic: &str, patience: Patience, deadline: In
         if !code.is_error() && !partitions.is_empty() {
             return Ok(partitions);
         }
-        let retry_until = if code == Code::LEADER_NOT_AVAILABLE || !code.is_error() { deadline } else { unknown_until };
+        let retry_until = if code == Code::LEADER_NOT_AVAILABLE || !code.is_error() {
+            deadline
+        } else {
+            unknown_until
+        };
         if Instant::now() >= retry_until || code.is_refusal() {
             return Err(Error::Connector(format!(
                 "the broker at {} has no usable topic {topic} ({code}): {}",
@@ -84,7 +111,12 @@ pub fn partitions(client: &Client, topic: &str, patience: Patience, deadline: In
 }
 
 /// One question for the metadata of one topic.
-fn metadata(client: &Client, handle: &TopicHandle<'_>, topic: &str, deadline: Instant) -> Result<(Code, Vec<i32>)> {
+fn metadata(
+    client: &Client,
+    handle: &TopicHandle<'_>,
+    topic: &str,
+    deadline: Instant,
+) -> Result<(Code, Vec<i32>)> {
     let mut answer: *const sys::rd_kafka_metadata_t = ptr::null();
     // SAFETY: client and topic are alive; `answer` is written if and only if the call succeeds.
     let asked = unsafe {
@@ -100,19 +132,39 @@ fn metadata(client: &Client, handle: &TopicHandle<'_>, topic: &str, deadline: In
     let read = unsafe {
         let topics = slice((*answer).topics, (*answer).topic_cnt);
         let read = topics.first().map(|found| {
-            let mut partitions: Vec<i32> = slice(found.partitions, found.partition_cnt).iter().map(|p| p.id).collect();
+            let mut partitions: Vec<i32> = slice(found.partitions, found.partition_cnt)
+                .iter()
+                .map(|p| p.id)
+                .collect();
             partitions.sort_unstable();
-            (Code((&raw const found.err).cast::<i32>().read()), partitions)
+            (
+                Code((&raw const found.err).cast::<i32>().read()),
+                partitions,
+            )
         });
         sys::rd_kafka_metadata_destroy(answer);
         read
     };
-    read.ok_or_else(|| Error::Connector(format!("the broker at {} says nothing of topic {topic}", client.bootstrap())))
+    read.ok_or_else(|| {
+        Error::Connector(format!(
+            "the broker at {} says nothing of topic {topic}",
+            client.bootstrap()
+        ))
+    })
 }
 
 /// For each of `partitions` the offset that `position` (librdkafka's BEGINNING or END) stands for, as long as given.
-fn offsets(client: &Client, topic: &str, partitions: &[i32], position: i64, deadline: Instant) -> Result<Vec<i64>> {
-    let mut list = PartitionList::new(topic, partitions.iter().map(|&partition| (partition, position)));
+fn offsets(
+    client: &Client,
+    topic: &str,
+    partitions: &[i32],
+    position: i64,
+    deadline: Instant,
+) -> Result<Vec<i64>> {
+    let mut list = PartitionList::new(
+        topic,
+        partitions.iter().map(|&partition| (partition, position)),
+    );
     // The broker takes the two positions in the place of a time, which makes this one request a leader.
     // SAFETY: client and list are alive.
     let asked = unsafe {
@@ -121,7 +173,10 @@ fn offsets(client: &Client, topic: &str, partitions: &[i32], position: i64, dead
     };
     let unanswered = |code: Code| {
         client.serve(Duration::ZERO);
-        let cause = client.cause().map(|cause| format!(" ({cause})")).unwrap_or_default();
+        let cause = client
+            .cause()
+            .map(|cause| format!(" ({cause})"))
+            .unwrap_or_default();
         Error::Connector(format!(
             "the broker at {} knows topic {topic}, but not all leaders of its partitions answer: {code}{cause}; see that \
              they run, and that advertised.listeners names addresses that can be reached from here",
@@ -156,7 +211,8 @@ unsafe fn slice<'a, T>(first: *const T, count: std::ffi::c_int) -> &'a [T] {
 
 /// A topic's name as C takes it.
 pub(super) fn c_name(topic: &str) -> Result<CString> {
-    CString::new(topic).map_err(|_| Error::Config(format!("the topic name {topic:?} holds a NUL byte")))
+    CString::new(topic)
+        .map_err(|_| Error::Config(format!("the topic name {topic:?} holds a NUL byte")))
 }
 
 /// librdkafka's handle of a topic, given back when dropped.
@@ -169,10 +225,17 @@ impl<'a> TopicHandle<'a> {
     pub(super) fn new(client: &'a Client, topic: &str) -> Result<TopicHandle<'a>> {
         let name = c_name(topic)?;
         // SAFETY: the client is alive and the name NUL-terminated; a null configuration means the client's own.
-        let native = unsafe { sys::rd_kafka_topic_new(client.as_ptr(), name.as_ptr(), ptr::null_mut()) };
-        let native = NonNull::new(native)
-            .ok_or_else(|| Error::Config(format!("{topic:?} cannot be the name of a Kafka topic: correct the option topic")))?;
-        Ok(TopicHandle { native, client: std::marker::PhantomData })
+        let native =
+            unsafe { sys::rd_kafka_topic_new(client.as_ptr(), name.as_ptr(), ptr::null_mut()) };
+        let native = NonNull::new(native).ok_or_else(|| {
+            Error::Config(format!(
+                "{topic:?} cannot be the name of a Kafka topic: correct the option topic"
+            ))
+        })?;
+        Ok(TopicHandle {
+            native,
+            client: std::marker::PhantomData,
+        })
     }
 
     pub(super) fn as_ptr(&self) -> *mut sys::rd_kafka_topic_t {
@@ -195,16 +258,24 @@ pub(super) struct PartitionList {
 
 impl PartitionList {
     /// The partitions of `topic`, whose name a broker has already answered to.
-    pub(super) fn new(topic: &str, offsets: impl ExactSizeIterator<Item = (i32, i64)>) -> PartitionList {
+    pub(super) fn new(
+        topic: &str,
+        offsets: impl ExactSizeIterator<Item = (i32, i64)>,
+    ) -> PartitionList {
         let topic = c_name(topic).expect("a topic that a broker knows has no NUL byte in its name");
-        let capacity = std::ffi::c_int::try_from(offsets.len()).expect("fewer partitions than 2^31");
+        let capacity =
+            std::ffi::c_int::try_from(offsets.len()).expect("fewer partitions than 2^31");
         // SAFETY: no precondition.
         let native = unsafe { sys::rd_kafka_topic_partition_list_new(capacity) };
         let native = NonNull::new(native).expect("librdkafka allocates or aborts");
         for (partition, offset) in offsets {
             // SAFETY: the list is alive, the name NUL-terminated, and `add` returns the element just made.
             unsafe {
-                let element = sys::rd_kafka_topic_partition_list_add(native.as_ptr(), topic.as_ptr(), partition);
+                let element = sys::rd_kafka_topic_partition_list_add(
+                    native.as_ptr(),
+                    topic.as_ptr(),
+                    partition,
+                );
                 (*element).offset = offset;
             }
         }
@@ -216,9 +287,16 @@ impl PartitionList {
         // SAFETY: the list is alive and the name NUL-terminated; the element lives as long as the list. Its error is read as
         // an integer (see `Code`).
         unsafe {
-            let element = sys::rd_kafka_topic_partition_list_find(self.native.as_ptr(), self.topic.as_ptr(), partition);
+            let element = sys::rd_kafka_topic_partition_list_find(
+                self.native.as_ptr(),
+                self.topic.as_ptr(),
+                partition,
+            );
             let element = NonNull::new(element)?.as_ptr();
-            Some(((*element).offset, Code((&raw const (*element).err).cast::<i32>().read())))
+            Some((
+                (*element).offset,
+                Code((&raw const (*element).err).cast::<i32>().read()),
+            ))
         }
     }
 
@@ -243,11 +321,20 @@ mod tests {
     fn a_broker_that_is_not_there_is_an_error_by_the_deadline_and_names_address_and_cause() {
         let begun = Instant::now();
         let nowhere = mock::consumer_settings("127.0.0.1:1", &[]);
-        let Err(Error::Connector(message)) = inspect_by(&nowhere, "t", begun + Duration::from_secs(1)) else {
+        let Err(Error::Connector(message)) =
+            inspect_by(&nowhere, "t", begun + Duration::from_secs(1))
+        else {
             panic!("answered by nobody")
         };
-        assert!(message.contains("127.0.0.1:1") && message.contains("refused"), "{message}");
-        assert!(begun.elapsed() < Duration::from_secs(2), "took {:?}", begun.elapsed());
+        assert!(
+            message.contains("127.0.0.1:1") && message.contains("refused"),
+            "{message}"
+        );
+        assert!(
+            begun.elapsed() < Duration::from_secs(2),
+            "took {:?}",
+            begun.elapsed()
+        );
     }
 
     #[test]
@@ -263,7 +350,14 @@ mod tests {
             due_header: false,
         };
         mock::write(&broker, "t", [record; 5]);
-        let span = |partition, next| Span { partition, oldest: 0, next };
-        assert_eq!(inspect(&settings, "t").expect("the mock answers"), [span(0, 0), span(1, 5), span(2, 0)]);
+        let span = |partition, next| Span {
+            partition,
+            oldest: 0,
+            next,
+        };
+        assert_eq!(
+            inspect(&settings, "t").expect("the mock answers"),
+            [span(0, 0), span(1, 5), span(2, 0)]
+        );
     }
 }

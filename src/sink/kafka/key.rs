@@ -50,8 +50,15 @@ impl KeyEncoder {
             KeyEncoder::Raw => raw(columns),
             KeyEncoder::Json(encoder) => {
                 let rows = encoder.encode(columns);
-                assert_eq!(rows.len(), columns.num_rows(), "the encoder lost or gained a key");
-                MessageKeys { null: vec![false; rows.len()], rows }
+                assert_eq!(
+                    rows.len(),
+                    columns.num_rows(),
+                    "the encoder lost or gained a key"
+                );
+                MessageKeys {
+                    null: vec![false; rows.len()],
+                    rows,
+                }
             }
         }
     }
@@ -74,7 +81,9 @@ fn texts<'a>(texts: impl ExactSizeIterator<Item = Option<&'a str>>) -> MessageKe
     keys.rows.ends.reserve_exact(texts.len());
     for text in texts {
         keys.null.push(text.is_none());
-        keys.rows.bytes.extend_from_slice(text.unwrap_or_default().as_bytes());
+        keys.rows
+            .bytes
+            .extend_from_slice(text.unwrap_or_default().as_bytes());
         keys.rows.ends.push(keys.rows.bytes.len());
     }
     keys
@@ -94,9 +103,16 @@ mod tests {
 
     #[test]
     fn a_null_text_is_no_key_and_an_empty_text_is_the_empty_key() {
-        let values = [Some("LH"), None, Some(""), Some("a longer key than fits a view")];
-        let columns: [ArrayRef; 2] =
-            [Arc::new(StringViewArray::from(values.to_vec())), Arc::new(StringArray::from(values.to_vec()))];
+        let values = [
+            Some("LH"),
+            None,
+            Some(""),
+            Some("a longer key than fits a view"),
+        ];
+        let columns: [ArrayRef; 2] = [
+            Arc::new(StringViewArray::from(values.to_vec())),
+            Arc::new(StringArray::from(values.to_vec())),
+        ];
         for column in columns {
             let keys = KeyEncoder::Raw.encode(&batch(column));
             let read: Vec<_> = (0..keys.len()).map(|row| keys.key(row)).collect();

@@ -18,7 +18,7 @@ mod tests;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
-use crate::kafka::{BROKER_PATIENCE, Delivered, Outgoing, Patience, Producer, Sent, Settings, partitions};
+use crate::kafka::{Delivered, Outgoing, Producer, Sent, Settings};
 
 use super::{Acknowledged, RowBlock, Sink};
 
@@ -39,17 +39,22 @@ impl KafkaSink {
     /// A sink that writes to `topic`. Asks for the topic first, which may make the broker create it; `Error::Connector`
     /// within 10 s if no broker answers or the topic is not there. `wall_clock_us` tells microseconds since the epoch.
     pub fn open(settings: &Settings, topic: &str, wall_clock_us: fn() -> i64) -> Result<KafkaSink> {
-        KafkaSink::open_by(settings, topic, wall_clock_us, Instant::now() + BROKER_PATIENCE)
-    }
-
-    fn open_by(settings: &Settings, topic: &str, wall_clock_us: fn() -> i64, deadline: Instant) -> Result<KafkaSink> {
         let producer = Producer::new(settings, topic)?;
-        partitions(producer.client(), topic, Patience::Writing, deadline)?;
-        let timeout_ms = settings.property("message.timeout.ms").and_then(|text| text.parse().ok());
+        let timeout_ms = settings
+            .property("message.timeout.ms")
+            .and_then(|text| text.parse().ok());
         let timeout_ms: u64 = timeout_ms.expect("set by default, and checked to be a number");
         // librdkafka takes 0 for "for ever".
-        let timeout_ms = if timeout_ms == 0 { i32::MAX as u64 } else { timeout_ms };
-        Ok(KafkaSink { producer, flush_wait: Duration::from_millis(timeout_ms + 5_000), wall_clock_us })
+        let timeout_ms = if timeout_ms == 0 {
+            i32::MAX as u64
+        } else {
+            timeout_ms
+        };
+        Ok(KafkaSink {
+            producer,
+            flush_wait: Duration::from_millis(timeout_ms + 5_000),
+            wall_clock_us,
+        })
     }
 }
 
@@ -59,39 +64,57 @@ fn timestamp_ms(event_time_us: i64, now_ms: i64) -> i64 {
 }
 
 fn acknowledgement(delivered: Delivered) -> Acknowledged {
-    Acknowledged { rows: delivered.records, due_us: delivered.due_us }
+    Acknowledged {
+        rows: delivered.records,
+        due_us: delivered.due_us,
+    }
 }
 
 impl Sink for KafkaSink {
     fn write(&mut self, block: RowBlock, acknowledged: &mut dyn FnMut(Acknowledged)) -> Result<()> {
         let rows = block.values.len();
-        assert!(block.keys.as_ref().is_none_or(|keys| keys.len() == rows), "a key was lost or gained");
-        assert!(block.event_times_us.is_empty() || block.event_times_us.len() == rows, "an event time was lost or gained");
+        assert!(
+            block.keys.as_ref().is_none_or(|keys| keys.len() == rows),
+            "a key was lost or gained"
+        );
+        assert!(
+            block.event_times_us.is_empty() || block.event_times_us.len() == rows,
+            "an event time was lost or gained"
+        );
         let now_ms = (self.wall_clock_us)() / 1000;
         for row in 0..rows {
             let record = Outgoing {
                 partition: None,
                 key: block.keys.as_ref().and_then(|keys| keys.key(row)),
                 value: Some(block.values.row(row)),
-                timestamp_ms: block.event_times_us.get(row).map(|&time_us| timestamp_ms(time_us, now_ms)),
+                timestamp_ms: block
+                    .event_times_us
+                    .get(row)
+                    .map(|&time_us| timestamp_ms(time_us, now_ms)),
                 due_us: block.due_us,
                 due_header: false,
             };
             while self.producer.send(&record)? == Sent::Full {
-                self.producer.deliveries(DELIVERY_WAIT, &mut |delivered| acknowledged(acknowledgement(delivered)))?;
+                self.producer.deliveries(DELIVERY_WAIT, &mut |delivered| {
+                    acknowledged(acknowledgement(delivered))
+                })?;
             }
         }
         self.poll(acknowledged)
     }
 
     fn poll(&mut self, acknowledged: &mut dyn FnMut(Acknowledged)) -> Result<()> {
-        self.producer.deliveries(Duration::ZERO, &mut |delivered| acknowledged(acknowledgement(delivered)))
+        self.producer.deliveries(Duration::ZERO, &mut |delivered| {
+            acknowledged(acknowledgement(delivered))
+        })
     }
 
     fn flush(&mut self, acknowledged: &mut dyn FnMut(Acknowledged)) -> Result<()> {
         let deadline = Instant::now() + self.flush_wait;
         while self.producer.unacknowledged() > 0 {
-            self.producer.deliveries(DELIVERY_WAIT, &mut |delivered| acknowledged(acknowledgement(delivered)))?;
+            self.producer.deliveries(DELIVERY_WAIT, &mut |delivered| {
+                acknowledged(acknowledgement(delivered))
+            })?;
             if Instant::now() >= deadline {
                 return Err(Error::Connector(format!(
                     "{} rows written to topic {} were not acknowledged within message.timeout.ms: see that its brokers at {} run",

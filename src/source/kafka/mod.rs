@@ -88,17 +88,36 @@ impl<D: Decoder> KafkaSource<D> {
         wall_clock_us: fn() -> i64,
     ) -> Result<KafkaSource<D>> {
         let bound_us = stream.event_time.map_or(0, |spec| spec.bound_us);
-        let partitions: Vec<Partition> = share.iter().map(|range| Partition::new(range, bound_us)).collect();
-        let highest = share.iter().map(|range| range.partition + 1).max().unwrap_or(0);
-        let mut places = vec![NOT_OURS; usize::try_from(highest).expect("a partition is not negative")];
+        let partitions: Vec<Partition> = share
+            .iter()
+            .map(|range| Partition::new(range, bound_us))
+            .collect();
+        let highest = share
+            .iter()
+            .map(|range| range.partition + 1)
+            .max()
+            .unwrap_or(0);
+        let mut places =
+            vec![NOT_OURS; usize::try_from(highest).expect("a partition is not negative")];
         for (place, range) in share.iter().enumerate() {
             let entry = &mut places[range.partition as usize];
-            assert_eq!(*entry, NOT_OURS, "partition {} was dealt twice", range.partition);
+            assert_eq!(
+                *entry, NOT_OURS,
+                "partition {} was dealt twice",
+                range.partition
+            );
             *entry = place as u32;
         }
-        let open: Vec<_> =
-            share.iter().filter(|range| !range.is_empty()).map(|range| (range.partition, range.position())).collect();
-        let consumer = if open.is_empty() { None } else { Some(Consumer::new(settings, stream.topic, &open)?) };
+        let open: Vec<_> = share
+            .iter()
+            .filter(|range| !range.is_empty())
+            .map(|range| (range.partition, range.position()))
+            .collect();
+        let consumer = if open.is_empty() {
+            None
+        } else {
+            Some(Consumer::new(settings, stream.topic, &open)?)
+        };
         Ok(KafkaSource {
             topic: stream.topic.to_owned(),
             event_time: stream.event_time.map(|spec| spec.column),
@@ -122,12 +141,23 @@ impl Partition {
         if range.is_empty() {
             clock.end();
         }
-        Partition { partition: range.partition, next_offset: range.start, end: range.end, ended: range.is_empty(), clock }
+        Partition {
+            partition: range.partition,
+            next_offset: range.start,
+            end: range.end,
+            ended: range.is_empty(),
+            clock,
+        }
     }
 
     /// Ends the partition if it stands at or behind its end. True if it has just ended.
     fn settle(&mut self) -> bool {
-        let Some(end) = self.end.filter(|end| self.next_offset >= *end && !self.ended) else { return false };
+        let Some(end) = self
+            .end
+            .filter(|end| self.next_offset >= *end && !self.ended)
+        else {
+            return false;
+        };
         self.next_offset = end;
         self.ended = true;
         self.clock.end();
@@ -167,12 +197,19 @@ impl<D: Decoder> Source for KafkaSource<D> {
         let taken_at_us = (self.wall_clock_us)();
         let taken = consumer.take(max);
         let progressed = !taken.is_empty();
-        let mut stamps = Stamps { due_us: taken_at_us, ..Stamps::default() };
+        let mut stamps = Stamps::new(taken.len(), taken_at_us);
         let mut ended = 0;
         for event in taken.events() {
-            let place = self.places.get(event_partition(&event) as usize).copied().unwrap_or(NOT_OURS);
+            let place = self
+                .places
+                .get(event_partition(&event) as usize)
+                .copied()
+                .unwrap_or(NOT_OURS);
             let Some(partition) = self.partitions.get_mut(place as usize) else {
-                assert!(matches!(event, Event::Failed { .. }), "records of a partition that was not assigned");
+                assert!(
+                    matches!(event, Event::Failed { .. }),
+                    "records of a partition that was not assigned"
+                );
                 failed(&self.topic, &event)?;
                 continue;
             };
@@ -186,7 +223,13 @@ impl<D: Decoder> Source for KafkaSource<D> {
                     if partition.end.is_none_or(|end| record.offset() < end) {
                         partition.next_offset = record.offset() + 1;
                         self.records_in += 1;
-                        let accepted = accept(&record, partition, &mut self.decoder, self.event_time, &mut stamps);
+                        let accepted = accept(
+                            &record,
+                            partition,
+                            &mut self.decoder,
+                            self.event_time,
+                            &mut stamps,
+                        );
                         if let Err(reason) = accepted {
                             let place = || Place::Offset {
                                 topic: self.topic.clone(),
@@ -226,7 +269,10 @@ impl<D: Decoder> Source for KafkaSource<D> {
         if self.ended {
             return Some(Watermark::END);
         }
-        self.partitions.iter().map(|partition| partition.clock.watermark()).min()
+        self.partitions
+            .iter()
+            .map(|partition| partition.clock.watermark())
+            .min()
     }
 
     fn figures(&self) -> SourceFigures {
@@ -246,12 +292,14 @@ impl<D: Decoder> Source for KafkaSource<D> {
     }
 
     fn take_notices(&mut self) -> Vec<String> {
-        self.consumer.as_ref().map(|consumer| consumer.client().take_notices()).unwrap_or_default()
+        self.consumer
+            .as_ref()
+            .map(|consumer| consumer.client().take_notices())
+            .unwrap_or_default()
     }
 }
 
 /// The stamps of a batch's records, in the order in which they were appended.
-#[derive(Default)]
 struct Stamps {
     event_times: Vec<EventTime>,
     watermarks_before: Vec<Watermark>,
@@ -260,6 +308,15 @@ struct Stamps {
 }
 
 impl Stamps {
+    fn new(records: usize, taken_at_us: i64) -> Stamps {
+        Stamps {
+            event_times: Vec::with_capacity(records),
+            watermarks_before: Vec::with_capacity(records),
+            origins: Vec::with_capacity(records),
+            due_us: taken_at_us,
+        }
+    }
+
     fn batch(self, columns: datafusion_common::arrow::array::RecordBatch) -> Batch {
         Batch {
             columns,
@@ -287,22 +344,35 @@ fn accept<D: Decoder>(
     let by_record = match column {
         Some(EventTimeColumn::Message) => match record.timestamp_ms() {
             Some(milliseconds) => Some(EventTime(milliseconds.saturating_mul(1000))),
-            None => return Err("the record has no timestamp, and the stream's event time is taken from it".into()),
+            None => {
+                return Err(
+                    "the record has no timestamp, and the stream's event time is taken from it"
+                        .into(),
+                );
+            }
         },
         _ => None,
     };
     let decoded = match record.value() {
         Some(value) => decoder.decode(value),
-        None => Decoded::Bad(crate::format::BadRecord { reason: "empty message (a tombstone)".into(), event_time: None }),
+        None => Decoded::Bad(crate::format::BadRecord {
+            reason: "empty message (a tombstone)".into(),
+            event_time: None,
+        }),
     };
     match decoded {
         Decoded::Record(decoded_time) => {
             if column.is_some() {
-                let time = by_record.or(decoded_time).expect("a good record of a stream with an event time has one");
+                let time = by_record
+                    .or(decoded_time)
+                    .expect("a good record of a stream with an event time has one");
                 stamps.event_times.push(time);
                 stamps.watermarks_before.push(partition.clock.advance(time));
             }
-            stamps.origins.push(Origin { partition: record.partition(), offset: record.offset() });
+            stamps.origins.push(Origin {
+                partition: record.partition(),
+                offset: record.offset(),
+            });
             Ok(())
         }
         Decoded::Bad(bad) => {
@@ -324,16 +394,35 @@ fn event_partition(event: &Event<'_>) -> i32 {
 
 /// What a failure means: nothing where librdkafka goes on by itself, else the end of the run.
 fn failed(topic: &str, event: &Event<'_>) -> Result<()> {
-    let Event::Failed { partition, code, reason } = event else { return Ok(()) };
+    let Event::Failed {
+        partition,
+        code,
+        reason,
+    } = event
+    else {
+        return Ok(());
+    };
     if !code.ends_a_read() {
         return Ok(());
     }
-    let place = if *partition < 0 { String::new() } else { format!(" partition {partition}") };
-    Err(Error::Connector(format!("reading topic {topic}{place} failed: {}{}", why(*code, reason), remedy(*code))))
+    let place = if *partition < 0 {
+        String::new()
+    } else {
+        format!(" partition {partition}")
+    };
+    Err(Error::Connector(format!(
+        "reading topic {topic}{place} failed: {}{}",
+        why(*code, reason),
+        remedy(*code)
+    )))
 }
 
 fn why(code: Code, reason: &str) -> String {
-    if reason.is_empty() { code.to_string() } else { format!("{code} ({reason})") }
+    if reason.is_empty() {
+        code.to_string()
+    } else {
+        format!("{code} ({reason})")
+    }
 }
 
 fn remedy(code: Code) -> &'static str {

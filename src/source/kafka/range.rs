@@ -27,7 +27,11 @@ impl Range {
 
     /// Where the read starts, as the consumer takes it.
     pub fn position(&self) -> Position {
-        if self.oldest { Position::Oldest } else { Position::Offset(self.start) }
+        if self.oldest {
+            Position::Oldest
+        } else {
+            Position::Offset(self.start)
+        }
     }
 }
 
@@ -51,16 +55,37 @@ pub fn deal<T: Copy>(partitions: &[T], shards: usize) -> Vec<Vec<T>> {
 fn resolve(options: &KafkaSourceOptions, spans: &[Span]) -> Result<Vec<Range>> {
     let topic = &options.topic;
     let named: &[(&str, &[(i32, i64)])] = &[
-        ("start", if let Start::Offsets(offsets) = &options.start { offsets } else { &[] }),
-        ("end", if let End::Offsets(offsets) = &options.end { offsets } else { &[] }),
+        (
+            "start",
+            if let Start::Offsets(offsets) = &options.start {
+                offsets
+            } else {
+                &[]
+            },
+        ),
+        (
+            "end",
+            if let End::Offsets(offsets) = &options.end {
+                offsets
+            } else {
+                &[]
+            },
+        ),
     ];
     for (option, offsets) in named {
         for (place, (partition, offset)) in offsets.iter().enumerate() {
             if *offset < 0 {
-                return Err(Error::Config(format!("{option} = 'offsets:..': offset {offset} of partition {partition} is below zero")));
+                return Err(Error::Config(format!(
+                    "{option} = 'offsets:..': offset {offset} of partition {partition} is below zero"
+                )));
             }
-            if offsets[..place].iter().any(|(earlier, _)| earlier == partition) {
-                return Err(Error::Config(format!("{option} = 'offsets:..' names partition {partition} twice")));
+            if offsets[..place]
+                .iter()
+                .any(|(earlier, _)| earlier == partition)
+            {
+                return Err(Error::Config(format!(
+                    "{option} = 'offsets:..' names partition {partition} twice"
+                )));
             }
             if !spans.iter().any(|span| span.partition == *partition) {
                 return Err(Error::Config(format!(
@@ -75,11 +100,18 @@ fn resolve(options: &KafkaSourceOptions, spans: &[Span]) -> Result<Vec<Range>> {
 
 fn range(options: &KafkaSourceOptions, span: &Span) -> Result<Range> {
     let (topic, partition) = (&options.topic, span.partition);
-    let of = |offsets: &[(i32, i64)]| offsets.iter().find(|(named, _)| *named == partition).map(|(_, offset)| *offset);
+    let of = |offsets: &[(i32, i64)]| {
+        offsets
+            .iter()
+            .find(|(named, _)| *named == partition)
+            .map(|(_, offset)| *offset)
+    };
     let (start, oldest) = match &options.start {
         Start::Earliest => (span.oldest, true),
         Start::Latest => (span.next, false),
-        Start::Offsets(offsets) => of(offsets).map_or((span.oldest, true), |offset| (offset, false)),
+        Start::Offsets(offsets) => {
+            of(offsets).map_or((span.oldest, true), |offset| (offset, false))
+        }
     };
     let end = match &options.end {
         End::Never => None,
@@ -88,7 +120,12 @@ fn range(options: &KafkaSourceOptions, span: &Span) -> Result<Range> {
             Error::Config(format!("end = 'offsets:..' does not name partition {partition} of topic {topic}: name every partition"))
         })?),
     };
-    let range = Range { partition, start, end, oldest };
+    let range = Range {
+        partition,
+        start,
+        end,
+        oldest,
+    };
     if !range.is_empty() && !(span.oldest..=span.next).contains(&start) {
         return Err(Error::Config(format!(
             "topic {topic} partition {partition} holds offsets {} to {}, and start asks for {start}: correct it, or start at \
@@ -108,7 +145,11 @@ mod tests {
         KafkaSourceOptions {
             topic: "t".into(),
             format: Format::Json,
-            csv: CsvOptions { header: false, delimiter: b',', null: String::new() },
+            csv: CsvOptions {
+                header: false,
+                delimiter: b',',
+                null: String::new(),
+            },
             key_columns: Vec::new(),
             group: None,
             start,
@@ -117,12 +158,26 @@ mod tests {
         }
     }
 
-    const SPANS: [Span; 2] = [Span { partition: 0, oldest: 10, next: 20 }, Span { partition: 1, oldest: 0, next: 0 }];
+    const SPANS: [Span; 2] = [
+        Span {
+            partition: 0,
+            oldest: 10,
+            next: 20,
+        },
+        Span {
+            partition: 1,
+            oldest: 0,
+            next: 0,
+        },
+    ];
 
     #[test]
     fn every_partition_is_dealt_once_whatever_the_number_of_shards() {
         let partitions: Vec<i32> = (0..8).collect();
-        assert_eq!(deal(&partitions, 3), [vec![0, 3, 6], vec![1, 4, 7], vec![2, 5]]);
+        assert_eq!(
+            deal(&partitions, 3),
+            [vec![0, 3, 6], vec![1, 4, 7], vec![2, 5]]
+        );
         for shards in 1..12 {
             let mut dealt = deal(&partitions, shards).concat();
             dealt.sort_unstable();
@@ -134,7 +189,15 @@ mod tests {
     #[test]
     fn earliest_to_latest_is_what_was_there_and_an_empty_partition_has_nothing() {
         let ranges = resolve(&options(Start::Earliest, End::Latest), &SPANS).expect("valid");
-        assert_eq!(ranges[0], Range { partition: 0, start: 10, end: Some(20), oldest: true });
+        assert_eq!(
+            ranges[0],
+            Range {
+                partition: 0,
+                start: 10,
+                end: Some(20),
+                oldest: true
+            }
+        );
         assert!(!ranges[0].is_empty() && ranges[1].is_empty());
         let ranges = resolve(&options(Start::Latest, End::Latest), &SPANS).expect("valid");
         assert!(ranges.iter().all(Range::is_empty));
@@ -152,8 +215,24 @@ mod tests {
         let start = Start::Offsets(vec![(0, 15)]);
         let end = End::Offsets(vec![(1, 5), (0, 30)]);
         let ranges = resolve(&options(start, end), &SPANS).expect("valid");
-        assert_eq!(ranges[0], Range { partition: 0, start: 15, end: Some(30), oldest: false });
-        assert_eq!(ranges[1], Range { partition: 1, start: 0, end: Some(5), oldest: true });
+        assert_eq!(
+            ranges[0],
+            Range {
+                partition: 0,
+                start: 15,
+                end: Some(30),
+                oldest: false
+            }
+        );
+        assert_eq!(
+            ranges[1],
+            Range {
+                partition: 1,
+                start: 0,
+                end: Some(5),
+                oldest: true
+            }
+        );
     }
 
     #[test]
@@ -163,10 +242,20 @@ mod tests {
             (Start::Offsets(vec![(0, 21)]), End::Never, "10 to 20"),
             (Start::Offsets(vec![(2, 0)]), End::Never, "partition 2"),
             (Start::Offsets(vec![(0, 11), (0, 12)]), End::Never, "twice"),
-            (Start::Earliest, End::Offsets(vec![(0, 20)]), "name every partition"),
-            (Start::Earliest, End::Offsets(vec![(0, -1), (1, 0)]), "below zero"),
+            (
+                Start::Earliest,
+                End::Offsets(vec![(0, 20)]),
+                "name every partition",
+            ),
+            (
+                Start::Earliest,
+                End::Offsets(vec![(0, -1), (1, 0)]),
+                "below zero",
+            ),
         ] {
-            let Err(Error::Config(message)) = resolve(&options(start, end), &SPANS) else { panic!("accepted: {word}") };
+            let Err(Error::Config(message)) = resolve(&options(start, end), &SPANS) else {
+                panic!("accepted: {word}")
+            };
             assert!(message.contains(word), "{message}");
         }
     }

@@ -26,14 +26,20 @@ impl Decoder for Numbers {
     fn decode(&mut self, record: &[u8]) -> Decoded {
         let text = String::from_utf8_lossy(record);
         if let Some(time) = text.strip_prefix("bad:") {
-            return Decoded::Bad(BadRecord { reason: "asked for".into(), event_time: time.parse().ok().map(EventTime) });
+            return Decoded::Bad(BadRecord {
+                reason: "asked for".into(),
+                event_time: time.parse().ok().map(EventTime),
+            });
         }
         match text.parse() {
             Ok(number) => {
                 self.0.push(number);
                 Decoded::Record(Some(EventTime(number)))
             }
-            Err(_) => Decoded::Bad(BadRecord { reason: format!("'{text}' is no number"), event_time: None }),
+            Err(_) => Decoded::Bad(BadRecord {
+                reason: format!("'{text}' is no number"),
+                event_time: None,
+            }),
         }
     }
 
@@ -47,18 +53,34 @@ impl Decoder for Numbers {
     }
 }
 
-const BY_COLUMN: EventTimeSpec = EventTimeSpec { column: EventTimeColumn::Declared(0), bound_us: 0 };
-const BY_RECORD: EventTimeSpec = EventTimeSpec { column: EventTimeColumn::Message, bound_us: 0 };
+const BY_COLUMN: EventTimeSpec = EventTimeSpec {
+    column: EventTimeColumn::Declared(0),
+    bound_us: 0,
+};
+const BY_RECORD: EventTimeSpec = EventTimeSpec {
+    column: EventTimeColumn::Message,
+    bound_us: 0,
+};
 
 fn stream(event_time: &EventTimeSpec, on_error: OnError) -> Stream<'_> {
-    Stream { name: "s", topic: "t", event_time: Some(event_time), on_error, gaps_are_errors: false }
+    Stream {
+        name: "s",
+        topic: "t",
+        event_time: Some(event_time),
+        on_error,
+        gaps_are_errors: false,
+    }
 }
 
 fn options(start: Start, end: End) -> KafkaSourceOptions {
     KafkaSourceOptions {
         topic: "t".into(),
         format: Format::Json,
-        csv: CsvOptions { header: false, delimiter: b',', null: String::new() },
+        csv: CsvOptions {
+            header: false,
+            delimiter: b',',
+            null: String::new(),
+        },
         key_columns: Vec::new(),
         group: None,
         start,
@@ -68,22 +90,44 @@ fn options(start: Start, end: End) -> KafkaSourceOptions {
 }
 
 /// One source a shard over topic `t`.
-fn sources(broker: &Broker, options: &KafkaSourceOptions, shards: usize) -> Vec<KafkaSource<Numbers>> {
+fn sources(
+    broker: &Broker,
+    options: &KafkaSourceOptions,
+    shards: usize,
+) -> Vec<KafkaSource<Numbers>> {
     let settings = broker.consumer(&[]);
     let ranges = ranges(options, &settings).expect("the mock answers");
     let stream = stream(&BY_COLUMN, OnError::Fail);
-    let source = |share: Vec<Range>| KafkaSource::new(&stream, &settings, &share, Numbers::default(), now_us);
-    deal(&ranges, shards).into_iter().map(|share| source(share).expect("a source")).collect()
+    let source = |share: Vec<Range>| {
+        KafkaSource::new(&stream, &settings, &share, Numbers::default(), now_us)
+    };
+    deal(&ranges, shards)
+        .into_iter()
+        .map(|share| source(share).expect("a source"))
+        .collect()
 }
 
 /// Writes `texts` to partition `partition` of topic `t`.
 fn write(broker: &Broker, partition: i32, texts: impl IntoIterator<Item = String>) {
     let texts: Vec<String> = texts.into_iter().collect();
-    mock::write(broker, "t", texts.iter().map(|text| record(partition, Some(text.as_bytes()))));
+    mock::write(
+        broker,
+        "t",
+        texts
+            .iter()
+            .map(|text| record(partition, Some(text.as_bytes()))),
+    );
 }
 
 fn record(partition: i32, value: Option<&[u8]>) -> Outgoing<'_> {
-    Outgoing { partition: Some(partition), key: None, value, timestamp_ms: Some(5), due_us: 0, due_header: false }
+    Outgoing {
+        partition: Some(partition),
+        key: None,
+        value,
+        timestamp_ms: Some(5),
+        due_us: 0,
+        due_header: false,
+    }
 }
 
 /// Polls until the source has ended, or 10 s; asserts what every poll promises.
@@ -92,7 +136,11 @@ fn drain(source: &mut impl Source, max: usize) -> Result<Vec<Batch>> {
     let mut batches = Vec::new();
     let mut before = source.watermark();
     loop {
-        assert!(Instant::now() < deadline, "no end within 10 s; {:?}", source.figures());
+        assert!(
+            Instant::now() < deadline,
+            "no end within 10 s; {:?}",
+            source.figures()
+        );
         let polled = source.poll(max)?;
         assert!(source.watermark() >= before, "a watermark went back");
         before = source.watermark();
@@ -108,7 +156,10 @@ fn drain(source: &mut impl Source, max: usize) -> Result<Vec<Batch>> {
             }
             Polled::Ended => {
                 assert_eq!(source.watermark(), Some(Watermark::END));
-                assert!(matches!(source.poll(max)?, Polled::Ended), "an end is for ever");
+                assert!(
+                    matches!(source.poll(max)?, Polled::Ended),
+                    "an end is for ever"
+                );
                 return Ok(batches);
             }
         }
@@ -121,7 +172,10 @@ fn by_partition(batches: &[Batch]) -> BTreeMap<i32, Vec<(i64, i64)>> {
     for batch in batches {
         let numbers = batch.columns.column(0).as_primitive::<Int64Type>();
         for (origin, number) in batch.origins.iter().zip(numbers.values()) {
-            partitions.entry(origin.partition).or_default().push((origin.offset, *number));
+            partitions
+                .entry(origin.partition)
+                .or_default()
+                .push((origin.offset, *number));
         }
     }
     partitions
@@ -130,7 +184,10 @@ fn by_partition(batches: &[Batch]) -> BTreeMap<i32, Vec<(i64, i64)>> {
 fn eight_partitions() -> Broker {
     let broker = mock::broker(&[("t", 8)]);
     let texts: Vec<String> = (0..4_000).map(|number: i32| number.to_string()).collect();
-    let records = texts.iter().enumerate().map(|(number, text)| record(number as i32 % 8, Some(text.as_bytes())));
+    let records = texts
+        .iter()
+        .enumerate()
+        .map(|(number, text)| record(number as i32 % 8, Some(text.as_bytes())));
     mock::write(&broker, "t", records);
     broker
 }
@@ -146,13 +203,18 @@ fn every_record_comes_once_and_in_order_whatever_the_number_of_sources_and_the_b
             let figures = source.figures();
             records_in += figures.records_in;
             for partition in figures.partitions {
-                assert_eq!((partition.next_offset, partition.watermark), (500, Watermark::END));
+                assert_eq!(
+                    (partition.next_offset, partition.watermark),
+                    (500, Watermark::END)
+                );
             }
         }
         assert_eq!(records_in, 4_000);
         assert_eq!(all.len(), 8);
         for (partition, records) in all {
-            let expected: Vec<_> = (0..500).map(|offset| (offset, offset * 8 + i64::from(partition))).collect();
+            let expected: Vec<_> = (0..500)
+                .map(|offset| (offset, offset * 8 + i64::from(partition)))
+                .collect();
             assert_eq!(records, expected, "partition {partition}");
         }
     }
@@ -166,8 +228,16 @@ fn an_empty_partition_has_ended_from_the_start_and_a_share_of_none_has_too() {
     assert_eq!(sources[0].watermark(), Some(Watermark::END));
     assert_eq!(sources[1].watermark(), Some(Watermark::NONE));
     assert_eq!(sources[3].watermark(), None);
-    let counts: Vec<usize> =
-        sources.iter_mut().map(|source| drain(source, 10).expect("read").iter().map(Batch::len).sum()).collect();
+    let counts: Vec<usize> = sources
+        .iter_mut()
+        .map(|source| {
+            drain(source, 10)
+                .expect("read")
+                .iter()
+                .map(Batch::len)
+                .sum()
+        })
+        .collect();
     assert_eq!(counts, [0, 2, 0, 0]);
 }
 
@@ -176,7 +246,10 @@ fn a_read_is_bounded_by_its_offsets_and_latest_is_what_was_there_at_the_start() 
     let broker = mock::broker(&[("t", 2)]);
     write(&broker, 0, (0..10).map(|n| n.to_string()));
     write(&broker, 1, (10..20).map(|n| n.to_string()));
-    let bounded = options(Start::Offsets(vec![(0, 3)]), End::Offsets(vec![(0, 7), (1, 2)]));
+    let bounded = options(
+        Start::Offsets(vec![(0, 3)]),
+        End::Offsets(vec![(0, 7), (1, 2)]),
+    );
     let latest = options(Start::Earliest, End::Latest);
     let mut bounded = sources(&broker, &bounded, 1);
     let mut latest = sources(&broker, &latest, 1);
@@ -184,21 +257,44 @@ fn a_read_is_bounded_by_its_offsets_and_latest_is_what_was_there_at_the_start() 
     let read = by_partition(&drain(&mut bounded[0], 100).expect("read"));
     assert_eq!(read[&0], [(3, 3), (4, 4), (5, 5), (6, 6)]);
     assert_eq!(read[&1], [(0, 10), (1, 11)]);
-    let offsets: Vec<_> = bounded[0].figures().partitions.iter().map(|p| p.next_offset).collect();
+    let offsets: Vec<_> = bounded[0]
+        .figures()
+        .partitions
+        .iter()
+        .map(|p| p.next_offset)
+        .collect();
     assert_eq!(offsets, [7, 2]);
-    assert_eq!(drain(&mut latest[0], 100).expect("read").iter().map(Batch::len).sum::<usize>(), 20);
+    assert_eq!(
+        drain(&mut latest[0], 100)
+            .expect("read")
+            .iter()
+            .map(Batch::len)
+            .sum::<usize>(),
+        20
+    );
 }
 
 #[test]
 fn an_end_that_is_not_there_yet_is_waited_for() {
     let broker = mock::broker(&[("t", 1)]);
-    let mut source = sources(&broker, &options(Start::Earliest, End::Offsets(vec![(0, 2)])), 1).remove(0);
+    let mut source = sources(
+        &broker,
+        &options(Start::Earliest, End::Offsets(vec![(0, 2)])),
+        1,
+    )
+    .remove(0);
     for _ in 0..20 {
-        assert!(matches!(source.poll(10).expect("read"), Polled::Nothing { .. }));
+        assert!(matches!(
+            source.poll(10).expect("read"),
+            Polled::Nothing { .. }
+        ));
         std::thread::sleep(Duration::from_millis(5));
     }
     write(&broker, 0, ["1".into(), "2".into(), "3".into()]);
-    assert_eq!(by_partition(&drain(&mut source, 10).expect("read"))[&0], [(0, 1), (1, 2)]);
+    assert_eq!(
+        by_partition(&drain(&mut source, 10).expect("read"))[&0],
+        [(0, 1), (1, 2)]
+    );
 }
 
 #[test]
@@ -214,7 +310,10 @@ fn a_record_is_stamped_with_the_watermark_of_its_own_partition_just_before_it() 
                 stamps.entry(origin.partition).or_default().push(*before);
             }
         }
-        assert_eq!(stamps[&0], [Watermark::NONE, Watermark(100), Watermark(100)]);
+        assert_eq!(
+            stamps[&0],
+            [Watermark::NONE, Watermark(100), Watermark(100)]
+        );
         assert_eq!(stamps[&1], [Watermark::NONE, Watermark(1)]);
     }
 }
@@ -222,7 +321,8 @@ fn a_record_is_stamped_with_the_watermark_of_its_own_partition_just_before_it() 
 /// A source of the one partition of topic `t`.
 fn single(broker: &Broker, stream: &Stream<'_>) -> KafkaSource<Numbers> {
     let settings = broker.consumer(&[]);
-    let ranges = ranges(&options(Start::Earliest, End::Latest), &settings).expect("the mock answers");
+    let ranges =
+        ranges(&options(Start::Earliest, End::Latest), &settings).expect("the mock answers");
     KafkaSource::new(stream, &settings, &ranges, Numbers::default(), now_us).expect("a source")
 }
 
@@ -231,38 +331,90 @@ fn a_bad_record_is_counted_or_ends_the_run_and_its_time_still_counts() {
     let broker = mock::broker(&[("t", 1)]);
     let texts = ["1", "bad:500", "x", "2"];
     let good = texts.map(|text| record(0, Some(text.as_bytes())));
-    mock::write(&broker, "t", good.into_iter().chain([record(0, None), record(0, Some(b"3"))]));
+    mock::write(
+        &broker,
+        "t",
+        good.into_iter()
+            .chain([record(0, None), record(0, Some(b"3"))]),
+    );
     let mut source = single(&broker, &stream(&BY_COLUMN, OnError::Skip));
     let batches = drain(&mut source, 100).expect("bad records are left out");
     assert_eq!(by_partition(&batches)[&0], [(0, 1), (3, 2), (5, 3)]);
-    let before: Vec<_> = batches.iter().flat_map(|batch| batch.watermarks_before.clone()).collect();
+    let before: Vec<_> = batches
+        .iter()
+        .flat_map(|batch| batch.watermarks_before.clone())
+        .collect();
     assert_eq!(before, [Watermark::NONE, Watermark(500), Watermark(500)]);
     let figures = source.figures();
     assert_eq!((figures.records_in, figures.bad_records), (6, 3));
 
-    let failed = drain(&mut single(&broker, &stream(&BY_COLUMN, OnError::Fail)), 100);
-    let Err(Error::Data { place, .. }) = failed else { panic!("a bad record was taken") };
-    assert_eq!(place, Place::Offset { topic: "t".into(), partition: 0, offset: 1 });
+    let failed = drain(
+        &mut single(&broker, &stream(&BY_COLUMN, OnError::Fail)),
+        100,
+    );
+    let Err(Error::Data { place, .. }) = failed else {
+        panic!("a bad record was taken")
+    };
+    assert_eq!(
+        place,
+        Place::Offset {
+            topic: "t".into(),
+            partition: 0,
+            offset: 1
+        }
+    );
 }
 
 #[test]
 fn event_time_may_be_the_timestamp_of_the_record() {
     let broker = mock::broker(&[("t", 1)]);
-    let at = |timestamp_ms| Outgoing { timestamp_ms: Some(timestamp_ms), ..record(0, Some(b"1")) };
+    let at = |timestamp_ms| Outgoing {
+        timestamp_ms: Some(timestamp_ms),
+        ..record(0, Some(b"1"))
+    };
     mock::write(&broker, "t", [at(1_000), at(3_000), at(2_000)]);
-    let batches = drain(&mut single(&broker, &stream(&BY_RECORD, OnError::Fail)), 100).expect("read");
-    let times: Vec<_> = batches.iter().flat_map(|batch| batch.event_times.clone()).collect();
-    assert_eq!(times, [EventTime(1_000_000), EventTime(3_000_000), EventTime(2_000_000)]);
+    let batches = drain(
+        &mut single(&broker, &stream(&BY_RECORD, OnError::Fail)),
+        100,
+    )
+    .expect("read");
+    let times: Vec<_> = batches
+        .iter()
+        .flat_map(|batch| batch.event_times.clone())
+        .collect();
+    assert_eq!(
+        times,
+        [
+            EventTime(1_000_000),
+            EventTime(3_000_000),
+            EventTime(2_000_000)
+        ]
+    );
 }
 
 #[test]
 fn a_batch_is_due_when_the_earliest_of_its_records_was_else_when_it_was_taken() {
     let broker = mock::broker(&[("t", 1)]);
-    let due = |due_us| Outgoing { due_us, due_header: true, ..record(0, Some(b"1")) };
-    mock::write(&broker, "t", [due(7_000), due(5_000), due(6_000), record(0, Some(b"1"))]);
+    let due = |due_us| Outgoing {
+        due_us,
+        due_header: true,
+        ..record(0, Some(b"1"))
+    };
+    mock::write(
+        &broker,
+        "t",
+        [due(7_000), due(5_000), due(6_000), record(0, Some(b"1"))],
+    );
     let batches = drain(&mut single(&broker, &stream(&BY_COLUMN, OnError::Fail)), 1).expect("read");
-    assert_eq!(batches.iter().map(|batch| batch.due_us).collect::<Vec<_>>(), [7_000, 5_000, 6_000, NOW_US]);
-    let batches = drain(&mut single(&broker, &stream(&BY_COLUMN, OnError::Fail)), 100).expect("read");
+    assert_eq!(
+        batches.iter().map(|batch| batch.due_us).collect::<Vec<_>>(),
+        [7_000, 5_000, 6_000, NOW_US]
+    );
+    let batches = drain(
+        &mut single(&broker, &stream(&BY_COLUMN, OnError::Fail)),
+        100,
+    )
+    .expect("read");
     assert_eq!(batches.iter().map(|batch| batch.due_us).min(), Some(5_000));
 }
 
@@ -270,17 +422,36 @@ fn a_batch_is_due_when_the_earliest_of_its_records_was_else_when_it_was_taken() 
 fn a_broker_that_goes_and_comes_back_ends_nothing_and_is_told_once() {
     let broker = mock::broker(&[("t", 1)]);
     write(&broker, 0, ["1".into()]);
-    let mut source = sources(&broker, &options(Start::Earliest, End::Offsets(vec![(0, 2)])), 1).remove(0);
+    let mut source = sources(
+        &broker,
+        &options(Start::Earliest, End::Offsets(vec![(0, 2)])),
+        1,
+    )
+    .remove(0);
     let mut notices = Vec::new();
     let mut seen = 0;
     let deadline = Instant::now() + Duration::from_secs(15);
-    broker_until(&mut source, &mut seen, &mut notices, deadline, |seen, _| seen == 1);
+    broker_until(&mut source, &mut seen, &mut notices, deadline, |seen, _| {
+        seen == 1
+    });
     broker.down();
-    broker_until(&mut source, &mut seen, &mut notices, deadline, |_, notices| notices.len() == 1);
+    broker_until(
+        &mut source,
+        &mut seen,
+        &mut notices,
+        deadline,
+        |_, notices| notices.len() == 1,
+    );
     assert!(notices[0].contains("away"), "{notices:?}");
     broker.up();
     write(&broker, 0, ["2".into()]);
-    broker_until(&mut source, &mut seen, &mut notices, deadline, |seen, notices| seen == 2 && notices.len() == 2);
+    broker_until(
+        &mut source,
+        &mut seen,
+        &mut notices,
+        deadline,
+        |seen, notices| seen == 2 && notices.len() == 2,
+    );
     assert!(notices[1].contains("back"), "{notices:?}");
 }
 
@@ -292,7 +463,10 @@ fn broker_until(
     done: impl Fn(usize, &[String]) -> bool,
 ) {
     while !done(*seen, notices) {
-        assert!(Instant::now() < deadline, "{seen} records, notices {notices:?}");
+        assert!(
+            Instant::now() < deadline,
+            "{seen} records, notices {notices:?}"
+        );
         if let Polled::Batch(batch) = source.poll(10).expect("a broker that is away is no error") {
             *seen += batch.len();
         }
@@ -305,11 +479,21 @@ fn broker_until(
 fn a_topic_that_is_not_there_is_an_error_that_says_how_to_make_it() {
     let begun = Instant::now();
     let broker = mock::broker(&[("other", 1)]);
-    let Err(Error::Connector(message)) = ranges(&options(Start::Earliest, End::Latest), &broker.consumer(&[])) else {
+    let Err(Error::Connector(message)) = ranges(
+        &options(Start::Earliest, End::Latest),
+        &broker.consumer(&[]),
+    ) else {
         panic!("a topic that nobody made")
     };
-    assert!(message.contains("topic t ") && message.contains("--create"), "{message}");
-    assert!(begun.elapsed() < Duration::from_secs(12), "took {:?}", begun.elapsed());
+    assert!(
+        message.contains("topic t ") && message.contains("--create"),
+        "{message}"
+    );
+    assert!(
+        begun.elapsed() < Duration::from_secs(12),
+        "took {:?}",
+        begun.elapsed()
+    );
 }
 
 #[test]
@@ -319,15 +503,32 @@ fn records_that_a_broker_dropped_are_an_error_where_gaps_are() {
     let large = vec![b'1'; 100_000];
     mock::write(&broker, "t", (0..80).map(|_| record(0, Some(&large))));
     let settings = broker.consumer(&[]);
-    let range = Range { partition: 0, start: 0, end: Some(80), oldest: true };
-    let demo = Stream { gaps_are_errors: true, ..stream(&BY_COLUMN, OnError::Skip) };
-    let mut source = KafkaSource::new(&demo, &settings, &[range], Numbers::default(), now_us).expect("a source");
-    let Err(Error::Connector(message)) = drain(&mut source, 100) else { panic!("a gap was passed over") };
+    let range = Range {
+        partition: 0,
+        start: 0,
+        end: Some(80),
+        oldest: true,
+    };
+    let demo = Stream {
+        gaps_are_errors: true,
+        ..stream(&BY_COLUMN, OnError::Skip)
+    };
+    let mut source =
+        KafkaSource::new(&demo, &settings, &[range], Numbers::default(), now_us).expect("a source");
+    let Err(Error::Connector(message)) = drain(&mut source, 100) else {
+        panic!("a gap was passed over")
+    };
     assert!(message.contains("offsets 0 to"), "{message}");
 
-    let lost = Range { oldest: false, ..range };
+    let lost = Range {
+        oldest: false,
+        ..range
+    };
     let plain = stream(&BY_COLUMN, OnError::Skip);
-    let mut source = KafkaSource::new(&plain, &settings, &[lost], Numbers::default(), now_us).expect("a source");
-    let Err(Error::Connector(message)) = drain(&mut source, 100) else { panic!("a lost offset was passed over") };
+    let mut source =
+        KafkaSource::new(&plain, &settings, &[lost], Numbers::default(), now_us).expect("a source");
+    let Err(Error::Connector(message)) = drain(&mut source, 100) else {
+        panic!("a lost offset was passed over")
+    };
     assert!(message.contains("retention"), "{message}");
 }
