@@ -1,0 +1,22 @@
+//! EMIT CHANGES: for every accepted record the updated row of its group.
+//!
+//! Law: N records give N rows before HAVING, in row order, each with the state just after its record and nothing of the
+//! records behind it; so the rows do not depend on where a block ends.
+
+use super::{OutputRows, RowMaker};
+use crate::exchange::KeyedRows;
+use crate::group::Groups;
+
+/// Adds the rows at `picked`, which all belong to the window with these bounds (microseconds, half-open; `None` without a
+/// window), to `groups`, and makes a row after each.
+pub fn changes(
+    groups: &mut Groups,
+    rows: &KeyedRows,
+    picked: &[u32],
+    window: Option<(i64, i64)>,
+    maker: &RowMaker,
+) -> OutputRows {
+    let running = groups.update_running(rows, picked);
+    let keys = picked.iter().map(|&row| rows.keys.key(row as usize));
+    maker.make(picked.len(), keys, window, running, rows.due_us)
+}

@@ -1,0 +1,242 @@
+//! From keys, window bounds and aggregate values to rows as the sink takes them.
+//!
+//! ```text
+//!   keys, bounds, aggregates --(out of range withheld)--> `grouped` batch --HAVING--> --output columns, message key-->
+//! ```
+//!
+//! Law: a row that cannot be computed is withheld and its reason returned; every other row leaves, in the order given.
+//! What it does not do: encode, or decide what `on_error` makes of a withheld row.
+
+use std::sync::Arc;
+
+use datafusion_common::arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions,
+    TimestampMicrosecondArray,
+};
+use datafusion_common::arrow::compute::{cast, filter_record_batch};
+use datafusion_common::arrow::datatypes::SchemaRef;
+use datafusion_physical_expr::PhysicalExpr;
+
+use crate::batch::{Isolated, evaluate_isolated};
+use crate::error::Result;
+use crate::exchange::KeyCodec;
+use crate::group::Finished;
+use crate::plan::{AggregatePlan, PlannedExpr};
+
+/// Rows of a query's result.
+#[derive(Clone, Debug)]
+pub struct OutputRows {
+    /// The rows, with the schema of `Plan::output`.
+    pub batch: RecordBatch,
+    /// The message key of each row, with the schema of `KafkaSink::key_columns`; `None` when rows have no key.
+    pub key: Option<RecordBatch>,
+    /// Event time of each row, microseconds: its window's end - 1. Empty without a window.
+    pub event_times_us: Vec<i64>,
+    /// Why each withheld row was withheld.
+    pub bad: Vec<String>,
+    /// When the record that caused the rows was due, wall clock, microseconds since the epoch.
+    pub due_us: i64,
+}
+
+/// Makes the rows of one grouping query.
+#[derive(Debug)]
+pub struct RowMaker {
+    codec: KeyCodec,
+    windowed: bool,
+    grouped: SchemaRef,
+    /// What an out-of-range aggregate is called in a reason.
+    aggregates: Vec<String>,
+    having: Option<Arc<dyn PhysicalExpr>>,
+    /// The output columns, then the columns of the message key.
+    expressions: Vec<Arc<dyn PhysicalExpr>>,
+    output: SchemaRef,
+    key: Option<SchemaRef>,
+}
+
+impl RowMaker {
+    /// For a planned grouping whose rows have the schema `output`, and as message key the expressions `key` over
+    /// `AggregatePlan::grouped` with the schema `key_columns` (no key if there are none).
+    ///
+    /// # Errors
+    /// `Error::Config` names a key column whose type cannot be a group key.
+    pub fn new(
+        plan: &AggregatePlan,
+        output: &SchemaRef,
+        key: &[PlannedExpr],
+        key_columns: &SchemaRef,
+    ) -> Result<RowMaker> {
+        let keys = plan.keys.len();
+        let bounds = if plan.window.is_some() { 2 } else { 0 };
+        let fields = plan.grouped.fields();
+        assert_eq!(
+            fields.len(),
+            keys + bounds + plan.aggregates.len(),
+            "keys, bounds, aggregates"
+        );
+        assert_eq!(
+            plan.rows.len(),
+            output.fields().len(),
+            "an expression for every output column"
+        );
+        assert_eq!(
+            key.len(),
+            key_columns.fields().len(),
+            "an expression for every key column"
+        );
+        let types: Vec<_> = fields[..keys]
+            .iter()
+            .map(|field| field.data_type().clone())
+            .collect();
+        Ok(RowMaker {
+            codec: KeyCodec::new(&types)?,
+            windowed: plan.window.is_some(),
+            grouped: Arc::clone(&plan.grouped),
+            aggregates: plan
+                .aggregates
+                .iter()
+                .map(|aggregate| aggregate.text.clone())
+                .collect(),
+            having: plan.having.as_ref().map(|having| Arc::clone(&having.expr)),
+            expressions: plan
+                .rows
+                .iter()
+                .chain(key)
+                .map(|planned| Arc::clone(&planned.expr))
+                .collect(),
+            output: Arc::clone(output),
+            key: (!key.is_empty()).then(|| Arc::clone(key_columns)),
+        })
+    }
+
+    /// The rows of `rows` groups: their keys in order, the bounds of their window if there is one (microseconds,
+    /// half-open), and the values of each aggregate.
+    pub fn make<'a>(
+        &self,
+        rows: usize,
+        keys: impl Iterator<Item = &'a [u8]>,
+        window: Option<(i64, i64)>,
+        aggregates: Vec<Finished>,
+        due_us: i64,
+    ) -> OutputRows {
+        assert_eq!(
+            window.is_some(),
+            self.windowed,
+            "bounds exactly when the query has a window"
+        );
+        let mut bad = Vec::new();
+        let grouped = self.grouped(rows, keys, window, aggregates, &mut bad);
+        let grouped = self.having(grouped, &mut bad);
+        let Isolated {
+            mut columns,
+            kept,
+            bad: failed,
+        } = evaluate_isolated(&self.expressions, &grouped);
+        bad.extend(failed.into_iter().map(|(_, reason)| reason));
+
+        let key_columns = columns.split_off(self.output.fields().len());
+        OutputRows {
+            batch: batch(&self.output, columns, kept.len()),
+            key: self
+                .key
+                .as_ref()
+                .map(|schema| batch(schema, key_columns, kept.len())),
+            event_times_us: window.map_or_else(Vec::new, |(_, end)| vec![end - 1; kept.len()]),
+            bad,
+            due_us,
+        }
+    }
+
+    /// The batch that HAVING and the output columns see, without the rows that have a value out of range.
+    fn grouped<'a>(
+        &self,
+        rows: usize,
+        keys: impl Iterator<Item = &'a [u8]>,
+        window: Option<(i64, i64)>,
+        aggregates: Vec<Finished>,
+        bad: &mut Vec<String>,
+    ) -> RecordBatch {
+        assert_eq!(
+            aggregates.len(),
+            self.aggregates.len(),
+            "values of every aggregate"
+        );
+        let mut columns = self.codec.decode(keys);
+        for bound in window.map_or_else(Vec::new, |(start, end)| vec![start, end]) {
+            columns.push(Arc::new(TimestampMicrosecondArray::from_value(bound, rows)));
+        }
+        let withheld = self.out_of_range(rows, &aggregates, bad);
+        columns.extend(aggregates.into_iter().map(|finished| finished.values));
+
+        let Some(in_range) = withheld else {
+            return batch(&self.grouped, columns, rows);
+        };
+        let filter = |column: &ArrayRef| {
+            datafusion_common::arrow::compute::filter(column, &in_range)
+                .expect("a flag for every row")
+        };
+        let columns = columns.iter().map(filter).collect();
+        batch(&self.grouped, columns, in_range.true_count())
+    }
+
+    /// Which rows have all their values, `None` if all rows do.
+    fn out_of_range(
+        &self,
+        rows: usize,
+        aggregates: &[Finished],
+        bad: &mut Vec<String>,
+    ) -> Option<BooleanArray> {
+        if aggregates
+            .iter()
+            .all(|finished| finished.out_of_range.is_empty())
+        {
+            return None;
+        }
+        let mut in_range = vec![true; rows];
+        for (finished, text) in aggregates.iter().zip(&self.aggregates) {
+            for &row in &finished.out_of_range {
+                // A row is withheld once, however many of its values are out of range.
+                if std::mem::replace(&mut in_range[row as usize], false) {
+                    let result = finished.values.data_type();
+                    bad.push(format!("{text} is out of the range of {result}"));
+                }
+            }
+        }
+        Some(BooleanArray::from(in_range))
+    }
+
+    fn having(&self, grouped: RecordBatch, bad: &mut Vec<String>) -> RecordBatch {
+        let Some(having) = &self.having else {
+            return grouped;
+        };
+        let Isolated {
+            columns,
+            kept,
+            bad: failed,
+        } = evaluate_isolated(std::slice::from_ref(having), &grouped);
+        bad.extend(failed.into_iter().map(|(_, reason)| reason));
+        // NULL is not true, and a row for which HAVING failed is gone.
+        let mut passed = vec![false; grouped.num_rows()];
+        for (value, &row) in columns[0].as_boolean().iter().zip(&kept) {
+            passed[row as usize] = value == Some(true);
+        }
+        filter_record_batch(&grouped, &BooleanArray::from(passed)).expect("a flag for every row")
+    }
+}
+
+/// Columns under their schema. A column that has the right values in another form (text as a view, a time in a zone) is
+/// given the schema's.
+fn batch(schema: &SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> RecordBatch {
+    let formed = columns
+        .into_iter()
+        .zip(schema.fields())
+        .map(
+            |(column, field)| match column.data_type() == field.data_type() {
+                true => column,
+                false => cast(&column, field.data_type())
+                    .expect("a column of the planned type, or another form of it"),
+            },
+        );
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    RecordBatch::try_new_with_options(Arc::clone(schema), formed.collect(), &options)
+        .expect("the columns that the plan names")
+}
