@@ -13,8 +13,8 @@ use datafusion_common::arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions,
     TimestampMicrosecondArray,
 };
-use datafusion_common::arrow::compute::{cast, filter_record_batch};
-use datafusion_common::arrow::datatypes::SchemaRef;
+use datafusion_common::arrow::compute::{cast, filter, filter_record_batch};
+use datafusion_common::arrow::datatypes::{DataType, SchemaRef};
 use datafusion_physical_expr::PhysicalExpr;
 
 use crate::batch::{Isolated, evaluate_isolated};
@@ -135,11 +135,11 @@ impl RowMaker {
 
         let key_columns = columns.split_off(self.output.fields().len());
         OutputRows {
-            batch: batch(&self.output, columns, kept.len()),
+            batch: batch(&self.output, &columns, kept.len()),
             key: self
                 .key
                 .as_ref()
-                .map(|schema| batch(schema, key_columns, kept.len())),
+                .map(|schema| batch(schema, &key_columns, kept.len())),
             event_times_us: window.map_or_else(Vec::new, |(_, end)| vec![end - 1; kept.len()]),
             bad,
             due_us,
@@ -168,14 +168,11 @@ impl RowMaker {
         columns.extend(aggregates.into_iter().map(|finished| finished.values));
 
         let Some(in_range) = withheld else {
-            return batch(&self.grouped, columns, rows);
+            return batch(&self.grouped, &columns, rows);
         };
-        let filter = |column: &ArrayRef| {
-            datafusion_common::arrow::compute::filter(column, &in_range)
-                .expect("a flag for every row")
-        };
-        let columns = columns.iter().map(filter).collect();
-        batch(&self.grouped, columns, in_range.true_count())
+        let kept = |column: &ArrayRef| filter(column, &in_range).expect("a flag for every row");
+        let columns: Vec<ArrayRef> = columns.iter().map(kept).collect();
+        batch(&self.grouped, &columns, in_range.true_count())
     }
 
     /// Which rows have all their values, `None` if all rows do.
@@ -223,20 +220,50 @@ impl RowMaker {
     }
 }
 
-/// Columns under their schema. A column that has the right values in another form (text as a view, a time in a zone) is
-/// given the schema's.
-fn batch(schema: &SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> RecordBatch {
-    let formed = columns
-        .into_iter()
+/// Columns under their schema.
+fn batch(schema: &SchemaRef, columns: &[ArrayRef], rows: usize) -> RecordBatch {
+    let columns = columns
+        .iter()
         .zip(schema.fields())
-        .map(
-            |(column, field)| match column.data_type() == field.data_type() {
-                true => column,
-                false => cast(&column, field.data_type())
-                    .expect("a column of the planned type, or another form of it"),
-            },
-        );
+        .map(|(column, field)| formed(column, field.data_type()));
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
-    RecordBatch::try_new_with_options(Arc::clone(schema), formed.collect(), &options)
+    RecordBatch::try_new_with_options(Arc::clone(schema), columns.collect(), &options)
         .expect("the columns that the plan names")
+}
+
+/// `column` as `planned`: keys and bounds come in one form (text as a view, times without a zone), the plan may name
+/// another.
+fn formed(column: &ArrayRef, planned: &DataType) -> ArrayRef {
+    use DataType::{LargeUtf8, Timestamp, Utf8, Utf8View};
+    match (column.data_type(), planned) {
+        (given, planned) if given == planned => Arc::clone(column),
+        (Utf8 | LargeUtf8 | Utf8View, Utf8 | LargeUtf8 | Utf8View)
+        | (Timestamp(..), Timestamp(..)) => {
+            cast(column, planned).expect("text is text and a time is a time")
+        }
+        (given, planned) => panic!("a column of {given} where the plan names {planned}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion_common::arrow::array::{Int64Array, StringViewArray};
+    use datafusion_common::arrow::datatypes::{Field, Schema};
+
+    use super::*;
+
+    #[test]
+    fn a_column_takes_the_planned_form_of_its_type() {
+        let schema: SchemaRef = Arc::new(Schema::new(vec![Field::new("k", DataType::Utf8, true)]));
+        let text: ArrayRef = Arc::new(StringViewArray::from(vec![Some("a"), None]));
+        let batch = batch(&schema, &[text], 2);
+        assert_eq!(batch.column(0).data_type(), &DataType::Utf8);
+    }
+
+    #[test]
+    #[should_panic(expected = "a column of Int64 where the plan names Utf8")]
+    fn a_column_of_another_type_is_a_programmers_error() {
+        let number: ArrayRef = Arc::new(Int64Array::from(vec![1]));
+        formed(&number, &DataType::Utf8);
+    }
 }

@@ -96,7 +96,7 @@ impl BytesExtreme {
         &mut self,
         groups: &[u32],
         rows: &[u32],
-        column: impl ArrayAccessor<Item = &'a V>,
+        column: &impl ArrayAccessor<Item = &'a V>,
     ) {
         each_value(groups, rows, column.nulls(), |group, row| {
             self.add(group, column.value(row).as_ref());
@@ -107,7 +107,7 @@ impl BytesExtreme {
         &mut self,
         groups: &[u32],
         rows: &[u32],
-        column: impl ArrayAccessor<Item = &'a V>,
+        column: &impl ArrayAccessor<Item = &'a V>,
     ) -> ArrayRef {
         let mut column_out = BytesColumn::new(&self.result, rows.len());
         each_row(groups, rows, column.nulls(), |group, row| {
@@ -145,12 +145,12 @@ impl Accumulator for BytesExtreme {
 
     fn update(&mut self, groups: &[u32], rows: &[u32], argument: Option<&ArrayRef>) {
         let argument = argument.expect("MIN and MAX have an argument");
-        typed!(argument, column => self.update_from(groups, rows, column));
+        typed!(argument, column => self.update_from(groups, rows, &column));
     }
 
     fn running(&mut self, groups: &[u32], rows: &[u32], argument: Option<&ArrayRef>) -> Finished {
         let argument = argument.expect("MIN and MAX have an argument");
-        Finished::all(typed!(argument, column => self.running_from(groups, rows, column)))
+        Finished::all(typed!(argument, column => self.running_from(groups, rows, &column)))
     }
 
     fn finish(&self, groups: Range<usize>) -> Finished {
