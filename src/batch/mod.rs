@@ -58,7 +58,8 @@ impl Batch {
             }
         }
         Batch {
-            columns: take_record_batch(&self.columns, &indices).expect("the rows are rows of this batch"),
+            columns: take_record_batch(&self.columns, &indices)
+                .expect("the rows are rows of this batch"),
             event_times: pick(&self.event_times, rows),
             watermarks_before: pick(&self.watermarks_before, rows),
             origins: pick(&self.origins, rows),
@@ -68,8 +69,16 @@ impl Batch {
 
     /// Checks the law of equal lengths.
     pub fn assert_consistent(&self) {
-        assert_eq!(self.columns.num_rows(), self.origins.len(), "a column lost or gained a record");
-        assert_eq!(self.event_times.len(), self.watermarks_before.len(), "event times without watermarks");
+        assert_eq!(
+            self.columns.num_rows(),
+            self.origins.len(),
+            "a column lost or gained a record"
+        );
+        assert_eq!(
+            self.event_times.len(),
+            self.watermarks_before.len(),
+            "event times without watermarks"
+        );
         assert!(
             self.event_times.is_empty() || self.event_times.len() == self.origins.len(),
             "an event time was lost or gained"

@@ -3,6 +3,7 @@
 use super::args::CheckArgs;
 use super::settings::core_map;
 use crate::error::Result;
+use crate::job;
 
 /// Runs the command.
 pub fn run(args: &CheckArgs) -> Result<()> {
@@ -10,10 +11,12 @@ pub fn run(args: &CheckArgs) -> Result<()> {
     let text = args.sql.read()?;
     let shards = core_map(&config)?.shards();
     let script = text.plan(&config, shards)?;
-    let query = if script.query.is_some() {
-        "1 query"
-    } else {
-        "no query"
+    let query = match &script.query {
+        Some(query) => {
+            job::check(query.plan(), &config)?;
+            "1 query"
+        }
+        None => "no query",
     };
     eprintln!(
         "velo: {} is right: {} streams, {query}",

@@ -39,6 +39,24 @@ pub const FIRE_GROUPS_MAX: usize = 4096;
 /// Blocks of rows that wait between a shard and its job's sink.
 pub const EXIT_LANE_BLOCKS: usize = 64;
 
+/// Least room that one read of a file is given.
+pub const FILE_READ_BYTES_MIN: usize = 256 << 10;
+
+/// Bytes of one record of a file. A longer one is taken for a quote that was never closed, or for no text at all.
+pub const RECORD_BYTES_MAX: usize = 64 << 20;
+
+/// Levels of a JSON record. Deeper ones are bad records: values that are not wanted are skipped by recursion.
+pub const JSON_NESTING_MAX: usize = 128;
+
+/// Fields of a JSON record that are remembered as a guess for the next record.
+pub const JSON_GUESSES_MAX: usize = 1024;
+
+/// Struck rows that are kept in the column builders while there are no others.
+pub const STRUCK_ROWS_MAX: usize = 1024;
+
+/// Bytes of lines that a sink gathers before it hands them on.
+pub const SINK_BUFFER_BYTES: usize = 128 << 10;
+
 /// Bytes of a job's name, which becomes a part of consumer group names.
 pub const JOB_NAME_BYTES: RangeInclusive<usize> = 1..=128;
 

@@ -25,6 +25,7 @@ use super::token::{
     time, timestamp,
 };
 use super::{BadRecord, Decoded};
+use crate::config::limits::STRUCK_ROWS_MAX;
 use crate::config::options::TimeUnit;
 use crate::error::{Error, Result};
 use crate::time::EventTime;
@@ -180,7 +181,7 @@ impl ColumnBuilders {
     fn strike(&mut self) {
         self.struck.push(self.rows - 1);
         // A source with nothing to deliver may never take: what is all struck does not pile up.
-        if self.is_empty() && self.struck.len() == STRUCK_MAX {
+        if self.is_empty() && self.struck.len() == STRUCK_ROWS_MAX {
             self.finish();
         }
     }
@@ -222,9 +223,6 @@ impl ColumnBuilders {
             .expect("every column has its declared type and length, and NULL only where it may")
     }
 }
-
-/// So many struck rows are kept while there are no others.
-const STRUCK_MAX: usize = 1024;
 
 const TIMESTAMP: DataType = DataType::Timestamp(ArrowUnit::Microsecond, None);
 
@@ -609,10 +607,10 @@ mod tests {
         let columns = schema(&[("a", DataType::Int64)]);
         let mut builders =
             ColumnBuilders::new(&columns, &[0], None, TimeUnit::Seconds).expect("readable");
-        for _ in 0..10 * STRUCK_MAX {
+        for _ in 0..10 * STRUCK_ROWS_MAX {
             builders.put(0, Token::Untyped(b"x"));
             builders.close();
-            assert!(builders.rows < STRUCK_MAX);
+            assert!(builders.rows < STRUCK_ROWS_MAX);
         }
         builders.put(0, Token::Untyped(b"1"));
         builders.close();

@@ -15,14 +15,10 @@ use sonic_rs::{JsonType, JsonValueTrait, LazyValue, to_object_iter};
 use super::columns::ColumnBuilders;
 use super::token::{Token, shortened};
 use super::{Decoded, Decoder};
+use crate::config::limits::JSON_GUESSES_MAX;
+use crate::config::limits::JSON_NESTING_MAX;
 use crate::config::options::TimeUnit;
 use crate::error::Result;
-
-/// Deeper than this a record is bad.
-const NESTING_MAX: usize = 128;
-
-/// At most this many fields of a record are remembered as a guess for the next one.
-const GUESSES_MAX: usize = 1024;
 
 /// Decodes JSON records.
 pub struct JsonDecoder {
@@ -71,7 +67,7 @@ impl JsonDecoder {
             }
             None => {
                 let slot = self.slots.get(name).copied();
-                if index < GUESSES_MAX {
+                if index < JSON_GUESSES_MAX {
                     self.guesses.push((name.to_owned(), slot));
                 }
                 slot
@@ -85,7 +81,7 @@ impl JsonDecoder {
             return Err("it is empty".to_owned());
         }
         if nests_too_deep(record) {
-            return Err(format!("it nests deeper than {NESTING_MAX} levels"));
+            return Err(format!("it nests deeper than {JSON_NESTING_MAX} levels"));
         }
         let mut behind_last = None;
         for (index, entry) in to_object_iter(record).enumerate() {
@@ -168,7 +164,7 @@ fn nests_too_deep(record: &[u8]) -> bool {
     let openers: usize = pieces
         .map(|piece| usize::from(piece.iter().map(opener).sum::<u8>()))
         .sum();
-    openers > NESTING_MAX && depth(record) > NESTING_MAX
+    openers > JSON_NESTING_MAX && depth(record) > JSON_NESTING_MAX
 }
 
 /// The deepest nesting of brackets outside of strings.
@@ -339,10 +335,10 @@ mod tests {
             .into_bytes()
         };
         assert_eq!(
-            decode(&mut decoder, &nested(NESTING_MAX - 1)),
+            decode(&mut decoder, &nested(JSON_NESTING_MAX - 1)),
             Ok(Some(EventTime(1000)))
         );
-        let bad = decode(&mut decoder, &nested(NESTING_MAX)).expect_err("too deep");
+        let bad = decode(&mut decoder, &nested(JSON_NESTING_MAX)).expect_err("too deep");
         assert_eq!(bad.reason, "it nests deeper than 128 levels");
         decode(&mut decoder, &nested(1_000_000)).expect_err("too deep");
         let text = format!(r#"{{"ts":1,"symbol":"\"{}"}}"#, "[".repeat(1000));

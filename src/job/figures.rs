@@ -49,7 +49,11 @@ impl Report {
             bad_records: bad_in_source + left().map(|left| left.bad_records).sum::<u64>(),
             late_records,
             late_after_idle,
-            records_per_s: if elapsed_s > 0.0 { records_in as f64 / elapsed_s } else { 0.0 },
+            records_per_s: if elapsed_s > 0.0 {
+                records_in as f64 / elapsed_s
+            } else {
+                0.0
+            },
             watermark,
             streams: vec![StreamReport {
                 stream: plan.source.stream.name.clone(),
@@ -73,7 +77,11 @@ impl Report {
                         core: figures.placement.core,
                         node: figures.placement.node,
                         l3: figures.placement.l3,
-                        records_in: shard.summary.source.as_ref().map_or(0, |source| source.records_in),
+                        records_in: shard
+                            .summary
+                            .source
+                            .as_ref()
+                            .map_or(0, |source| source.records_in),
                         busy_ratio: figures.busy_ratio,
                         parked_ratio: figures.parked_ratio,
                         turn_us_max: figures.turn_ns_max / 1_000,

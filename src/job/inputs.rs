@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::format::csv::CsvDecoder;
 use crate::format::json::JsonDecoder;
 use crate::kafka::{Layers, Settings};
-use crate::plan::{EventTimeColumn, SourceConnector, SourceSpec};
+use crate::plan::{EventTimeColumn, Plan, SourceConnector, SourceSpec, StreamSpec};
 use crate::source::Source;
 use crate::source::file::FileSource;
 use crate::source::kafka::{KafkaSource, Stream, deal, ranges};
@@ -32,8 +32,38 @@ pub(super) fn open(
             sources.resize_with(shards, || None);
             Ok(sources)
         }
-        SourceConnector::Kafka(options) => open_topic(spec, options, config, job, shards, gaps_are_errors),
+        SourceConnector::Kafka(options) => {
+            open_topic(spec, options, config, job, shards, gaps_are_errors)
+        }
     }
+}
+
+/// Refuses what a source's properties must not be. Touches no broker.
+pub(super) fn check(plan: &Plan, config: &Config) -> Result<()> {
+    match &plan.source.stream.connector {
+        SourceConnector::Kafka(options) => {
+            settings(&plan.source.stream, options, config, &plan.job).map(|_| ())
+        }
+        SourceConnector::File(_) => Ok(()),
+    }
+}
+
+fn settings(
+    stream: &StreamSpec,
+    options: &KafkaSourceOptions,
+    config: &Config,
+    job: &str,
+) -> Result<Settings> {
+    let layers = Layers {
+        every: &config.kafka.every,
+        kind: &config.kafka.consumer,
+        stream: &options.properties,
+    };
+    let group = options
+        .group
+        .clone()
+        .unwrap_or_else(|| format!("velo-{job}-{}", stream.name));
+    Settings::consumer(&layers, &group)
 }
 
 fn open_topic(
@@ -45,18 +75,15 @@ fn open_topic(
     gaps_are_errors: bool,
 ) -> Result<Vec<Option<Box<dyn Source + Send>>>> {
     let stream = &spec.stream;
-    let layers = Layers {
-        every: &config.kafka.every,
-        kind: &config.kafka.consumer,
-        stream: &options.properties,
-    };
-    let group = options.group.clone().unwrap_or_else(|| format!("velo-{job}-{}", stream.name));
-    let settings = Settings::consumer(&layers, &group)?;
+    let settings = settings(stream, options, config, job)?;
     let ranges = ranges(options, &settings)?;
-    let event_time = stream.event_time.as_ref().and_then(|spec| match spec.column {
-        EventTimeColumn::Declared(column) => Some(column),
-        EventTimeColumn::Message => None,
-    });
+    let event_time = stream
+        .event_time
+        .as_ref()
+        .and_then(|spec| match spec.column {
+            EventTimeColumn::Declared(column) => Some(column),
+            EventTimeColumn::Message => None,
+        });
     let described = Stream {
         name: &stream.name,
         topic: &options.topic,
@@ -75,11 +102,16 @@ fn open_topic(
             let source: Box<dyn Source + Send> = match options.format {
                 Format::Json => {
                     let decoder = JsonDecoder::new(columns, projection, event_time, unit)?;
-                    Box::new(KafkaSource::new(&described, &settings, share, decoder, wall_us)?)
+                    Box::new(KafkaSource::new(
+                        &described, &settings, share, decoder, wall_us,
+                    )?)
                 }
                 Format::Csv => {
-                    let decoder = CsvDecoder::new(columns, projection, event_time, unit, &options.csv, None)?;
-                    Box::new(KafkaSource::new(&described, &settings, share, decoder, wall_us)?)
+                    let decoder =
+                        CsvDecoder::new(columns, projection, event_time, unit, &options.csv, None)?;
+                    Box::new(KafkaSource::new(
+                        &described, &settings, share, decoder, wall_us,
+                    )?)
                 }
             };
             Ok(Some(source))

@@ -67,17 +67,34 @@ pub struct Standing {
 /// Runs `plan` until its input ends, a signal comes or the time is over, and writes the report.
 pub fn run(plan: &Plan, config: &Config, core_map: &CoreMap, request: &RunRequest) -> Result<()> {
     let signals = Signals::catch()?;
-    let outcome = Job { plan, config, core_map, rows: request.rows, gaps_are_errors: false }.run(&mut |standing| {
+    let outcome = Job {
+        plan,
+        config,
+        core_map,
+        rows: request.rows,
+        gaps_are_errors: false,
+    }
+    .run(&mut |standing| {
         if signals.asked() {
             return Some(End::Signal);
         }
-        let over = request.duration.is_some_and(|duration| standing.elapsed >= duration);
+        let over = request
+            .duration
+            .is_some_and(|duration| standing.elapsed >= duration);
         over.then_some(End::Duration)
     });
     if let Some(path) = &request.report {
         Report::of(plan, &outcome).write(path)?;
     }
     outcome.result
+}
+
+/// Holds against `plan` and `config` what can be known without a broker or a file: operators that cannot be built, properties
+/// that librdkafka or the engine refuses.
+pub fn check(plan: &Plan, config: &Config) -> Result<()> {
+    check_buildable(plan)?;
+    inputs::check(plan, config)?;
+    outputs::check(plan, config)
 }
 
 /// Everything a run needs.
@@ -112,13 +129,24 @@ impl Job<'_> {
 
     /// Opens sources and sink, then starts the shards: what is impossible is found out in that order.
     fn start(&self) -> Result<Running> {
-        let Job { plan, config, core_map, .. } = *self;
+        let Job {
+            plan,
+            config,
+            core_map,
+            ..
+        } = *self;
         let shards = core_map.shards();
         if core_map.foreign() {
             return Err(start_error(&StartError::ForeignMachine));
         }
-        check_buildable(plan)?;
-        let sources = inputs::open(&plan.source, config, &plan.job, shards, self.gaps_are_errors)?;
+        check(plan, config)?;
+        let sources = inputs::open(
+            &plan.source,
+            config,
+            &plan.job,
+            shards,
+            self.gaps_are_errors,
+        )?;
         let sink = outputs::open(plan, config, self.rows)?;
         let mut lanes: Vec<Option<Lanes>> = match plan.exchange.send {
             ExchangeSend::None => (0..shards).map(|_| None).collect(),
@@ -140,7 +168,11 @@ impl Job<'_> {
             let encoder = outputs::encoder(&plan, self.rows);
             let batch_max = config.batch.max;
             seats.push(move |placement: &Placement| {
-                assert_eq!(placement.shard.index(), index, "a seat belongs to its shard");
+                assert_eq!(
+                    placement.shard.index(),
+                    index,
+                    "a seat belongs to its shard"
+                );
                 let parts = ShardParts {
                     shard: placement.shard,
                     shards,
@@ -165,7 +197,10 @@ impl Job<'_> {
             exits,
             sink,
             started: Instant::now(),
-            totals: Totals { rows_out: 0, end_to_end: Recorder::new() },
+            totals: Totals {
+                rows_out: 0,
+                end_to_end: Recorder::new(),
+            },
         })
     }
 }
@@ -238,13 +273,21 @@ impl Running {
 
     /// Writes what the shards handed over. Whether there was anything.
     fn drain(&mut self, failed: &mut Option<Error>) -> Result<bool> {
-        let Running { exits, sink, totals, .. } = self;
+        let Running {
+            exits,
+            sink,
+            totals,
+            ..
+        } = self;
         let mut progressed = false;
         for exit in exits {
             while let Some(block) = exit.take() {
                 progressed = true;
                 match block {
-                    ToJob::Rows(rows) => sink.write(rows, &mut |acknowledged| totals.add(acknowledged))?,
+                    ToJob::Rows(rows) => {
+                        sink.write(rows, &mut |acknowledged| totals.add(acknowledged))?
+                    }
+                    ToJob::Notice(text) => eprintln!("velo: {text}"),
                     ToJob::Failed(error) => {
                         failed.get_or_insert(error);
                     }
@@ -252,11 +295,20 @@ impl Running {
             }
         }
         sink.poll(&mut |acknowledged| totals.add(acknowledged))?;
+        for notice in sink.take_notices() {
+            eprintln!("velo: {notice}");
+        }
         Ok(progressed)
     }
 
     fn end(self, asked: Option<End>, failed: Option<Error>) -> Outcome {
-        let Running { runtime, mut sink, mut totals, started, .. } = self;
+        let Running {
+            runtime,
+            mut sink,
+            mut totals,
+            started,
+            ..
+        } = self;
         // A panic is told at once; what the sink still holds is not waited for.
         let flushed = match runtime.failure() {
             Some(_) => Ok(()),
@@ -299,7 +351,10 @@ impl Outcome {
 }
 
 fn failure_text(failure: &ShardFailure) -> String {
-    format!("{} panicked and every shard was stopped: {}", failure.shard, failure.message)
+    format!(
+        "{} panicked and every shard was stopped: {}",
+        failure.shard, failure.message
+    )
 }
 
 fn start_error(error: &StartError) -> Error {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{RowFormat, wall_us};
 use crate::config::Config;
-use crate::config::options::{CsvOptions, FileOptions, Format, KeyFormat};
+use crate::config::options::{CsvOptions, FileOptions, Format, KafkaSinkOptions, KeyFormat};
 use crate::error::Result;
 use crate::format;
 use crate::kafka::{Layers, Settings};
@@ -26,6 +26,22 @@ fn plain_csv() -> CsvOptions {
     }
 }
 
+/// Refuses what a sink's properties must not be. Touches no broker.
+pub(super) fn check(plan: &Plan, config: &Config) -> Result<()> {
+    match &plan.sink {
+        SinkSpec::Kafka(kafka) => settings(&kafka.options, config).map(|_| ()),
+        SinkSpec::Stdout | SinkSpec::File(_) => Ok(()),
+    }
+}
+
+fn settings(options: &KafkaSinkOptions, config: &Config) -> Result<Settings> {
+    Settings::producer(&Layers {
+        every: &config.kafka.every,
+        kind: &config.kafka.producer,
+        stream: &options.properties,
+    })
+}
+
 /// Opens the plan's sink. `rows` is how standard output is written.
 pub(super) fn open(plan: &Plan, config: &Config, rows: RowFormat) -> Result<Box<dyn Sink>> {
     let header = format::header(&row_format(plan, rows), &plan.output);
@@ -33,11 +49,7 @@ pub(super) fn open(plan: &Plan, config: &Config, rows: RowFormat) -> Result<Box<
         SinkSpec::Stdout => Box::new(StdoutSink::new(header.as_deref())),
         SinkSpec::File(options) => Box::new(FileSink::create(options, header.as_deref())?),
         SinkSpec::Kafka(KafkaSinkSpec { options, .. }) => {
-            let settings = Settings::producer(&Layers {
-                every: &config.kafka.every,
-                kind: &config.kafka.producer,
-                stream: &options.properties,
-            })?;
+            let settings = settings(options, config)?;
             Box::new(KafkaSink::open(&settings, &options.topic, wall_us)?)
         }
     })

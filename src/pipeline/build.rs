@@ -56,7 +56,12 @@ pub fn shard_pipeline(plan: &Plan, parts: ShardParts) -> Result<ShardPipeline> {
             (rows.iter().chain(key).collect(), Stage::Stateless(shape))
         }
         Shape::Aggregate(aggregate) => {
-            let edge = ExchangeEdge::new(parts.shard, parts.shards, plan.exchange.strategy, parts.lanes);
+            let edge = ExchangeEdge::new(
+                parts.shard,
+                parts.shards,
+                plan.exchange.strategy,
+                parts.lanes,
+            );
             let maker = RowMaker::new(aggregate, &plan.output, key, &key_columns)?;
             let grouping = Grouping {
                 keys: aggregate.keys.len(),
@@ -75,7 +80,13 @@ pub fn shard_pipeline(plan: &Plan, parts: ShardParts) -> Result<ShardPipeline> {
     let reader = Reader::new(stream, plan.filter.as_ref(), columns.into_iter());
     let bad_rows = BadRecords::new(&plan.name, stream.on_error);
     let egress = Egress::new(&plan.name, parts.encoder, parts.exit, bad_rows);
-    Ok(ShardPipeline::new(parts.source, parts.batch_max, reader, stage, egress))
+    Ok(ShardPipeline::new(
+        parts.source,
+        parts.batch_max,
+        reader,
+        stage,
+        egress,
+    ))
 }
 
 /// Whether `shard_pipeline` can build this plan: whether every key has a type that can be a key, every aggregate one that can
@@ -92,7 +103,9 @@ pub fn check_buildable(plan: &Plan) -> Result<()> {
 /// The rows `rows` of each column.
 pub(super) fn take_columns(columns: &[ArrayRef], rows: &[u32]) -> Vec<ArrayRef> {
     let indices = UInt32Array::from(rows.to_vec());
-    let pick = |column: &ArrayRef| take(column, &indices, None).expect("the rows are rows of these columns");
+    let pick = |column: &ArrayRef| {
+        take(column, &indices, None).expect("the rows are rows of these columns")
+    };
     columns.iter().map(pick).collect()
 }
 
@@ -112,12 +125,18 @@ fn message_key(plan: &Plan) -> (&[PlannedExpr], SchemaRef) {
 impl RowShape {
     /// The rows of a stateless query: the computed columns are the output columns, then the message key.
     pub(super) fn rows(&self, evaluated: Evaluated) -> OutputRows {
-        let Evaluated { records, mut columns } = evaluated;
+        let Evaluated {
+            records,
+            mut columns,
+        } = evaluated;
         let key_columns = columns.split_off(self.output.fields().len());
         let rows = records.len();
         OutputRows {
             batch: batch(&self.output, columns, rows),
-            key: self.key.as_ref().map(|schema| batch(schema, key_columns, rows)),
+            key: self
+                .key
+                .as_ref()
+                .map(|schema| batch(schema, key_columns, rows)),
             event_times_us: records.event_times.iter().map(|time| time.0).collect(),
             bad: Vec::new(),
             due_us: records.due_us,

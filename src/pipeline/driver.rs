@@ -151,6 +151,9 @@ impl ShardPipeline {
         let source = self.source.as_mut().expect("an open input has a source");
         let polled = source.poll(self.batch_max)?;
         let watermark = source.watermark();
+        for notice in source.take_notices() {
+            self.egress.notice(notice);
+        }
         let (progressed, due_us) = match polled {
             Polled::Batch(batch) => {
                 let due_us = batch.due_us;
@@ -167,7 +170,11 @@ impl ShardPipeline {
             }
             Polled::Nothing { progressed } => (progressed, self.clock.wall_us()),
             Polled::Ended => {
-                assert_eq!(watermark, Some(Watermark::END), "an ended source has promised the end");
+                assert_eq!(
+                    watermark,
+                    Some(Watermark::END),
+                    "an ended source has promised the end"
+                );
                 self.close_after(Watermark::END);
                 return Ok(true);
             }
@@ -217,7 +224,10 @@ impl ShardPipeline {
 impl Grouping {
     /// Late records are counted and left out; the others go to the owners of their keys, this shard's own are applied.
     fn take(&mut self, evaluated: Evaluated, made: &mut Vec<OutputRows>) {
-        let Evaluated { mut records, mut columns } = evaluated;
+        let Evaluated {
+            mut records,
+            mut columns,
+        } = evaluated;
         let mut panes = Vec::new();
         if let Some(assigner) = &mut self.assigner {
             let mut accepted = Vec::new();
@@ -255,7 +265,9 @@ impl Grouping {
             if !egress.has_room() {
                 break;
             }
-            let Some(arrived) = self.edge.take() else { break };
+            let Some(arrived) = self.edge.take() else {
+                break;
+            };
             progressed = true;
             self.apply(arrived, made);
             post_all(egress, made)?;
@@ -322,7 +334,9 @@ impl Shard for ShardPipeline {
 /// The fault that tests plant: `VELO_PLANT_PANIC=1` makes shard 1 panic in its hundredth turn.
 #[cfg(feature = "checks")]
 fn plant_panic(cx: &Context) {
-    let planted = std::env::var("VELO_PLANT_PANIC").ok().and_then(|shard| shard.parse().ok());
+    let planted = std::env::var("VELO_PLANT_PANIC")
+        .ok()
+        .and_then(|shard| shard.parse().ok());
     if planted == Some(cx.shard().index()) && cx.turn() == 100 {
         panic!("planted by VELO_PLANT_PANIC");
     }

@@ -4,8 +4,8 @@
 
 use velostream_shards::ExitOutbox;
 
-use crate::error::{Error, Place, Result};
 use crate::emit::OutputRows;
+use crate::error::{Error, Place, Result};
 use crate::format::Encoder;
 use crate::sink::RowBlock;
 use crate::sink::kafka::KeyEncoder;
@@ -15,6 +15,8 @@ use crate::source::BadRecords;
 pub enum ToJob {
     /// Rows for the sink.
     Rows(RowBlock),
+    /// Something the operator should know.
+    Notice(String),
     /// The shard cannot go on; the run ends with this error.
     Failed(Error),
 }
@@ -37,7 +39,12 @@ pub struct Egress {
 
 impl Egress {
     /// The way out for the rows of `query`; `bad` says what is done with a row that has no value within range.
-    pub fn new(query: &str, encoder: RowEncoder, lane: ExitOutbox<ToJob>, bad: BadRecords) -> Egress {
+    pub fn new(
+        query: &str,
+        encoder: RowEncoder,
+        lane: ExitOutbox<ToJob>,
+        bad: BadRecords,
+    ) -> Egress {
         Egress {
             query: query.to_owned(),
             encoder,
@@ -65,7 +72,12 @@ impl Egress {
     pub fn post(&mut self, rows: OutputRows) -> Result<()> {
         for reason in &rows.bad {
             let query = &self.query;
-            self.bad.take(|| Place::Output { query: query.clone() }, reason)?;
+            self.bad.take(
+                || Place::Output {
+                    query: query.clone(),
+                },
+                reason,
+            )?;
         }
         if rows.batch.num_rows() == 0 {
             return Ok(());
@@ -81,6 +93,11 @@ impl Egress {
             due_us: rows.due_us,
         }));
         Ok(())
+    }
+
+    /// Tells the operator something.
+    pub fn notice(&mut self, text: String) {
+        self.lane.post(ToJob::Notice(text));
     }
 
     /// Tells the job that this shard cannot go on.

@@ -66,12 +66,16 @@ impl ExchangeEdge {
 
     /// Whether more rows may be sent.
     pub fn has_room(&self) -> bool {
-        self.lanes.as_ref().is_none_or(|lanes| lanes.outbox.has_room())
+        self.lanes
+            .as_ref()
+            .is_none_or(|lanes| lanes.outbox.has_room())
     }
 
     /// Moves held blocks into the lanes; whether any moved.
     pub fn flush(&mut self) -> bool {
-        self.lanes.as_mut().is_some_and(|lanes| lanes.outbox.flush() > 0)
+        self.lanes
+            .as_mut()
+            .is_some_and(|lanes| lanes.outbox.flush() > 0)
     }
 
     /// Sends `rows` to their owners and returns this shard's own share.
@@ -80,12 +84,17 @@ impl ExchangeEdge {
             return Some(rows);
         };
         let mut own = None;
-        for (owner, share) in split(rows, self.shards, self.strategy).into_iter().enumerate() {
+        for (owner, share) in split(rows, self.shards, self.strategy)
+            .into_iter()
+            .enumerate()
+        {
             let Some(share) = share else { continue };
             if owner == self.shard.index() {
                 own = Some(share);
             } else {
-                lanes.outbox.post(ShardId::from_index(owner), Block::Rows(share));
+                lanes
+                    .outbox
+                    .post(ShardId::from_index(owner), Block::Rows(share));
             }
         }
         own
@@ -132,7 +141,10 @@ impl ExchangeEdge {
     /// Whether nothing can come in any more and nothing is held.
     pub fn is_finished(&self) -> bool {
         self.peers_open == 0
-            && self.lanes.as_ref().is_none_or(|lanes| lanes.outbox.has_room())
+            && self
+                .lanes
+                .as_ref()
+                .is_none_or(|lanes| lanes.outbox.has_room())
     }
 
     fn post_to_peers(&mut self, block: impl Fn() -> Block) {

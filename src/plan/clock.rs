@@ -40,8 +40,13 @@ struct BatchClock {
 }
 
 /// The names under which the clock can be read.
-pub const CLOCK_FUNCTIONS: &[&str] =
-    &["now", "current_timestamp", "current_date", "today", "current_time"];
+pub const CLOCK_FUNCTIONS: &[&str] = &[
+    "now",
+    "current_timestamp",
+    "current_date",
+    "today",
+    "current_time",
+];
 
 /// The clock's functions, one for each of `CLOCK_FUNCTIONS`.
 pub fn clock_functions() -> impl Iterator<Item = ScalarUDF> {

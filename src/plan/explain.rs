@@ -165,8 +165,8 @@ impl Explanation {
                 bound_us: time.bound_us,
             }),
             exchange: ExplainedExchange {
-                requested: strategy_name(plan.exchange.requested),
-                strategy: strategy_name(plan.exchange.strategy),
+                requested: plan.exchange.requested.name(),
+                strategy: plan.exchange.strategy.name(),
                 send: match plan.exchange.send {
                     ExchangeSend::None => "none",
                     ExchangeSend::Rows => "rows",
@@ -299,7 +299,7 @@ fn stages(plan: &Plan) -> Vec<ExplainedStage> {
                     ExchangeStrategy::FanIn => "to one shard".into(),
                     _ => format!("by {}", expressions(&aggregate.keys)),
                 };
-                stages.push(stage("exchange", strategy_name(plan.exchange.strategy), by));
+                stages.push(stage("exchange", plan.exchange.strategy.name(), by));
             }
             let operator = if aggregate.window.is_some() {
                 "window_aggregate"
@@ -407,15 +407,6 @@ fn format_name(format: Format) -> &'static str {
     match format {
         Format::Json => "json",
         Format::Csv => "csv",
-    }
-}
-
-fn strategy_name(strategy: ExchangeStrategy) -> &'static str {
-    match strategy {
-        ExchangeStrategy::Auto => "auto",
-        ExchangeStrategy::Hash => "hash",
-        ExchangeStrategy::FanIn => "fan_in",
-        ExchangeStrategy::None => "none",
     }
 }
 
@@ -547,6 +538,7 @@ mod tests {
             properties: Vec::new(),
         });
         Plan {
+            job: "flights".into(),
             name: "by_carrier".into(),
             sql: "SELECT ..".into(),
             source: SourceSpec {

@@ -1,14 +1,13 @@
 //! Rows as lines of one byte stream: what standard output and files share.
 //!
 //! Law: a row is acknowledged once its bytes were handed to the operating system, in the order of writing, and each block's
-//! rows exactly once. What waits here is bounded by `BUFFER_BYTES` and one block.
+//! rows exactly once. What waits here is bounded by `SINK_BUFFER_BYTES` and one block.
 
 use std::io::{Result, Write};
 
-use super::{Acknowledged, RowBlock};
+use crate::config::limits::SINK_BUFFER_BYTES;
 
-/// So much is gathered before it is handed on.
-const BUFFER_BYTES: usize = 128 << 10;
+use super::{Acknowledged, RowBlock};
 
 /// Gathers lines for a writer.
 pub(super) struct Lines<W> {
@@ -57,7 +56,7 @@ impl<W: Write> Lines<W> {
             });
         }
         self.busy = true;
-        if self.buffer.len() >= BUFFER_BYTES {
+        if self.buffer.len() >= SINK_BUFFER_BYTES {
             self.hand_on(acknowledged)
         } else {
             Ok(())
@@ -129,11 +128,11 @@ mod tests {
     fn a_full_buffer_is_handed_on_at_once() {
         let mut lines = Lines::new(Vec::new(), None);
         let mut rows = 0;
-        let row = "x".repeat(BUFFER_BYTES);
+        let row = "x".repeat(SINK_BUFFER_BYTES);
         lines
             .write(&block(&[&row], 0), &mut |ack| rows += ack.rows)
             .expect("memory");
-        assert_eq!((rows, lines.writer.len()), (1, BUFFER_BYTES + 1));
+        assert_eq!((rows, lines.writer.len()), (1, SINK_BUFFER_BYTES + 1));
     }
 
     #[test]

@@ -8,8 +8,8 @@
 //! Law: a row counts as out when the sink has acknowledged it, and its latency ends there.
 
 pub mod file;
-mod lines;
 pub mod kafka;
+mod lines;
 pub mod stdout;
 
 use crate::error::Result;

@@ -18,6 +18,8 @@ use datafusion_common::arrow::array::RecordBatch;
 use super::BadRecords;
 use super::{PartitionFigures, Polled, Source, SourceFigures};
 use crate::batch::{Batch, Origin};
+use crate::config::limits::FILE_READ_BYTES_MIN;
+use crate::config::limits::RECORD_BYTES_MAX;
 use crate::config::options::{Compression, FileOptions, Format};
 use crate::error::{Error, Place, Result};
 use crate::format::csv::CsvDecoder;
@@ -27,14 +29,8 @@ use crate::format::{Decoded, Decoder};
 use crate::plan::{EventTimeColumn, SourceConnector, SourceSpec};
 use crate::time::{PartitionClock, Watermark};
 
-/// The least room that a read is given.
-const READ_BYTES_MIN: usize = 256 << 10;
-
-/// A longer record is taken for a quote that was never closed, or for no text at all.
-const RECORD_BYTES_MAX: usize = 64 << 20;
-
 const _: () = assert!(
-    RECORD_BYTES_MAX > READ_BYTES_MIN,
+    RECORD_BYTES_MAX > FILE_READ_BYTES_MIN,
     "the longest record is longer than a read"
 );
 
@@ -314,10 +310,10 @@ impl Records {
                 RECORD_BYTES_MAX >> 20
             )));
         }
-        if self.buffer.len() - self.filled < READ_BYTES_MIN {
+        if self.buffer.len() - self.filled < FILE_READ_BYTES_MIN {
             // At least doubled, so that a long record is searched a bounded number of times over.
             self.buffer
-                .resize((self.buffer.len() * 2).max(2 * READ_BYTES_MIN), 0);
+                .resize((self.buffer.len() * 2).max(2 * FILE_READ_BYTES_MIN), 0);
         }
         loop {
             match self.reader.read(&mut self.buffer[self.filled..]) {
@@ -514,8 +510,7 @@ mod tests {
     fn a_file_that_cannot_be_read_says_so_with_its_path() {
         let directory = TempDir::new().expect("a temporary directory");
         let missing = directory.path().join("missing.csv");
-        let error =
-            FileSource::open(&spec(&missing, Format::Csv, OnError::Fail), || 0).err();
+        let error = FileSource::open(&spec(&missing, Format::Csv, OnError::Fail), || 0).err();
         let text = error.expect("it is missing").to_string();
         assert!(
             text.starts_with("cannot open ") && text.contains("missing.csv: "),
@@ -569,7 +564,7 @@ mod tests {
     #[test]
     fn a_record_longer_than_the_first_buffer_is_whole() {
         let directory = TempDir::new().expect("a temporary directory");
-        let long = "x".repeat(3 * READ_BYTES_MIN);
+        let long = "x".repeat(3 * FILE_READ_BYTES_MIN);
         let lines = format!("{{\"n\":1,\"ts\":1,\"x\":\"{long}\"}}\n{{\"n\":2,\"ts\":2}}\n");
         let mut source =
             open(&directory, "a.json", lines.as_bytes(), OnError::Fail).expect("JSON lines");

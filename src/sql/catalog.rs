@@ -105,7 +105,12 @@ impl StreamTable {
             .map(|field| {
                 // A shadowed column keeps its place, so that indexes stay those of the stream, under a name nobody writes.
                 match is_bound(field.name()) {
-                    true => Arc::new(field.as_ref().clone().with_name(format!(" {}", field.name()))),
+                    true => Arc::new(
+                        field
+                            .as_ref()
+                            .clone()
+                            .with_name(format!(" {}", field.name())),
+                    ),
                     false => Arc::clone(field),
                 }
             })
@@ -222,7 +227,9 @@ pub(super) fn data_type(sql_type: &ast::DataType) -> Option<DataType> {
                 ast::ExactNumberInfo::Precision(precision) => (precision, 0),
                 ast::ExactNumberInfo::PrecisionAndScale(precision, scale) => (precision, scale),
             };
-            let precision = u8::try_from(precision).ok().filter(|p| (1..=38).contains(p))?;
+            let precision = u8::try_from(precision)
+                .ok()
+                .filter(|p| (1..=38).contains(p))?;
             let scale = i8::try_from(scale)
                 .ok()
                 .filter(|scale| (0..=precision as i8).contains(scale))?;
@@ -236,7 +243,9 @@ pub(super) fn data_type(sql_type: &ast::DataType) -> Option<DataType> {
         Sql::Time(_, ast::TimezoneInfo::None | ast::TimezoneInfo::WithoutTimeZone) => {
             DataType::Time64(TimeUnit::Microsecond)
         }
-        Sql::Timestamp(_, ast::TimezoneInfo::None | ast::TimezoneInfo::WithoutTimeZone) => TIMESTAMP,
+        Sql::Timestamp(_, ast::TimezoneInfo::None | ast::TimezoneInfo::WithoutTimeZone) => {
+            TIMESTAMP
+        }
         _ => return None,
     })
 }

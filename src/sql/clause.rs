@@ -6,6 +6,7 @@ use datafusion_sql::sqlparser::tokenizer::Token;
 
 use super::diagnose::Code;
 use super::tokens::Tokens;
+use crate::config::limits::{GRACE_US, WATERMARK_BOUND_US, WINDOW_SIZE_US};
 use crate::error::{Result, Span};
 use crate::plan::{EmitPolicy, WindowSpec};
 
@@ -116,10 +117,7 @@ pub(super) fn cut_window(query: &mut Tokens<'_>) -> Result<Option<WindowClause>>
 }
 
 /// `SIZE d [, OFFSET d] [, GRACE PERIOD d]`, `d`, or `ts, d`.
-fn tumbling(
-    arguments: Tokens<'_>,
-    span: Span,
-) -> Result<(WindowSpec, Option<(String, Span)>)> {
+fn tumbling(arguments: Tokens<'_>, span: Span) -> Result<(WindowSpec, Option<(String, Span)>)> {
     let place = arguments.place();
     let mut size = None;
     let mut offset = None;
@@ -153,13 +151,23 @@ fn tumbling(
             Some("write WINDOW TUMBLING (SIZE 1 HOUR)".to_owned()),
         ));
     };
-    if size_us <= 0 {
-        return Err(place.error(Code::BadWindow, "SIZE must be above zero", Some(span), None));
+    if !WINDOW_SIZE_US.contains(&size_us) {
+        return Err(place.error(
+            Code::BadWindow,
+            "SIZE must be above zero and at most a hundred years",
+            Some(span),
+            None,
+        ));
     }
     let grace_us = grace.unwrap_or(0);
     let offset_us = offset.unwrap_or(0);
-    if grace_us < 0 {
-        return Err(place.error(Code::BadWindow, "GRACE PERIOD must not be negative", Some(span), None));
+    if !GRACE_US.contains(&grace_us) {
+        return Err(place.error(
+            Code::BadWindow,
+            "GRACE PERIOD must not be negative and at most a hundred years",
+            Some(span),
+            None,
+        ));
     }
     let spec = WindowSpec::Tumbling {
         size_us,
@@ -178,9 +186,9 @@ fn is_name(argument: &Tokens<'_>) -> bool {
 
 /// Cuts the EMIT clause off the end of a query, if it has one.
 pub(super) fn cut_emit(query: &mut Tokens<'_>) -> Result<Option<EmitClause>> {
-    let Some(start) = query.find(|at| {
-        at.at_word("emit") && matches!(at.peek_at(1), Some(Token::Word(_)))
-    }) else {
+    let Some(start) =
+        query.find(|at| at.at_word("emit") && matches!(at.peek_at(1), Some(Token::Word(_))))
+    else {
         return Ok(None);
     };
     let mut cursor = query.at(start);
@@ -220,16 +228,18 @@ pub(super) fn watermark(clause: &mut Tokens<'_>) -> Result<(String, Span, i64)> 
             Code::BadWatermark,
             format!("the watermark of {column} goes by {named}"),
             Some(again),
-            Some(format!("write WATERMARK FOR {column} AS {column} - INTERVAL '5' SECOND")),
+            Some(format!(
+                "write WATERMARK FOR {column} AS {column} - INTERVAL '5' SECOND"
+            )),
         ));
     }
     let bound_us = if clause.take_token(&Token::Minus) {
         let at = clause.span();
         let bound_us = duration(clause)?;
-        if bound_us < 0 {
+        if !WATERMARK_BOUND_US.contains(&bound_us) {
             return Err(clause.place().error(
                 Code::BadWatermark,
-                "the bound must not be negative",
+                "the bound must not be negative and at most a hundred years",
                 Some(at),
                 None,
             ));
@@ -243,7 +253,9 @@ pub(super) fn watermark(clause: &mut Tokens<'_>) -> Result<(String, Span, i64)> 
             Code::BadWatermark,
             "a watermark is the column itself or the column minus an interval",
             Some(clause.span()),
-            Some(format!("write {column} - INTERVAL '5' SECOND, or {column} alone")),
+            Some(format!(
+                "write {column} - INTERVAL '5' SECOND, or {column} alone"
+            )),
         ));
     }
     Ok((column, span, bound_us))
@@ -276,12 +288,18 @@ pub(super) fn duration(tokens: &mut Tokens<'_>) -> Result<i64> {
         unit = tokens.expect_identifier("a unit such as MINUTES")?;
     }
     let place = tokens.place();
-    let Some((_, unit_us)) = UNITS.iter().find(|(name, _)| unit.eq_ignore_ascii_case(name)) else {
+    let Some((_, unit_us)) = UNITS
+        .iter()
+        .find(|(name, _)| unit.eq_ignore_ascii_case(name))
+    else {
         return Err(place.error(
             Code::BadWindow,
             format!("{unit} is not a unit of time"),
             Some(unit_span),
-            Some("the units are ms, SECOND, MINUTE, HOUR, DAY and WEEK; months have no fixed length".to_owned()),
+            Some(
+                "the units are ms, SECOND, MINUTE, HOUR, DAY and WEEK; months have no fixed length"
+                    .to_owned(),
+            ),
         ));
     };
     let value = exact_product(&number, *unit_us).ok_or_else(|| {

@@ -43,7 +43,9 @@ pub(super) fn compile(
     let text = expr.human_display().to_string();
     let expr = subtract_instead_of_negating(expr, schema)?;
     check_constants(&expr)?;
-    let context = SimplifyContext::builder().with_schema(Arc::clone(schema)).build();
+    let context = SimplifyContext::builder()
+        .with_schema(Arc::clone(schema))
+        .build();
     let expr = ExprSimplifier::new(context).simplify(expr)?;
     Ok(PlannedExpr {
         expr: checked(physical(&expr, schema)?)?,
@@ -115,7 +117,9 @@ fn check_constants(expr: &Expr) -> std::result::Result<(), CompileError> {
             Vec::new(),
             &RecordBatchOptions::new().with_row_count(Some(1)),
         )?;
-        let evaluated = physical(node, &empty).and_then(checked).and_then(|expr| expr.evaluate(&one_row));
+        let evaluated = physical(node, &empty)
+            .and_then(checked)
+            .and_then(|expr| expr.evaluate(&one_row));
         if let Err(DataFusionError::ArrowError(cause, _)) = evaluated {
             found = Some((node.human_display().to_string(), cause.to_string()));
             return Ok(TreeNodeRecursion::Stop);

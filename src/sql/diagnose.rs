@@ -7,6 +7,7 @@ use datafusion_common::{Column, DataFusionError, SchemaError};
 use datafusion_sql::sqlparser::tokenizer::Location;
 
 use super::tokens::Tokens;
+use crate::config::nearest::nearest;
 use crate::error::{Error, Span, SqlError};
 
 /// What is wrong, by kind. The code is stable: documentation and golden tests name it.
@@ -139,7 +140,9 @@ pub(super) fn at_word(
     message: impl Into<String>,
     hint: Option<String>,
 ) -> Error {
-    let span = tokens.find_word(word).unwrap_or_else(|| tokens.whole_span());
+    let span = tokens
+        .find_word(word)
+        .unwrap_or_else(|| tokens.whole_span());
     tokens.place().error(code, message, Some(span), hint)
 }
 
@@ -151,7 +154,11 @@ pub(super) fn planner_error(tokens: &Tokens<'_>, error: &DataFusionError) -> Err
             line: at.line,
             column: at.column,
         };
-        Some(tokens.place().span(location(span.start), location(span.end)))
+        Some(
+            tokens
+                .place()
+                .span(location(span.start), location(span.end)),
+        )
     });
     let root = error.find_root();
     if let DataFusionError::SchemaError(schema_error, _) = root {
@@ -187,7 +194,12 @@ pub(super) fn planner_error(tokens: &Tokens<'_>, error: &DataFusionError) -> Err
         );
     }
     let is_type = [
-        "coerce", "type", "Cannot infer", "signature", "arithmetic", "cast",
+        "coerce",
+        "type",
+        "Cannot infer",
+        "signature",
+        "arithmetic",
+        "cast",
     ]
     .iter()
     .any(|word| message.contains(word));
@@ -209,7 +221,10 @@ pub(super) fn planner_error(tokens: &Tokens<'_>, error: &DataFusionError) -> Err
 
 fn schema_problem(tokens: &Tokens<'_>, error: &SchemaError, diagnosed: Option<Span>) -> Error {
     match error {
-        SchemaError::FieldNotFound { field, valid_fields } => {
+        SchemaError::FieldNotFound {
+            field,
+            valid_fields,
+        } => {
             let span = diagnosed
                 .or_else(|| tokens.find_word(field.name()))
                 .unwrap_or_else(|| tokens.whole_span());
@@ -247,15 +262,6 @@ fn schema_problem(tokens: &Tokens<'_>, error: &SchemaError, diagnosed: Option<Sp
     }
 }
 
-/// The known name nearest to `wanted`, if one is near enough to be a slip of the fingers.
-pub(super) fn nearest<'n>(wanted: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
-    known
-        .map(|name| (strsim::damerau_levenshtein(wanted, name), name))
-        .filter(|(distance, name)| *distance <= 1 + name.len().min(wanted.len()) / 3)
-        .min()
-        .map(|(_, name)| name)
-}
-
 fn nearest_column(field: &Column, valid: &[Column]) -> Option<String> {
     nearest(field.name(), valid.iter().map(Column::name)).map(str::to_owned)
 }
@@ -274,7 +280,12 @@ fn plain_message(error: &DataFusionError) -> String {
     let message = message[..end]
         .trim_start_matches("Error during planning: ")
         .trim_start_matches("Arithmetic overflow: ");
-    message.lines().collect::<Vec<_>>().join(" ").trim().to_owned()
+    message
+        .lines()
+        .collect::<Vec<_>>()
+        .join(" ")
+        .trim()
+        .to_owned()
 }
 
 /// The quoted word behind `prefix`, quoted by ' or ".
@@ -285,12 +296,18 @@ fn quoted_after(message: &str, prefix: &str) -> Option<String> {
 }
 
 fn last_part(name: &str) -> String {
-    name.rsplit('.').next().unwrap_or(name).trim_matches('"').to_owned()
+    name.rsplit('.')
+        .next()
+        .unwrap_or(name)
+        .trim_matches('"')
+        .to_owned()
 }
 
 /// For "... expression Utf8View + Int64": the place of the only such operator in the statement, if there is only one.
 fn operator_span(tokens: &Tokens<'_>, message: &str) -> Option<Span> {
-    let operators = ["+", "-", "*", "/", "%", "=", "<>", "<=", ">=", "<", ">", "AND", "OR", "LIKE"];
+    let operators = [
+        "+", "-", "*", "/", "%", "=", "<>", "<=", ">=", "<", ">", "AND", "OR", "LIKE",
+    ];
     let operator = operators
         .iter()
         .find(|operator| message.contains(&format!(" {operator} ")))?;

@@ -19,9 +19,7 @@ use std::sync::Arc;
 
 use datafusion_common::arrow::datatypes::{DataType, Field, FieldRef, Schema};
 use datafusion_common::tree_node::{Transformed, TreeNode};
-use datafusion_common::{
-    Column, DFSchema, DFSchemaRef, DataFusionError, Spans, TableReference,
-};
+use datafusion_common::{Column, DFSchema, DFSchemaRef, DataFusionError, Spans, TableReference};
 use datafusion_expr::expr::AggregateFunction;
 use datafusion_expr::logical_plan::{Aggregate, LogicalPlan, TableScan};
 use datafusion_expr::{Expr, ExprSchemable, lit};
@@ -32,8 +30,9 @@ use datafusion_sql::sqlparser::ast;
 use super::catalog::{Catalog, StreamTable, TIMESTAMP, UNKNOWN_STREAM, WINDOW_END, WINDOW_START};
 use super::clause::{EmitClause, WindowClause, cut_emit, cut_window};
 use super::compile::{CompileError, compile};
-use super::diagnose::{Code, at_word, nearest, planner_error};
+use super::diagnose::{Code, at_word, planner_error};
 use super::tokens::Tokens;
+use crate::config::nearest::nearest;
 use crate::error::{Error, Result, Span};
 use crate::plan::clock::CLOCK_FUNCTIONS;
 use crate::plan::{
@@ -67,7 +66,11 @@ pub(super) fn lower<'c>(
     let emit = cut_emit(&mut tokens)?;
     let window = cut_window(&mut tokens)?;
     let catalog = catalog(window.is_some());
-    let query = Query { tokens: tokens.clone(), window, emit };
+    let query = Query {
+        tokens: tokens.clone(),
+        window,
+        emit,
+    };
     let mut parsed = tokens.parse(|parser| parser.parse_query())?;
     tokens.expect_end()?;
     if query.window.is_some() {
@@ -123,12 +126,19 @@ impl Query<'_> {
             .and_then(|plan| {
                 Analyzer::new().execute_and_check(plan, catalog_options(catalog), |_, _| {})
             });
-        planned.map_err(|error| self.unknown_stream(&error, catalog).unwrap_or_else(|| planner_error(&self.tokens, &error)))
+        planned.map_err(|error| {
+            self.unknown_stream(&error, catalog)
+                .unwrap_or_else(|| planner_error(&self.tokens, &error))
+        })
     }
 
     fn unknown_stream(&self, error: &DataFusionError, catalog: &Catalog<'_>) -> Option<Error> {
         let message = error.find_root().strip_backtrace();
-        let name = message.split(UNKNOWN_STREAM).nth(1)?.trim_matches('\'').to_owned();
+        let name = message
+            .split(UNKNOWN_STREAM)
+            .nth(1)?
+            .trim_matches('\'')
+            .to_owned();
         let known = catalog.streams.keys().map(String::as_str);
         let hint = match nearest(&name, known) {
             Some(found) => format!("did you mean {found}?"),
@@ -138,7 +148,13 @@ impl Query<'_> {
                 format!("the streams are {}", names.join(", "))
             }
         };
-        Some(at_word(&self.tokens, &name, Code::UnknownStream, format!("there is no stream {name}"), Some(hint)))
+        Some(at_word(
+            &self.tokens,
+            &name,
+            Code::UnknownStream,
+            format!("there is no stream {name}"),
+            Some(hint),
+        ))
     }
 
     fn lower(&self, logical: &LogicalPlan) -> Result<Lowered> {
@@ -171,7 +187,11 @@ impl Query<'_> {
         top: Collapsed<'_>,
         output: Arc<Schema>,
     ) -> Result<Lowered> {
-        if let Some(emit) = self.emit.as_ref().filter(|emit| emit.policy == EmitPolicy::Final) {
+        if let Some(emit) = self
+            .emit
+            .as_ref()
+            .filter(|emit| emit.policy == EmitPolicy::Final)
+        {
             return Err(self.error(
                 Code::BadEmit,
                 "EMIT FINAL needs groups: a query without aggregates emits each record as it comes",
@@ -222,7 +242,12 @@ impl Query<'_> {
         let mut arguments: Vec<Expr> = Vec::new();
         let mut aggregates = Vec::new();
         for function in &aggregate.aggr_expr {
-            aggregates.push(self.aggregate_spec(function, below_schema, &over_record, &mut arguments)?);
+            aggregates.push(self.aggregate_spec(
+                function,
+                below_schema,
+                &over_record,
+                &mut arguments,
+            )?);
         }
         for expr in keys.iter().map(|(_, expr)| expr).chain(&arguments) {
             self.refuse_clock(expr)?;
@@ -237,7 +262,9 @@ impl Query<'_> {
         let mut fields: Vec<FieldRef> = Vec::new();
         for (group, expr) in &keys {
             let name = plain_name(group);
-            let data_type = expr.get_type(&reading.schema).map_err(|error| planner_error(&self.tokens, &error))?;
+            let data_type = expr
+                .get_type(&reading.schema)
+                .map_err(|error| planner_error(&self.tokens, &error))?;
             fields.push(Arc::new(Field::new(name, data_type, true)));
         }
         let bounds_at = fields.len();
@@ -247,7 +274,11 @@ impl Query<'_> {
         }
         let aggregates_at = fields.len();
         for spec in &aggregates {
-            fields.push(Arc::new(Field::new(&spec.text, spec.result_type.clone(), true)));
+            fields.push(Arc::new(Field::new(
+                &spec.text,
+                spec.result_type.clone(),
+                true,
+            )));
         }
         let grouped = Arc::new(Schema::new(fields.clone()));
         // Two groups or aggregates may have the same text; the compiler knows them by place, not by name.
@@ -270,7 +301,11 @@ impl Query<'_> {
                     Some(GroupColumn::Bound { is_end }) => bounds_at + usize::from(*is_end),
                     None => aggregates_at + index - column_of_group.len(),
                 };
-                (qualifier.cloned(), field.name().clone(), bare_column(place_name(place)))
+                (
+                    qualifier.cloned(),
+                    field.name().clone(),
+                    bare_column(place_name(place)),
+                )
             })
             .collect();
         let over_groups = |expr: &Expr| {
@@ -278,15 +313,26 @@ impl Query<'_> {
                 .map_err(|error| planner_error(&self.tokens, &error))
         };
         let having: Vec<Expr> = top.filters.iter().map(over_groups).collect::<Result<_>>()?;
-        let rows: Vec<Expr> = top.outputs.iter().map(|(_, _, expr)| over_groups(expr)).collect::<Result<_>>()?;
+        let rows: Vec<Expr> = top
+            .outputs
+            .iter()
+            .map(|(_, _, expr)| over_groups(expr))
+            .collect::<Result<_>>()?;
         let readable = |planned: PlannedExpr| readable(planned, &fields);
 
-        let compiled_rows: Vec<PlannedExpr> = self.compile_all(&rows, &places)?.into_iter().map(readable).collect();
+        let compiled_rows: Vec<PlannedExpr> = self
+            .compile_all(&rows, &places)?
+            .into_iter()
+            .map(readable)
+            .collect();
         let mut group_key = Vec::new();
         let key_columns = (0..keys.len()).chain(window.is_some().then_some(bounds_at));
         for place in key_columns {
             let compiled = self.compile_all(&[bare_column(place_name(place))], &places)?;
-            let planned = compiled.into_iter().next().expect("one expression in, one out");
+            let planned = compiled
+                .into_iter()
+                .next()
+                .expect("one expression in, one out");
             group_key.push((Arc::clone(&fields[place]), readable(planned)));
         }
         let emit = match (&self.emit, window) {
@@ -328,7 +374,11 @@ impl Query<'_> {
                     .iter()
                     .map(|(qualifier, field)| {
                         let column = Column::new(qualifier.cloned(), field.name());
-                        (qualifier.cloned(), field.name().clone(), Expr::Column(column))
+                        (
+                            qualifier.cloned(),
+                            field.name().clone(),
+                            Expr::Column(column),
+                        )
                     })
                     .collect(),
                 filters: Vec::new(),
@@ -350,7 +400,9 @@ impl Query<'_> {
             LogicalPlan::Projection(projection) => {
                 let mut below = self.collapse(&projection.input)?;
                 let mut outputs = Vec::new();
-                for (expr, (qualifier, field)) in projection.expr.iter().zip(projection.schema.iter()) {
+                for (expr, (qualifier, field)) in
+                    projection.expr.iter().zip(projection.schema.iter())
+                {
                     let expr = self.substituted(expr, &projection.input, &below)?;
                     outputs.push((qualifier.cloned(), field.name().clone(), expr));
                 }
@@ -363,15 +415,16 @@ impl Query<'_> {
             LogicalPlan::Join(_) => Err(self.not_available("JOIN", "joins")),
             LogicalPlan::Union(_) => Err(self.not_available("UNION", "UNION")),
             LogicalPlan::Window(_) => Err(self.not_available("OVER", "window functions (OVER)")),
-            LogicalPlan::EmptyRelation(_) | LogicalPlan::Values(_) => {
-                Err(self.error(
-                    Code::Plan,
-                    "a query reads a stream",
-                    self.tokens.whole_span(),
-                    Some("add FROM with the name of a declared stream"),
-                ))
+            LogicalPlan::EmptyRelation(_) | LogicalPlan::Values(_) => Err(self.error(
+                Code::Plan,
+                "a query reads a stream",
+                self.tokens.whole_span(),
+                Some("add FROM with the name of a declared stream"),
+            )),
+            other => {
+                Err(self
+                    .not_available("FROM", &format!("this form of query ({})", other.display())))
             }
-            other => Err(self.not_available("FROM", &format!("this form of query ({})", other.display()))),
         }
     }
 
@@ -388,8 +441,11 @@ impl Query<'_> {
         arguments: &mut Vec<Expr>,
     ) -> Result<AggregateSpec> {
         let text = strip_qualifiers(expr.clone()).schema_name().to_string();
-        let result_type = expr.get_type(schema).map_err(|error| planner_error(&self.tokens, &error))?;
-        let Expr::AggregateFunction(AggregateFunction { func, params }) = expr.clone().unalias() else {
+        let result_type = expr
+            .get_type(schema)
+            .map_err(|error| planner_error(&self.tokens, &error))?;
+        let Expr::AggregateFunction(AggregateFunction { func, params }) = expr.clone().unalias()
+        else {
             return Err(self.not_available("SELECT", &format!("the aggregate {text}")));
         };
         let name = func.name().to_owned();
@@ -399,10 +455,16 @@ impl Query<'_> {
             "avg" => AggregateKind::Avg,
             "min" => AggregateKind::Min,
             "max" => AggregateKind::Max,
-            _ => return Err(self.not_available(&name, &format!("the aggregate {}", name.to_uppercase()))),
+            _ => {
+                return Err(
+                    self.not_available(&name, &format!("the aggregate {}", name.to_uppercase()))
+                );
+            }
         };
         if params.distinct {
-            return Err(self.not_available("DISTINCT", &format!("{}(DISTINCT ..)", name.to_uppercase())));
+            return Err(
+                self.not_available("DISTINCT", &format!("{}(DISTINCT ..)", name.to_uppercase()))
+            );
         }
         if params.filter.is_some() {
             return Err(self.not_available("FILTER", "FILTER (WHERE ..)"));
@@ -411,26 +473,49 @@ impl Query<'_> {
             return Err(self.not_available("ORDER", "ORDER BY in an aggregate"));
         }
         let [argument] = params.args.as_slice() else {
-            return Err(self.not_available(&name, &format!("{} of several columns", name.to_uppercase())));
+            return Err(self.not_available(
+                &name,
+                &format!("{} of several columns", name.to_uppercase()),
+            ));
         };
         // COUNT(*) arrives as the count of a literal.
         if kind == AggregateKind::Count
             && let Expr::Literal(value, _) = argument
             && !value.is_null()
         {
-            return Ok(AggregateSpec { kind, argument: None, argument_type: DataType::Null, result_type, text });
+            return Ok(AggregateSpec {
+                kind,
+                argument: None,
+                argument_type: DataType::Null,
+                result_type,
+                text,
+            });
         }
-        let argument_type = argument.get_type(schema).map_err(|error| planner_error(&self.tokens, &error))?;
-        let decimal = matches!(argument_type, DataType::Decimal128(..) | DataType::Decimal256(..));
+        let argument_type = argument
+            .get_type(schema)
+            .map_err(|error| planner_error(&self.tokens, &error))?;
+        let decimal = matches!(
+            argument_type,
+            DataType::Decimal128(..) | DataType::Decimal256(..)
+        );
         if decimal && matches!(kind, AggregateKind::Sum | AggregateKind::Avg) {
             return Err(self.not_available(&name, &format!("{} of a DECIMAL", name.to_uppercase())));
         }
         let argument = over_record(argument)?;
-        let index = arguments.iter().position(|known| *known == argument).unwrap_or_else(|| {
-            arguments.push(argument);
-            arguments.len() - 1
-        });
-        Ok(AggregateSpec { kind, argument: Some(index), argument_type, result_type, text })
+        let index = arguments
+            .iter()
+            .position(|known| *known == argument)
+            .unwrap_or_else(|| {
+                arguments.push(argument);
+                arguments.len() - 1
+            });
+        Ok(AggregateSpec {
+            kind,
+            argument: Some(index),
+            argument_type,
+            result_type,
+            text,
+        })
     }
 
     /// A windowed query needs an event time, and a time column written in the window must be it.
@@ -454,7 +539,10 @@ impl Query<'_> {
             if column != declared {
                 return Err(self.error(
                     Code::BadWindow,
-                    format!("the event time of stream {} is {declared}, not {column}", stream.name),
+                    format!(
+                        "the event time of stream {} is {declared}, not {column}",
+                        stream.name
+                    ),
                     *span,
                     None::<&str>,
                 ));
@@ -466,7 +554,9 @@ impl Query<'_> {
     /// Whether an expression is one of the window's bounds, and if so, whether it is the end.
     fn window_bound(&self, expr: &Expr) -> Option<bool> {
         self.window.as_ref()?;
-        let Expr::Column(column) = expr else { return None };
+        let Expr::Column(column) = expr else {
+            return None;
+        };
         let name = column.name.as_str();
         if WINDOW_END.contains(&name) {
             Some(true)
@@ -481,13 +571,22 @@ impl Query<'_> {
         }
         for expr in exprs {
             for column in expr.column_refs() {
-                if WINDOW_START.iter().chain(WINDOW_END).any(|bound| *bound == column.name) {
+                if WINDOW_START
+                    .iter()
+                    .chain(WINDOW_END)
+                    .any(|bound| *bound == column.name)
+                {
                     return Err(at_word(
                         &self.tokens,
                         &column.name,
                         Code::BadWindow,
-                        format!("{} is not known before the record is in its window", column.name),
-                        Some("use it in HAVING or SELECT; as a group key it stands alone".to_owned()),
+                        format!(
+                            "{} is not known before the record is in its window",
+                            column.name
+                        ),
+                        Some(
+                            "use it in HAVING or SELECT; as a group key it stands alone".to_owned(),
+                        ),
                     ));
                 }
             }
@@ -513,7 +612,9 @@ impl Query<'_> {
                 &self.tokens,
                 &name,
                 Code::Plan,
-                format!("{name} may not stand in a key or in an aggregate: the answer would depend on when it ran"),
+                format!(
+                    "{name} may not stand in a key or in an aggregate: the answer would depend on when it ran"
+                ),
                 Some("use the record's event time".to_owned()),
             )),
         }
@@ -553,8 +654,16 @@ impl Query<'_> {
         )
     }
 
-    fn error(&self, code: Code, message: impl Into<String>, span: Span, hint: Option<impl Into<String>>) -> Error {
-        self.tokens.place().error(code, message, Some(span), hint.map(Into::into))
+    fn error(
+        &self,
+        code: Code,
+        message: impl Into<String>,
+        span: Span,
+        hint: Option<impl Into<String>>,
+    ) -> Error {
+        self.tokens
+            .place()
+            .error(code, message, Some(span), hint.map(Into::into))
     }
 }
 
@@ -584,7 +693,8 @@ impl Reading {
                 .project(&projection)
                 .expect("the indexes come from this schema"),
         );
-        let schema = DFSchema::try_from(Arc::clone(&projected)).expect("declared columns have names of their own");
+        let schema = DFSchema::try_from(Arc::clone(&projected))
+            .expect("declared columns have names of their own");
         Reading {
             source: SourceSpec {
                 stream: Arc::clone(stream),
@@ -612,12 +722,22 @@ fn stream_of(scan: &TableScan) -> Arc<StreamSpec> {
 fn leaf_columns(schema: &DFSchema) -> Vec<(Option<TableReference>, String, Expr)> {
     schema
         .iter()
-        .map(|(qualifier, field)| (qualifier.cloned(), field.name().clone(), bare_column(field.name())))
+        .map(|(qualifier, field)| {
+            (
+                qualifier.cloned(),
+                field.name().clone(),
+                bare_column(field.name()),
+            )
+        })
         .collect()
 }
 
 fn bare_column(name: impl Into<String>) -> Expr {
-    Expr::Column(Column { relation: None, name: name.into(), spans: Spans::new() })
+    Expr::Column(Column {
+        relation: None,
+        name: name.into(),
+        spans: Spans::new(),
+    })
 }
 
 fn place_name(place: usize) -> String {
@@ -669,9 +789,9 @@ fn output_schema(plan: &LogicalPlan, scan: &TableScan) -> Arc<Schema> {
         .fields()
         .iter()
         .map(|field| {
-            let name = prefixes
-                .iter()
-                .fold(field.name().clone(), |name, prefix| name.replace(prefix, ""));
+            let name = prefixes.iter().fold(field.name().clone(), |name, prefix| {
+                name.replace(prefix, "")
+            });
             Field::new(name, field.data_type().clone(), field.is_nullable())
         })
         .collect();

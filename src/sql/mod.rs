@@ -121,13 +121,17 @@ struct Planner<'t> {
 impl Planner<'_> {
     fn declare(&mut self, declaration: Declaration) -> Result<()> {
         self.check_new_name(&declaration.name, declaration.span)?;
-        let options = stream_options(&declaration.options).map_err(|error| self.option_error(error, declaration.span))?;
+        let options = stream_options(&declaration.options)
+            .map_err(|error| self.option_error(error, declaration.span))?;
         let connector = match options.connector {
             StreamConnector::File(file) => SourceConnector::File(file),
             StreamConnector::Kafka(kafka) => SourceConnector::Kafka(kafka),
         };
         let event_time = match (declaration.watermark, &connector) {
-            (Some((index, bound_us)), _) => Some(EventTimeSpec { column: EventTimeColumn::Declared(index), bound_us }),
+            (Some((index, bound_us)), _) => Some(EventTimeSpec {
+                column: EventTimeColumn::Declared(index),
+                bound_us,
+            }),
             (None, SourceConnector::Kafka(_)) => Some(EventTimeSpec {
                 column: EventTimeColumn::Message,
                 bound_us: MESSAGE_TIME_BOUND_US,
@@ -135,7 +139,11 @@ impl Planner<'_> {
             (None, SourceConnector::File(_)) => None,
         };
         if let SourceConnector::Kafka(kafka) = &connector {
-            self.check_columns_exist(&kafka.key_columns, &declaration.columns, &declaration.options)?;
+            self.check_columns_exist(
+                &kafka.key_columns,
+                &declaration.columns,
+                &declaration.options,
+            )?;
         }
         let stream = StreamSpec {
             name: declaration.name.clone(),
@@ -167,7 +175,12 @@ impl Planner<'_> {
             ));
         }
         let (name, query, written, name_span) = match statement {
-            Statement::Write { name, span, options, query } => {
+            Statement::Write {
+                name,
+                span,
+                options,
+                query,
+            } => {
                 self.check_new_name(&name, span)?;
                 (name, query, options, span)
             }
@@ -180,25 +193,34 @@ impl Planner<'_> {
         let session = self.session_options()?;
         let sink = match written.is_empty() {
             true => None,
-            false => Some(sink_options(&written).map_err(|error| self.option_error(error, name_span))?),
+            false => {
+                Some(sink_options(&written).map_err(|error| self.option_error(error, name_span))?)
+            }
         };
         let options = match &sink {
             Some(sink) => sink.query.clone().or(session),
             None => session,
         };
         let (streams, functions) = (&self.streams, &self.functions);
-        let lowered = lower(query, |windowed| Catalog { streams, functions, windowed })?;
+        let lowered = lower(query, |windowed| Catalog {
+            streams,
+            functions,
+            windowed,
+        })?;
         self.check_emit(&lowered)?;
         let exchange = self.exchange(&lowered.shape, &options, span)?;
         let sink = match sink.map(|sink| sink.connector) {
             None => SinkSpec::Stdout,
             Some(SinkConnector::File(file)) => SinkSpec::File(file),
             Some(SinkConnector::Kafka(kafka)) => {
-                let (key, key_columns) = self.message_key(&kafka.key_columns, &lowered, &written)?;
-                let key_format = kafka.key_format.unwrap_or(match key_columns.fields().as_ref() {
-                    [only] if is_text(only.data_type()) => KeyFormat::Raw,
-                    _ => KeyFormat::Json,
-                });
+                let (key, key_columns) =
+                    self.message_key(&kafka.key_columns, &lowered, &written)?;
+                let key_format = kafka
+                    .key_format
+                    .unwrap_or(match key_columns.fields().as_ref() {
+                        [only] if is_text(only.data_type()) => KeyFormat::Raw,
+                        _ => KeyFormat::Json,
+                    });
                 if key_format == KeyFormat::Raw
                     && !matches!(key_columns.fields().as_ref(), [only] if is_text(only.data_type()))
                 {
@@ -209,10 +231,18 @@ impl Planner<'_> {
                         Some("use key.format = 'json'".to_owned()),
                     ));
                 }
-                SinkSpec::Kafka(KafkaSink { options: kafka, key, key_columns, key_format })
+                SinkSpec::Kafka(KafkaSink {
+                    options: kafka,
+                    key,
+                    key_columns,
+                    key_format,
+                })
             }
         };
-        let job = options.job_name.clone().or_else(|| self.settings.job_name.clone());
+        let job = options
+            .job_name
+            .clone()
+            .or_else(|| self.settings.job_name.clone());
         self.query = Some(Query::Run(Plan {
             job: job.unwrap_or_else(|| "velo".to_owned()),
             name,
@@ -265,7 +295,9 @@ impl Planner<'_> {
         };
         let keys: Vec<&str> = match shape {
             Shape::Project(_) => Vec::new(),
-            Shape::Aggregate(aggregate) => aggregate.keys.iter().map(|key| key.text.as_str()).collect(),
+            Shape::Aggregate(aggregate) => {
+                aggregate.keys.iter().map(|key| key.text.as_str()).collect()
+            }
         };
         let (strategy, reason) = match (shape, requested) {
             (Shape::Project(_), ExchangeStrategy::Auto) => (
@@ -280,24 +312,36 @@ impl Planner<'_> {
                     Some("leave exchange out, or set it to 'auto'".to_owned()),
                 ));
             }
-            (Shape::Aggregate(_), ExchangeStrategy::FanIn) => {
-                (ExchangeStrategy::FanIn, "asked for: all records go to one shard".to_owned())
-            }
+            (Shape::Aggregate(_), ExchangeStrategy::FanIn) => (
+                ExchangeStrategy::FanIn,
+                "asked for: all records go to one shard".to_owned(),
+            ),
             (Shape::Aggregate(_), _) if keys.is_empty() => (
                 ExchangeStrategy::FanIn,
                 "one global group: all records go to one shard".to_owned(),
             ),
             (Shape::Aggregate(_), _) => (
                 ExchangeStrategy::Hash,
-                format!("grouped by {}: each record goes to the shard that owns its key", keys.join(", ")),
+                format!(
+                    "grouped by {}: each record goes to the shard that owns its key",
+                    keys.join(", ")
+                ),
             ),
         };
         let (send, reason) = match (strategy, self.settings.shards) {
             (ExchangeStrategy::None, _) => (ExchangeSend::None, reason),
-            (_, 1) => (ExchangeSend::None, format!("{reason}; with one shard nothing has to move")),
+            (_, 1) => (
+                ExchangeSend::None,
+                format!("{reason}; with one shard nothing has to move"),
+            ),
             _ => (ExchangeSend::Rows, reason),
         };
-        Ok(ExchangeSpec { requested, strategy, send, reason })
+        Ok(ExchangeSpec {
+            requested,
+            strategy,
+            send,
+            reason,
+        })
     }
 
     /// The message key of a Kafka sink: `key.columns` of the output, else the group columns and the window's start.
@@ -308,7 +352,8 @@ impl Planner<'_> {
         written: &[WrittenOption],
     ) -> Result<(Vec<PlannedExpr>, Arc<Schema>)> {
         let Some(named) = named else {
-            let (fields, key): (Vec<FieldRef>, Vec<PlannedExpr>) = lowered.group_key.iter().cloned().unzip();
+            let (fields, key): (Vec<FieldRef>, Vec<PlannedExpr>) =
+                lowered.group_key.iter().cloned().unzip();
             return Ok((key, Arc::new(Schema::new(fields))));
         };
         self.check_columns_exist(named, &lowered.output, written)?;
@@ -327,10 +372,19 @@ impl Planner<'_> {
         Ok((key, Arc::new(Schema::new(fields))))
     }
 
-    fn check_columns_exist(&self, named: &[String], columns: &Schema, written: &[WrittenOption]) -> Result<()> {
+    fn check_columns_exist(
+        &self,
+        named: &[String],
+        columns: &Schema,
+        written: &[WrittenOption],
+    ) -> Result<()> {
         for name in named {
             if columns.index_of(name).is_err() {
-                let known: Vec<&str> = columns.fields().iter().map(|field| field.name().as_str()).collect();
+                let known: Vec<&str> = columns
+                    .fields()
+                    .iter()
+                    .map(|field| field.name().as_str())
+                    .collect();
                 return Err(self.place.error(
                     Code::UnknownColumn,
                     format!("key.columns names {name}, and there is no such column"),
@@ -343,12 +397,14 @@ impl Planner<'_> {
     }
 
     fn session_options(&self) -> Result<QueryOptions> {
-        query_options(&self.session).map_err(|error| self.option_error(error, Span { start: 0, end: 0 }))
+        query_options(&self.session)
+            .map_err(|error| self.option_error(error, Span { start: 0, end: 0 }))
     }
 
     fn option_error(&self, error: OptionError, otherwise: Span) -> crate::error::Error {
         let span = error.span.unwrap_or(otherwise);
-        self.place.error(Code::BadOption, error.message, Some(span), error.hint)
+        self.place
+            .error(Code::BadOption, error.message, Some(span), error.hint)
     }
 }
 
@@ -361,5 +417,8 @@ fn option_span(options: &[WrittenOption], key: &str) -> Option<Span> {
 }
 
 fn is_text(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+    matches!(
+        data_type,
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
+    )
 }

@@ -62,7 +62,10 @@ pub(super) fn read<'t>(mut tokens: Tokens<'t>) -> Result<Statement<'t>> {
     let start = tokens.span();
     if tokens.take_word("explain") {
         if tokens.at_word("analyze") {
-            return Err(tokens.error(Code::NotAvailable, "EXPLAIN ANALYZE is not available yet".to_owned()));
+            return Err(tokens.error(
+                Code::NotAvailable,
+                "EXPLAIN ANALYZE is not available yet".to_owned(),
+            ));
         }
         return match read(tokens.take_rest())? {
             Statement::Explain(_) => Err(tokens.place().error(
@@ -126,7 +129,13 @@ fn create<'t>(mut tokens: Tokens<'t>) -> Result<Statement<'t>> {
             ));
         }
         tokens.expect_end()?;
-        return Ok(Statement::Declare(Declaration { name, span, columns, watermark, options }));
+        return Ok(Statement::Declare(Declaration {
+            name,
+            span,
+            columns,
+            watermark,
+            options,
+        }));
     }
     let options = with(&mut tokens)?;
     if !tokens.take_word("as") {
@@ -137,10 +146,18 @@ fn create<'t>(mut tokens: Tokens<'t>) -> Result<Statement<'t>> {
             Code::NotAvailable,
             "a stream without WITH is in memory, and that is not available yet",
             Some(span),
-            Some("say where its rows go: WITH (connector = 'kafka', topic = '..', format = 'json')".to_owned()),
+            Some(
+                "say where its rows go: WITH (connector = 'kafka', topic = '..', format = 'json')"
+                    .to_owned(),
+            ),
         ));
     }
-    Ok(Statement::Write { name, span, options, query: tokens.take_rest() })
+    Ok(Statement::Write {
+        name,
+        span,
+        options,
+        query: tokens.take_rest(),
+    })
 }
 
 /// Column definitions and at most one WATERMARK clause.
@@ -152,7 +169,12 @@ fn columns(body: Tokens<'_>, span: Span) -> Result<(Arc<Schema>, Option<(usize, 
         let at = part.whole_span();
         if part.take_words(&["watermark", "for"]) {
             if marked.is_some() {
-                return Err(place.error(Code::BadWatermark, "a stream has one watermark", Some(at), None));
+                return Err(place.error(
+                    Code::BadWatermark,
+                    "a stream has one watermark",
+                    Some(at),
+                    None,
+                ));
             }
             marked = Some(watermark(&mut part)?);
             continue;
@@ -169,7 +191,12 @@ fn columns(body: Tokens<'_>, span: Span) -> Result<(Arc<Schema>, Option<(usize, 
         fields.push(field);
     }
     if fields.is_empty() {
-        return Err(place.error(Code::Syntax, "a stream has at least one column", Some(span), None));
+        return Err(place.error(
+            Code::Syntax,
+            "a stream has at least one column",
+            Some(span),
+            None,
+        ));
     }
     let watermark = match marked {
         None => None,
@@ -188,7 +215,9 @@ fn columns(body: Tokens<'_>, span: Span) -> Result<(Arc<Schema>, Option<(usize, 
                     Code::BadWatermark,
                     format!("the event time {name} is not a TIMESTAMP"),
                     Some(at),
-                    Some(format!("declare it as {name} TIMESTAMP; numbers count event_time.unit")),
+                    Some(format!(
+                        "declare it as {name} TIMESTAMP; numbers count event_time.unit"
+                    )),
                 ));
             }
             Some((index, bound_us))

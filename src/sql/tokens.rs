@@ -28,7 +28,15 @@ impl<'t> Tokens<'t> {
             .tokenize_with_location()
             .map_err(|error| {
                 let start = place.offset(error.location);
-                place.error(Code::Syntax, error.message, Some(Span { start, end: start + 1 }), None)
+                place.error(
+                    Code::Syntax,
+                    error.message,
+                    Some(Span {
+                        start,
+                        end: start + 1,
+                    }),
+                    None,
+                )
             })?;
         let mut statements = Vec::new();
         let mut current = Vec::new();
@@ -43,7 +51,11 @@ impl<'t> Tokens<'t> {
         Ok(statements
             .into_iter()
             .filter(|tokens| !tokens.is_empty())
-            .map(|tokens| Tokens { place, tokens, next: 0 })
+            .map(|tokens| Tokens {
+                place,
+                tokens,
+                next: 0,
+            })
             .collect())
     }
 
@@ -75,7 +87,10 @@ impl<'t> Tokens<'t> {
                 let end = self.tokens.last().map_or(0, |last| {
                     self.place.span(last.span.start, last.span.end).end
                 });
-                Span { start: end.saturating_sub(1), end }
+                Span {
+                    start: end.saturating_sub(1),
+                    end,
+                }
             }
         }
     }
@@ -88,12 +103,6 @@ impl<'t> Tokens<'t> {
         }
     }
 
-    /// The text from the first of these tokens to the last, as written.
-    pub fn text(&self) -> &'t str {
-        let span = self.whole_span();
-        &self.place.text()[span.start..span.end]
-    }
-
     /// Takes the next token.
     pub fn take(&mut self) -> Option<Token> {
         let token = self.tokens.get(self.next)?.token.clone();
@@ -104,7 +113,11 @@ impl<'t> Tokens<'t> {
     /// Takes what remains.
     pub fn take_rest(&mut self) -> Tokens<'t> {
         let tokens = self.tokens.split_off(self.next);
-        Tokens { place: self.place, tokens, next: 0 }
+        Tokens {
+            place: self.place,
+            tokens,
+            next: 0,
+        }
     }
 
     /// Whether the next token is the keyword `word` (unquoted, in any case).
@@ -209,7 +222,11 @@ impl<'t> Tokens<'t> {
             if depth == 0 {
                 let inner = self.tokens[start..self.next].to_vec();
                 self.next += 1;
-                return Ok(Tokens { place: self.place, tokens: inner, next: 0 });
+                return Ok(Tokens {
+                    place: self.place,
+                    tokens: inner,
+                    next: 0,
+                });
             }
             self.next += 1;
         }
@@ -231,11 +248,18 @@ impl<'t> Tokens<'t> {
                 }
                 _ => {}
             }
-            parts.last_mut().expect("there is always a current part").push(token);
+            parts
+                .last_mut()
+                .expect("there is always a current part")
+                .push(token);
         }
         parts
             .into_iter()
-            .map(|tokens| Tokens { place, tokens, next: 0 })
+            .map(|tokens| Tokens {
+                place,
+                tokens,
+                next: 0,
+            })
             .collect()
     }
 
@@ -269,7 +293,10 @@ impl<'t> Tokens<'t> {
 
     /// Cuts the tokens from `start` to `end` (exclusive) out.
     pub fn cut(&mut self, start: usize, end: usize) {
-        assert!(start <= end && end <= self.tokens.len(), "a cut inside the tokens");
+        assert!(
+            start <= end && end <= self.tokens.len(),
+            "a cut inside the tokens"
+        );
         self.tokens.drain(start..end);
         self.next = self.next.min(start);
     }
@@ -279,7 +306,8 @@ impl<'t> Tokens<'t> {
         &mut self,
         parse: impl FnOnce(
             &mut Parser<'_>,
-        ) -> std::result::Result<T, datafusion_sql::sqlparser::parser::ParserError>,
+        )
+            -> std::result::Result<T, datafusion_sql::sqlparser::parser::ParserError>,
     ) -> Result<T> {
         let rest: Vec<TokenWithSpan> = self.tokens[self.next..].to_vec();
         let count = rest.len();
@@ -343,6 +371,8 @@ fn is_word(token: Option<&Token>, word: &str) -> bool {
 
 /// sqlparser's "Expected: x, found: y" as the rest of our messages read.
 fn sentence(message: &str) -> String {
-    let message = message.replace("Expected: ", "expected ").replace("found: ", "found ");
+    let message = message
+        .replace("Expected: ", "expected ")
+        .replace("found: ", "found ");
     message.trim().to_owned()
 }
