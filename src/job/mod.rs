@@ -325,6 +325,8 @@ impl Running {
             (None, None) => flushed,
         };
         let end = match (&result, asked) {
+            // The reader of the rows has gone: as if it had asked to stop.
+            (Err(Error::Closed(_)), _) => End::Signal,
             (Err(_), _) => End::Error,
             (Ok(()), Some(end)) => end,
             (Ok(()), None) => End::Input,

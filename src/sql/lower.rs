@@ -488,7 +488,7 @@ impl Query<'_> {
                 argument: None,
                 argument_type: DataType::Null,
                 result_type,
-                text,
+                text: "count(*)".to_owned(),
             });
         }
         let argument_type = argument
@@ -633,10 +633,10 @@ impl Query<'_> {
             .map(|expr| {
                 compile(expr, schema).map_err(|error| match error {
                     CompileError::Planner(error) => planner_error(&self.tokens, &error),
-                    CompileError::OutOfRange(text, cause) => self.error(
+                    CompileError::OutOfRange(text) => self.error(
                         Code::OutOfRange,
-                        format!("{text} is out of range: {cause}"),
-                        self.tokens.whole_span(),
+                        format!("{text} is out of range"),
+                        self.tokens.find_text(&text).unwrap_or_else(|| self.tokens.whole_span()),
                         Some("CAST one side to DOUBLE or DECIMAL"),
                     ),
                 })
