@@ -176,7 +176,7 @@ impl Query<'_> {
         let output = output_schema(logical, scan);
         match grouping {
             None => self.lower_stateless(&stream, top, output),
-            Some((aggregate, below)) => self.lower_grouping(&stream, top, aggregate, below, output),
+            Some((aggregate, below)) => self.lower_grouping(&stream, &top, aggregate, below, output),
         }
     }
 
@@ -215,7 +215,7 @@ impl Query<'_> {
     fn lower_grouping(
         &self,
         stream: &Arc<StreamSpec>,
-        top: Collapsed<'_>,
+        top: &Collapsed<'_>,
         aggregate: &Aggregate,
         below: Collapsed<'_>,
         output: Arc<Schema>,
