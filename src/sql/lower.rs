@@ -176,7 +176,9 @@ impl Query<'_> {
         let output = output_schema(logical, scan);
         match grouping {
             None => self.lower_stateless(&stream, top, output),
-            Some((aggregate, below)) => self.lower_grouping(&stream, &top, aggregate, below, output),
+            Some((aggregate, below)) => {
+                self.lower_grouping(&stream, &top, aggregate, below, output)
+            }
         }
     }
 
@@ -636,7 +638,9 @@ impl Query<'_> {
                     CompileError::OutOfRange(text) => self.error(
                         Code::OutOfRange,
                         format!("{text} is out of range"),
-                        self.tokens.find_text(&text).unwrap_or_else(|| self.tokens.whole_span()),
+                        self.tokens
+                            .find_text(&text)
+                            .unwrap_or_else(|| self.tokens.whole_span()),
                         Some("CAST one side to DOUBLE or DECIMAL"),
                     ),
                 })
