@@ -1,6 +1,10 @@
-//! Every test of the whole, in one binary.
+//! Every test of the whole, in one binary. Tests of one module stand beside it, in src; tests of shards in shards.
 
 // What a user types and reads: usage, configuration, topology.
 mod cli;
+// What goes wrong at run time: panics, signals, closed outputs, disks, brokers, bad records; and that nothing leaks.
+mod faults;
 // Imports go one way: down the list of modules in src/lib.rs.
 mod layering;
+// Starting velo under a time limit, for the tests above.
+mod process;

@@ -83,8 +83,8 @@ pub struct DemoArgs {
     #[command(flatten)]
     pub config: ConfigArgs,
     /// Records a second that are due, whether or not the run keeps up
-    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
-    pub rate: u64,
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub rate: u32,
 }
 
 /// Where the SQL text comes from.

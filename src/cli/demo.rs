@@ -1,6 +1,7 @@
 //! `velo demo`: real flights through an in-process broker and a windowed query.
 
 use super::args::DemoArgs;
+use super::output::print;
 use super::settings::startable_core_map;
 use crate::demo::{self, DemoRequest};
 use crate::error::Result;
@@ -9,5 +10,6 @@ use crate::error::Result;
 pub fn run(args: &DemoArgs) -> Result<()> {
     let config = args.config.read()?;
     let core_map = startable_core_map(&config)?;
-    demo::run(&config, &core_map, &DemoRequest { rate: args.rate })
+    let request = DemoRequest { rate: args.rate };
+    demo::run(&config, &core_map, &request, &mut print)
 }

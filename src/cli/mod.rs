@@ -21,7 +21,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::error::exit;
+use crate::error::{Error, exit};
 use args::{Args, Command};
 
 /// Runs the command that the process was started with.
@@ -48,7 +48,10 @@ pub fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::from(exit::OK),
         Err(error) => {
-            render::error(&error);
+            // Somebody who stops reading has had enough and needs no words about it.
+            if !matches!(error, Error::Closed(_)) {
+                render::error(&error);
+            }
             ExitCode::from(error.exit_code())
         }
     }

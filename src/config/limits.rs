@@ -36,6 +36,9 @@ pub const INBOX_BLOCKS_MAX: usize = 64;
 /// Groups that a shard emits in one turn when windows fire.
 pub const FIRE_GROUPS_MAX: usize = 4096;
 
+/// Records that a busy shard takes before it tells its job of them; an idle one tells at once.
+pub const UNTOLD_RECORDS_MAX: u64 = 4096;
+
 /// Blocks of rows that wait between a shard and its job's sink.
 pub const EXIT_LANE_BLOCKS: usize = 64;
 

@@ -20,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::kafka::{Outgoing, Producer, Sent, Settings};
 
 use super::broker::UNREAD_BYTES_MAX;
+use super::joined;
 
 /// What a record takes in the broker beside its value, at most: header, key, lengths and its share of a batch.
 const OVERHEAD_BYTES: u64 = 128;
@@ -43,6 +44,14 @@ pub struct Fed {
     pub records: u64,
     /// How far behind its schedule a record was sent, at most, microseconds.
     pub behind_us_max: i64,
+}
+
+impl Fed {
+    /// Of a feed that was never started.
+    pub const NOTHING: Fed = Fed {
+        records: 0,
+        behind_us_max: 0,
+    };
 }
 
 /// A feed on a thread of its own.
@@ -96,9 +105,7 @@ impl Feed {
 
     /// Waits for its end.
     pub fn join(self) -> Result<Fed> {
-        self.thread
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        joined(self.thread, "feed")
     }
 }
 
@@ -131,10 +138,7 @@ fn feed(
     let unread_max = (UNREAD_BYTES_MAX / largest).max(1);
     // The schedule's own clock: it started with `t0_us` and cannot be moved by the operator.
     let begun = Instant::now();
-    let mut fed = Fed {
-        records: 0,
-        behind_us_max: 0,
-    };
+    let mut fed = Fed::NOTHING;
     let mut sent = 0;
     while sent < records.len() as u64 && !stop.load(Ordering::Relaxed) {
         let now_us = schedule.t0_us + begun.elapsed().as_micros() as i64;

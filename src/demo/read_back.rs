@@ -11,6 +11,7 @@ const TAKE_MAX: usize = 1024;
 
 /// A reader of a whole topic, from its oldest record on.
 pub struct ReadBack {
+    settings: Settings,
     topic: String,
     consumer: Consumer,
     /// The next offset of each partition, by its number.
@@ -27,6 +28,7 @@ impl ReadBack {
             .map(|span| (span.partition, Position::Offset(span.oldest)))
             .collect();
         Ok(ReadBack {
+            settings: settings.clone(),
             topic: topic.to_owned(),
             consumer: Consumer::new(settings, topic, &positions)?,
             next_offsets,
@@ -69,6 +71,12 @@ impl ReadBack {
             Some(error) => Err(error),
             None => Ok(count),
         }
+    }
+
+    /// Where each partition ends now, by its number. Asks the broker.
+    pub fn ends(&self) -> Result<Vec<i64>> {
+        let spans = inspect(&self.settings, &self.topic)?;
+        Ok(spans.iter().map(|span| span.next).collect())
     }
 
     /// The next offset of each partition, by its number.

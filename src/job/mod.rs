@@ -58,6 +58,8 @@ pub struct Outcome {
 /// What a watcher of a running job sees.
 #[derive(Clone, Copy, Debug)]
 pub struct Standing {
+    /// Records taken from the sources so far, as far as the shards have told; bad ones included.
+    pub records_in: u64,
     /// Rows acknowledged so far.
     pub rows_out: u64,
     /// Since the shards were started.
@@ -197,6 +199,7 @@ impl Job<'_> {
             exits,
             sink,
             started: Instant::now(),
+            records_in: 0,
             totals: Totals {
                 rows_out: 0,
                 end_to_end: Recorder::new(),
@@ -212,6 +215,7 @@ struct Running {
     exits: Vec<ExitInbox<ToJob>>,
     sink: Box<dyn Sink>,
     started: Instant,
+    records_in: u64,
     totals: Totals,
 }
 
@@ -253,6 +257,7 @@ impl Running {
             }
             if asked.is_none() {
                 let standing = Standing {
+                    records_in: self.records_in,
                     rows_out: self.totals.rows_out,
                     elapsed: self.started.elapsed(),
                 };
@@ -276,6 +281,7 @@ impl Running {
         let Running {
             exits,
             sink,
+            records_in,
             totals,
             ..
         } = self;
@@ -287,6 +293,7 @@ impl Running {
                     ToJob::Rows(rows) => {
                         sink.write(rows, &mut |acknowledged| totals.add(acknowledged))?
                     }
+                    ToJob::Taken(records) => *records_in += records,
                     ToJob::Notice(text) => eprintln!("velo: {text}"),
                     ToJob::Failed(error) => {
                         failed.get_or_insert(error);
@@ -325,6 +332,8 @@ impl Running {
             (None, None) => flushed,
         };
         let end = match (&result, asked) {
+            // The reader of the rows has gone: as if it had asked to stop.
+            (Err(Error::Closed(_)), _) => End::Signal,
             (Err(_), _) => End::Error,
             (Ok(()), Some(end)) => end,
             (Ok(()), None) => End::Input,

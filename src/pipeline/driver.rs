@@ -15,7 +15,7 @@ use super::egress::Egress;
 use super::exchange_edge::{Arrived, ExchangeEdge};
 use super::read::{Evaluated, Reader};
 use super::window_aggregate::WindowAggregate;
-use crate::config::limits::{FIRE_GROUPS_MAX, INBOX_BLOCKS_MAX};
+use crate::config::limits::{FIRE_GROUPS_MAX, INBOX_BLOCKS_MAX, UNTOLD_RECORDS_MAX};
 use crate::emit::OutputRows;
 use crate::error::{Error, Result};
 use crate::exchange::{KeyCodec, KeyedRows};
@@ -33,6 +33,8 @@ pub struct ShardPipeline {
     egress: Egress,
     clock: SystemClock,
     input: Input,
+    /// Records taken of which the job has been told.
+    told: u64,
     /// Scratch: rows made and not yet posted.
     made: Vec<OutputRows>,
 }
@@ -103,6 +105,7 @@ impl ShardPipeline {
             egress,
             clock: SystemClock,
             input: Input::Opening,
+            told: 0,
             made: Vec::new(),
         }
     }
@@ -126,7 +129,20 @@ impl ShardPipeline {
             Input::Open if self.has_room() => progressed |= self.take_records()?,
             Input::Open | Input::Closed => {}
         }
+        self.tell(progressed);
         Ok(progressed)
+    }
+
+    /// Tells the job what was taken: now and then while there is more to do, else at once, as nothing may follow for long.
+    fn tell(&mut self, progressed: bool) {
+        let Some(source) = &self.source else { return };
+        let taken = source.records_in();
+        let untold = taken - self.told;
+        let due = untold >= UNTOLD_RECORDS_MAX || (untold > 0 && !progressed);
+        if due && self.egress.has_room() {
+            self.egress.taken(untold);
+            self.told = taken;
+        }
     }
 
     /// A shard that reads nothing is idle at once, and its input closed.

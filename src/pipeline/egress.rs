@@ -17,6 +17,8 @@ pub enum ToJob {
     Rows(RowBlock),
     /// Something the operator should know.
     Notice(String),
+    /// So many more records were taken from the source.
+    Taken(u64),
     /// The shard cannot go on; the run ends with this error.
     Failed(Error),
 }
@@ -93,6 +95,11 @@ impl Egress {
             due_us: rows.due_us,
         }));
         Ok(())
+    }
+
+    /// Tells the job that so many more records were taken from the source.
+    pub fn taken(&mut self, records: u64) {
+        self.lane.post(ToJob::Taken(records));
     }
 
     /// Tells the operator something.

@@ -173,6 +173,10 @@ impl Source for FileSource {
         Some(self.clock.watermark())
     }
 
+    fn records_in(&self) -> u64 {
+        self.records_in
+    }
+
     fn figures(&self) -> SourceFigures {
         SourceFigures {
             records_in: self.records_in,

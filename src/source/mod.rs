@@ -46,6 +46,9 @@ pub trait Source {
     /// The least watermark over this source's partitions; `None` when it owns none.
     fn watermark(&self) -> Option<Watermark>;
 
+    /// Records taken so far, bad ones included.
+    fn records_in(&self) -> u64;
+
     /// What this source has counted.
     fn figures(&self) -> SourceFigures;
 

@@ -176,7 +176,9 @@ impl Query<'_> {
         let output = output_schema(logical, scan);
         match grouping {
             None => self.lower_stateless(&stream, top, output),
-            Some((aggregate, below)) => self.lower_grouping(&stream, top, aggregate, below, output),
+            Some((aggregate, below)) => {
+                self.lower_grouping(&stream, &top, aggregate, below, output)
+            }
         }
     }
 
@@ -215,7 +217,7 @@ impl Query<'_> {
     fn lower_grouping(
         &self,
         stream: &Arc<StreamSpec>,
-        top: Collapsed<'_>,
+        top: &Collapsed<'_>,
         aggregate: &Aggregate,
         below: Collapsed<'_>,
         output: Arc<Schema>,
@@ -488,7 +490,7 @@ impl Query<'_> {
                 argument: None,
                 argument_type: DataType::Null,
                 result_type,
-                text,
+                text: "count(*)".to_owned(),
             });
         }
         let argument_type = argument
@@ -633,10 +635,12 @@ impl Query<'_> {
             .map(|expr| {
                 compile(expr, schema).map_err(|error| match error {
                     CompileError::Planner(error) => planner_error(&self.tokens, &error),
-                    CompileError::OutOfRange(text, cause) => self.error(
+                    CompileError::OutOfRange(text) => self.error(
                         Code::OutOfRange,
-                        format!("{text} is out of range: {cause}"),
-                        self.tokens.whole_span(),
+                        format!("{text} is out of range"),
+                        self.tokens
+                            .find_text(&text)
+                            .unwrap_or_else(|| self.tokens.whole_span()),
                         Some("CAST one side to DOUBLE or DECIMAL"),
                     ),
                 })

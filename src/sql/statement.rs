@@ -118,7 +118,7 @@ fn create<'t>(mut tokens: Tokens<'t>) -> Result<Statement<'t>> {
     if tokens.take_token(&Token::LParen) {
         let columns_span = tokens.span();
         let body = tokens.take_to_closing()?;
-        let (columns, watermark) = columns(body, columns_span)?;
+        let Columns { schema, watermark } = columns(body, columns_span)?;
         let options = with(&mut tokens)?;
         if tokens.at_word("as") {
             return Err(tokens.place().error(
@@ -132,7 +132,7 @@ fn create<'t>(mut tokens: Tokens<'t>) -> Result<Statement<'t>> {
         return Ok(Statement::Declare(Declaration {
             name,
             span,
-            columns,
+            columns: schema,
             watermark,
             options,
         }));
@@ -160,8 +160,15 @@ fn create<'t>(mut tokens: Tokens<'t>) -> Result<Statement<'t>> {
     })
 }
 
+/// What stands between the parentheses of a declaration.
+struct Columns {
+    schema: Arc<Schema>,
+    /// The event time column, by index, and its bound in microseconds.
+    watermark: Option<(usize, i64)>,
+}
+
 /// Column definitions and at most one WATERMARK clause.
-fn columns(body: Tokens<'_>, span: Span) -> Result<(Arc<Schema>, Option<(usize, i64)>)> {
+fn columns(body: Tokens<'_>, span: Span) -> Result<Columns> {
     let place = body.place();
     let mut fields: Vec<Field> = Vec::new();
     let mut marked: Option<(String, Span, i64)> = None;
@@ -223,7 +230,10 @@ fn columns(body: Tokens<'_>, span: Span) -> Result<(Arc<Schema>, Option<(usize, 
             Some((index, bound_us))
         }
     };
-    Ok((Arc::new(Schema::new(fields)), watermark))
+    Ok(Columns {
+        schema: Arc::new(Schema::new(fields)),
+        watermark,
+    })
 }
 
 fn column(part: &mut Tokens<'_>) -> Result<Field> {

@@ -355,6 +355,14 @@ impl<'t> Tokens<'t> {
             .unwrap_or_else(|| self.span())
     }
 
+    /// Where `text` stands in this statement, if it was written just so.
+    pub fn find_text(&self, text: &str) -> Option<Span> {
+        let whole = self.whole_span();
+        let start = whole.start + self.place.text()[whole.start..whole.end].find(text)?;
+        let end = start + text.len();
+        Some(Span { start, end })
+    }
+
     /// Where the function `name` is called, or the word `name` stands.
     pub fn find_word(&self, name: &str) -> Option<Span> {
         self.tokens

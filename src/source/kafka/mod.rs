@@ -275,6 +275,10 @@ impl<D: Decoder> Source for KafkaSource<D> {
             .min()
     }
 
+    fn records_in(&self) -> u64 {
+        self.records_in
+    }
+
     fn figures(&self) -> SourceFigures {
         SourceFigures {
             records_in: self.records_in,
