@@ -30,8 +30,16 @@ use serde_json::{Map, Value};
 use crate::process::{Ended, Folder, LIMIT};
 
 /// How each case is run: shards, the largest batch, the blocks of a lane.
-const RUNS: [(u32, u32, u32); 8] =
-    [(1, 1024, 64), (1, 1, 64), (2, 1024, 64), (3, 1024, 64), (7, 1024, 64), (7, 1024, 1), (7, 7, 1), (7, 1, 1)];
+const RUNS: [(u32, u32, u32); 8] = [
+    (1, 1024, 64),
+    (1, 1, 64),
+    (2, 1024, 64),
+    (3, 1024, 64),
+    (7, 1024, 64),
+    (7, 1024, 1),
+    (7, 7, 1),
+    (7, 1, 1),
+];
 
 /// Cases that run at a time.
 const AT_ONCE: usize = 4;
@@ -54,17 +62,30 @@ fn every_case_gives_its_rows_at_any_shards_batches_and_lanes() {
         let work = || {
             let mut wrong = Vec::new();
             while let Some(path) = paths.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let name = path.strip_prefix(&root).expect("it was found there").display();
-                let failed = Case::read(path).and_then(|case| RUNS.iter().try_for_each(|run| case.run(*run)));
+                let name = path
+                    .strip_prefix(&root)
+                    .expect("it was found there")
+                    .display();
+                let failed = Case::read(path)
+                    .and_then(|case| RUNS.iter().try_for_each(|run| case.run(*run)));
                 wrong.extend(failed.err().map(|reason| format!("---- {name}: {reason}")));
             }
             wrong
         };
         let workers: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().flat_map(|worker| worker.join().expect("a worker does not panic")).collect()
+        workers
+            .into_iter()
+            .flat_map(|worker| worker.join().expect("a worker does not panic"))
+            .collect()
     });
     println!("{} cases, each run {} times", paths.len(), RUNS.len());
-    assert!(wrong.is_empty(), "{} of {} cases fail:\n{}", wrong.len(), paths.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} of {} cases fail:\n{}",
+        wrong.len(),
+        paths.len(),
+        wrong.join("\n")
+    );
 }
 
 fn find(folder: &Path, paths: &mut Vec<PathBuf>) {
@@ -72,7 +93,10 @@ fn find(folder: &Path, paths: &mut Vec<PathBuf>) {
         let path = entry.expect("an entry").path();
         if path.is_dir() {
             find(&path, paths);
-        } else if path.extension().is_some_and(|extension| extension == "case") {
+        } else if path
+            .extension()
+            .is_some_and(|extension| extension == "case")
+        {
             paths.push(path);
         }
     }
@@ -102,19 +126,36 @@ impl Case {
     fn read(path: &Path) -> Result<Case, String> {
         let text = fs::read_to_string(path).map_err(|cause| format!("cannot be read: {cause}"))?;
         let mut sections = text.split("\n---- ");
-        let mut case = Case { sql: sections.next().unwrap_or_default().to_owned(), ..Case::default() };
+        let mut case = Case {
+            sql: sections.next().unwrap_or_default().to_owned(),
+            ..Case::default()
+        };
         for line in case.sql.clone().lines() {
-            let directive = line.strip_prefix("-- ").and_then(|line| line.split_once(": "));
-            if let Some((word, value)) = directive.filter(|(word, _)| word.chars().all(|letter| letter.is_ascii_lowercase())) {
+            let directive = line
+                .strip_prefix("-- ")
+                .and_then(|line| line.split_once(": "));
+            if let Some((word, value)) =
+                directive.filter(|(word, _)| word.chars().all(|letter| letter.is_ascii_lowercase()))
+            {
                 case.direct(word, value.trim())?;
             }
         }
         for section in sections {
             let (name, content) = section.split_once('\n').unwrap_or((section, ""));
             // The line break before the next section belongs to the content.
-            let content = if content.is_empty() || content.ends_with('\n') { content.to_owned() } else { format!("{content}\n") };
+            let content = if content.is_empty() || content.ends_with('\n') {
+                content.to_owned()
+            } else {
+                format!("{content}\n")
+            };
             match name.trim() {
-                "rows" => case.rows = content.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect(),
+                "rows" => {
+                    case.rows = content
+                        .lines()
+                        .filter(|line| !line.is_empty())
+                        .map(str::to_owned)
+                        .collect()
+                }
                 name => case.files.push((name.to_owned(), content)),
             }
         }
@@ -122,18 +163,30 @@ impl Case {
     }
 
     fn direct(&mut self, word: &str, value: &str) -> Result<(), String> {
-        let number = || value.parse::<u64>().map_err(|_| format!("-- {word}: {value} is no number"));
+        let number = || {
+            value
+                .parse::<u64>()
+                .map_err(|_| format!("-- {word}: {value} is no number"))
+        };
         match word {
             "late" => self.late = number()?,
             "bad" => self.bad = number()?,
-            "exit" => self.exit = i32::try_from(number()?).map_err(|_| "no exit code".to_owned())?,
+            "exit" => {
+                self.exit = i32::try_from(number()?).map_err(|_| "no exit code".to_owned())?
+            }
             "says" => self.says.push(value.to_owned()),
             "text" => self.as_text = true,
             "changes" => {
                 let (count, identity) = value.split_once("by").unwrap_or((value, ""));
-                let count = count.trim().parse().map_err(|_| format!("-- changes: {value} has no number"))?;
+                let count = count
+                    .trim()
+                    .parse()
+                    .map_err(|_| format!("-- changes: {value} has no number"))?;
                 let names = identity.split(',').map(|name| name.trim().to_owned());
-                self.changes = Some(Changes { count, identity: names.filter(|name| !name.is_empty()).collect() });
+                self.changes = Some(Changes {
+                    count,
+                    identity: names.filter(|name| !name.is_empty()).collect(),
+                });
             }
             _ => return Err(format!("there is no directive {word}")),
         }
@@ -152,18 +205,25 @@ impl Case {
             format!("shards.lane_blocks={lane_blocks}"),
         ];
         let shards = shards.to_string();
-        let mut command = folder.velo(&["run", "case.sql", "--format", "json", "--report", "report", "--shards", &shards]);
+        let mut command = folder.velo(&[
+            "run", "case.sql", "--format", "json", "--report", "report", "--shards", &shards,
+        ]);
         for setting in settings {
             command.args(["--set", &setting]);
         }
         let ended = folder.start("velo", command).end_within(LIMIT);
-        let at = |reason: String| format!("at {shards} shards, batches of {batch_max}, lanes of {lane_blocks}: {reason}");
+        let at = |reason: String| {
+            format!("at {shards} shards, batches of {batch_max}, lanes of {lane_blocks}: {reason}")
+        };
         self.check(&ended, &folder).map_err(at)
     }
 
     fn check(&self, ended: &Ended, folder: &Folder) -> Result<(), String> {
         if ended.code != Some(self.exit) {
-            return Err(format!("it ended with {:?}, not {}\n{}", ended.code, self.exit, ended.err));
+            return Err(format!(
+                "it ended with {:?}, not {}\n{}",
+                ended.code, self.exit, ended.err
+            ));
         }
         if let Some(words) = self.says.iter().find(|words| !ended.err.contains(*words)) {
             return Err(format!("it does not say {words:?}\n{}", ended.err));
@@ -177,7 +237,12 @@ impl Case {
             None => same_set(&lines, &expected, self.as_text)?,
             Some(changes) => {
                 if lines.len() != changes.count {
-                    return Err(format!("{} rows, not {}:\n{}", lines.len(), changes.count, ended.out));
+                    return Err(format!(
+                        "{} rows, not {}:\n{}",
+                        lines.len(),
+                        changes.count,
+                        ended.out
+                    ));
                 }
                 same_set(&changes.last(&lines)?, &expected, self.as_text)?;
             }
@@ -190,7 +255,10 @@ impl Case {
             ("rows_out", lines.len() as u64),
         ];
         match counted.iter().find(|(name, must)| report[*name] != *must) {
-            Some((name, must)) => Err(format!("the report says {name} = {}, not {must}", report[*name])),
+            Some((name, must)) => Err(format!(
+                "the report says {name} = {}, not {must}",
+                report[*name]
+            )),
             None => Ok(()),
         }
     }
@@ -202,7 +270,11 @@ impl Changes {
         let mut last = BTreeMap::new();
         for line in lines {
             let row = object(line)?;
-            let identity: Vec<String> = self.identity.iter().map(|name| row[name].to_string()).collect();
+            let identity: Vec<String> = self
+                .identity
+                .iter()
+                .map(|name| row[name].to_string())
+                .collect();
             last.insert(identity, *line);
         }
         Ok(last.into_values().collect())
@@ -234,18 +306,29 @@ fn same_set(actual: &[&str], expected: &[&str], as_text: bool) -> Result<(), Str
     if missing.is_empty() && extra.is_empty() {
         return Ok(());
     }
-    Err(format!("missing:\n  {}\nnot expected:\n  {}", missing.join("\n  "), extra.join("\n  ")))
+    Err(format!(
+        "missing:\n  {}\nnot expected:\n  {}",
+        missing.join("\n  "),
+        extra.join("\n  ")
+    ))
 }
 
 /// The same names in the same order, the same values.
 fn same_row(one: &Map<String, Value>, other: &Map<String, Value>) -> bool {
-    one.len() == other.len() && one.iter().zip(other).all(|((name, value), (also, must))| name == also && same(value, must))
+    one.len() == other.len()
+        && one
+            .iter()
+            .zip(other)
+            .all(|((name, value), (also, must))| name == also && same(value, must))
 }
 
 fn same(one: &Value, other: &Value) -> bool {
     match (one, other) {
         (Value::Number(one), Value::Number(other)) if one.is_f64() || other.is_f64() => {
-            let (one, other) = (one.as_f64().unwrap_or(f64::NAN), other.as_f64().unwrap_or(f64::NAN));
+            let (one, other) = (
+                one.as_f64().unwrap_or(f64::NAN),
+                other.as_f64().unwrap_or(f64::NAN),
+            );
             one == other || (one - other).abs() <= NEAR * one.abs().max(other.abs())
         }
         _ => one == other,

@@ -104,9 +104,22 @@ mod tests {
     #[test]
     fn records_without_columns_can_be_taken() {
         let options = RecordBatchOptions::new().with_row_count(Some(3));
-        let columns = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options).expect("three rows");
-        let origins = (1..4).map(|offset| Origin { partition: 0, offset }).collect();
-        let batch = Batch { columns, event_times: Vec::new(), watermarks_before: Vec::new(), origins, due_us: 0 };
+        let columns =
+            RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options)
+                .expect("three rows");
+        let origins = (1..4)
+            .map(|offset| Origin {
+                partition: 0,
+                offset,
+            })
+            .collect();
+        let batch = Batch {
+            columns,
+            event_times: Vec::new(),
+            watermarks_before: Vec::new(),
+            origins,
+            due_us: 0,
+        };
         let taken = batch.take(&[0, 2]);
         taken.assert_consistent();
         assert_eq!(taken.origins[1].offset, 3);

@@ -1,4 +1,3 @@
-
 use super::*;
 use std::path::PathBuf;
 use std::sync::Arc;
