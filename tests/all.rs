@@ -1,5 +1,7 @@
 //! Every test of the whole, in one binary. Tests of one module stand beside it, in src; tests of shards in shards.
 
+// SQL, input and expected rows, a file a case (tests/cases/**/*.case), run at several shard counts and batch sizes.
+mod cases;
 // What a user types and reads: usage, configuration, topology.
 mod cli;
 // What goes wrong at run time: panics, signals, closed outputs, disks, brokers, bad records; and that nothing leaks.

@@ -41,7 +41,11 @@ const WINDOWS: &str = "SELECT k, window_start, COUNT(*) AS c, SUM(n) AS s FROM n
 fn assert_code(ended: &Ended, code: i32, said: &[&str]) {
     assert_eq!(ended.code, Some(code), "{}", ended.err);
     for words in said {
-        assert!(ended.err.contains(words), "{words:?} is not said: {}", ended.err);
+        assert!(
+            ended.err.contains(words),
+            "{words:?} is not said: {}",
+            ended.err
+        );
     }
 }
 
@@ -58,7 +62,9 @@ fn a_panic_in_a_shard_ends_the_process_within_a_second_and_names_the_shard() {
         folder.write("job.sql", sql);
         for shards in ["2", "3", "7"] {
             for blocks in ["shards.lane_blocks=1", "shards.lane_blocks=64"] {
-                let mut command = folder.velo(&["run", "job.sql", "--shards", shards, "--set", blocks, "--report", "report"]);
+                let mut command = folder.velo(&[
+                    "run", "job.sql", "--shards", shards, "--set", blocks, "--report", "report",
+                ]);
                 command.args(WRAPPED).env("VELO_PLANT_PANIC", "1");
                 let mut running = folder.start("velo", command);
                 running.wait_until(LIMIT, |running| running.err().contains("planted"));
@@ -66,9 +72,15 @@ fn a_panic_in_a_shard_ends_the_process_within_a_second_and_names_the_shard() {
                 let ended = running.end_within(LIMIT);
                 let took = panicked.elapsed();
                 assert_code(&ended, 70, &["shard 1 panicked"]);
-                assert!(took < Duration::from_secs(1), "{took:?} after the panic at {shards} shards, {blocks}, {emit}");
+                assert!(
+                    took < Duration::from_secs(1),
+                    "{took:?} after the panic at {shards} shards, {blocks}, {emit}"
+                );
                 let report = folder.json("report");
-                assert_eq!((&report["end"], &report["exit_code"]), (&"error".into(), &70.into()));
+                assert_eq!(
+                    (&report["end"], &report["exit_code"]),
+                    (&"error".into(), &70.into())
+                );
             }
         }
     }
@@ -87,9 +99,16 @@ fn a_hundred_jobs_in_one_process_leak_no_thread_descriptor_or_memory() {
     // A process of its own, because threads, descriptors and memory are counted for the whole process.
     let folder = Folder::new();
     let mut command = Command::new(env::current_exe().expect("a test knows its own binary"));
-    command.args(["--exact", TEST, "--nocapture"]).env(ALONE, "1");
+    command
+        .args(["--exact", TEST, "--nocapture"])
+        .env(ALONE, "1");
     let ended = folder.start("alone", command).end_within(2 * LIMIT);
-    assert!(ended.code == Some(0) && ended.out.contains("1 passed"), "{}{}", ended.out, ended.err);
+    assert!(
+        ended.code == Some(0) && ended.out.contains("1 passed"),
+        "{}{}",
+        ended.out,
+        ended.err
+    );
     print!("{}", ended.out);
 }
 
@@ -98,20 +117,39 @@ fn run_a_hundred_jobs() {
     let input = folder.write("numbers.csv", records(5_000));
     let output = folder.path("rows.json");
     let sql = numbers(&input.display().to_string(), "")
-        + &format!("CREATE STREAM rows WITH (connector = 'file', path = '{}') AS {WINDOWS};", output.display());
+        + &format!(
+            "CREATE STREAM rows WITH (connector = 'file', path = '{}') AS {WINDOWS};",
+            output.display()
+        );
     let set = ["shards.oversubscribe=true".to_owned()];
     let config = Config::load(None, &set, Some(3)).expect("a valid configuration");
     let machine = Machine::read().expect("hwloc reads this machine");
-    let core_map = CoreMap::plan(&machine, &config.shards.core_map).expect("oversubscribed shards always fit");
-    let settings = Settings { shards: 3, job_name: None };
+    let core_map =
+        CoreMap::plan(&machine, &config.shards.core_map).expect("oversubscribed shards always fit");
+    let settings = Settings {
+        shards: 3,
+        job_name: None,
+    };
     let script = plan_script("job.sql", &sql, &settings).expect("valid SQL");
-    let Some(Query::Run(plan)) = script.query else { panic!("the script holds a query") };
-    let job = Job { plan: &plan, config: &config, core_map: &core_map, rows: RowFormat::Json, gaps_are_errors: false };
+    let Some(Query::Run(plan)) = script.query else {
+        panic!("the script holds a query")
+    };
+    let job = Job {
+        plan: &plan,
+        config: &config,
+        core_map: &core_map,
+        rows: RowFormat::Json,
+        gaps_are_errors: false,
+    };
     let cycle = |stop_early: bool| {
         let outcome = job.run(&mut |_| stop_early.then_some(End::Signal));
         outcome.result.expect("nothing is wrong");
         // 500 windows of ten seconds, ten keys in each: a stop may come before the last of them.
-        assert!(stop_early || outcome.rows_out == 5_000, "{}", outcome.rows_out);
+        assert!(
+            stop_early || outcome.rows_out == 5_000,
+            "{}",
+            outcome.rows_out
+        );
     };
 
     let threads = entries("/proc/self/task");
@@ -120,10 +158,17 @@ fn run_a_hundred_jobs() {
     let resident = resident_kib();
     (0..100).for_each(|number| cycle(number % 2 == 0));
     assert_eq!(settled("/proc/self/task", threads), threads, "threads");
-    assert_eq!(settled("/proc/self/fd", descriptors), descriptors, "descriptors");
+    assert_eq!(
+        settled("/proc/self/fd", descriptors),
+        descriptors,
+        "descriptors"
+    );
     let grown = resident_kib().saturating_sub(resident);
     println!("100 jobs: {resident} KiB grew by {grown} KiB");
-    assert!(grown < 16 * 1024, "100 jobs grew the process by {grown} KiB");
+    assert!(
+        grown < 16 * 1024,
+        "100 jobs grew the process by {grown} KiB"
+    );
 }
 
 fn entries(folder: &str) -> usize {
@@ -173,12 +218,15 @@ fn endless(folder: &Folder, bootstrap: &str, count: usize) -> String {
 fn a_signal_or_a_duration_ends_an_endless_run_well() {
     let folder = Folder::new();
     let cluster = MockCluster::new(1).expect("a mock cluster starts");
-    cluster.create_topic("numbers", 4, 1).expect("a topic is made");
+    cluster
+        .create_topic("numbers", 4, 1)
+        .expect("a topic is made");
     let declared = endless(&folder, &cluster.bootstrap_servers(), 2_000);
 
     folder.write("changes.sql", declared.clone() + WINDOWS + " EMIT CHANGES");
     for signal in [libc::SIGTERM, libc::SIGINT] {
-        let mut command = folder.velo(&["run", "changes.sql", "--shards", "3", "--report", "report"]);
+        let mut command =
+            folder.velo(&["run", "changes.sql", "--shards", "3", "--report", "report"]);
         command.args(WRAPPED);
         let mut running = folder.start("velo", command);
         running.wait_until(LIMIT, |running| running.out().lines().count() == 2_000);
@@ -186,25 +234,48 @@ fn a_signal_or_a_duration_ends_an_endless_run_well() {
         assert_eq!(unsafe { libc::kill(running.id(), signal) }, 0);
         let asked = Instant::now();
         let ended = running.end_within(LIMIT);
-        assert!(asked.elapsed() < Duration::from_secs(5), "{:?} after the signal", asked.elapsed());
+        assert!(
+            asked.elapsed() < Duration::from_secs(5),
+            "{:?} after the signal",
+            asked.elapsed()
+        );
         assert_code(&ended, 0, &[]);
         assert_eq!(ended.out.lines().count(), 2_000);
         let report = folder.json("report");
         assert_eq!(report["end"], "signal");
-        assert_eq!((&report["records_in"], &report["rows_out"]), (&2_000.into(), &2_000.into()));
+        assert_eq!(
+            (&report["records_in"], &report["rows_out"]),
+            (&2_000.into(), &2_000.into())
+        );
     }
 
     // The bound of a day lets no window fire: a stop is not an end.
     folder.write("final.sql", declared + WINDOWS + " EMIT FINAL");
-    let mut command = folder.velo(&["run", "final.sql", "--shards", "3", "--duration", "3s", "--report", "report"]);
+    let mut command = folder.velo(&[
+        "run",
+        "final.sql",
+        "--shards",
+        "3",
+        "--duration",
+        "3s",
+        "--report",
+        "report",
+    ]);
     command.args(WRAPPED);
     let ended = folder.start("velo", command).end_within(LIMIT);
     assert_code(&ended, 0, &[]);
     assert_eq!(ended.out, "");
-    assert!(ended.took >= Duration::from_secs(3) && ended.took < Duration::from_secs(10), "{:?}", ended.took);
+    assert!(
+        ended.took >= Duration::from_secs(3) && ended.took < Duration::from_secs(10),
+        "{:?}",
+        ended.took
+    );
     let report = folder.json("report");
     assert_eq!(report["end"], "duration");
-    assert_eq!((&report["records_in"], &report["rows_out"]), (&2_000.into(), &0.into()));
+    assert_eq!(
+        (&report["records_in"], &report["rows_out"]),
+        (&2_000.into(), &0.into())
+    );
 }
 
 #[test]
@@ -216,17 +287,27 @@ fn a_broker_that_is_down_ends_the_run_within_fifteen_seconds_and_is_named() {
         listener.local_addr().expect("it is bound").port()
     };
     let address = format!("127.0.0.1:{port}");
-    let kafka = format!("connector = 'kafka', topic = 'numbers', format = 'json', kafka.bootstrap.servers = '{address}'");
+    let kafka = format!(
+        "connector = 'kafka', topic = 'numbers', format = 'json', kafka.bootstrap.servers = '{address}'"
+    );
     folder.write("numbers.csv", records(10));
     folder.write(
         "source.sql",
         format!("CREATE STREAM numbers (k BIGINT, n BIGINT) WITH ({kafka}, end = 'latest'); SELECT * FROM numbers"),
     );
-    folder.write("sink.sql", numbers("numbers.csv", "") + &format!("CREATE STREAM o WITH ({kafka}) AS SELECT * FROM numbers"));
+    folder.write(
+        "sink.sql",
+        numbers("numbers.csv", "")
+            + &format!("CREATE STREAM o WITH ({kafka}) AS SELECT * FROM numbers"),
+    );
     for sql in ["source.sql", "sink.sql"] {
         let ended = folder.run(&["run", sql, "--shards", "1", "--report", "report"]);
         assert_code(&ended, 69, &[&address]);
-        assert!(ended.took < Duration::from_secs(15), "{sql}: {:?}", ended.took);
+        assert!(
+            ended.took < Duration::from_secs(15),
+            "{sql}: {:?}",
+            ended.took
+        );
         assert_eq!(folder.json("report")["exit_code"], 69);
     }
 }
@@ -237,10 +318,16 @@ fn a_broker_that_is_down_ends_the_run_within_fifteen_seconds_and_is_named() {
 fn a_reader_that_has_seen_enough_ends_the_run_quietly() {
     let folder = Folder::new();
     folder.write("numbers.csv", records(300_000));
-    folder.write("job.sql", numbers("numbers.csv", "") + WINDOWS + " EMIT CHANGES");
+    folder.write(
+        "job.sql",
+        numbers("numbers.csv", "") + WINDOWS + " EMIT CHANGES",
+    );
     for shards in ["1", "3"] {
         let mut command = folder.velo(&["run", "job.sql", "--shards", shards]);
-        command.args(WRAPPED).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .args(WRAPPED)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut child = command.spawn().expect("it can be started");
         let mut line = String::new();
         BufReader::with_capacity(64, child.stdout.take().expect("piped"))
@@ -248,7 +335,11 @@ fn a_reader_that_has_seen_enough_ends_the_run_quietly() {
             .expect("a row");
         assert!(line.starts_with('{'), "{line}");
         let closed = Instant::now();
-        while child.try_wait().expect("a child can be waited for").is_none() {
+        while child
+            .try_wait()
+            .expect("a child can be waited for")
+            .is_none()
+        {
             if closed.elapsed() > LIMIT {
                 child.kill().expect("it runs");
                 panic!("it runs on though nobody reads");
@@ -267,12 +358,15 @@ fn a_full_disk_ends_the_run_with_73() {
     folder.write("numbers.csv", records(50_000));
     let written = |emit| {
         numbers("numbers.csv", "")
-            + &format!("CREATE STREAM o WITH (connector = 'file', path = '/dev/full', format = 'json') AS {WINDOWS} EMIT {emit}")
+            + &format!(
+                "CREATE STREAM o WITH (connector = 'file', path = '/dev/full', format = 'json') AS {WINDOWS} EMIT {emit}"
+            )
     };
     for emit in ["FINAL", "CHANGES"] {
         folder.write("job.sql", written(emit));
         for shards in ["1", "3"] {
-            let mut command = folder.velo(&["run", "job.sql", "--shards", shards, "--report", "report"]);
+            let mut command =
+                folder.velo(&["run", "job.sql", "--shards", shards, "--report", "report"]);
             command.args(WRAPPED);
             let ended = folder.start("velo", command).end_within(LIMIT);
             assert_code(&ended, 73, &["/dev/full", "No space left"]);
@@ -280,7 +374,10 @@ fn a_full_disk_ends_the_run_with_73() {
         }
     }
     folder.write("print.sql", numbers("numbers.csv", "") + WINDOWS);
-    let full = fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has /dev/full");
+    let full = fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .expect("Linux has /dev/full");
     let mut command = folder.velo(&["run", "print.sql", "--shards", "1"]);
     let ended = command.stdout(full).output().expect("it can be started");
     assert_eq!(ended.status.code(), Some(73));
@@ -296,7 +393,11 @@ fn a_file_that_cannot_be_read_ends_the_run_with_73_and_is_named() {
     folder.write("torn.csv.zst", [0x28, 0xb5, 0x2f, 0xfd, 0xff, 0xff, 0xff]);
     for path in ["absent.csv", "folder.csv", "torn.csv.zst"] {
         folder.write("job.sql", numbers(path, "") + WINDOWS);
-        assert_code(&folder.run(&["run", "job.sql", "--shards", "1"]), 73, &[path]);
+        assert_code(
+            &folder.run(&["run", "job.sql", "--shards", "1"]),
+            73,
+            &[path],
+        );
     }
 }
 
@@ -307,7 +408,10 @@ fn a_malformed_row_ends_the_run_with_65_at_its_line_or_is_skipped() {
     let json = "{\"ts\":1,\"k\":1,\"n\":10}\n{\"ts\":2,\"k\":1,\"n\":\"ten\"}\n{\"ts\":3,\"k\":1,\"n\":30}\n{\"ts\":4,\n";
     folder.write("bad.csv", csv);
     folder.write("bad.json", json);
-    for (path, line) in [("bad.csv", "bad.csv line 3"), ("bad.json", "bad.json line 2")] {
+    for (path, line) in [
+        ("bad.csv", "bad.csv line 3"),
+        ("bad.json", "bad.json line 2"),
+    ] {
         folder.write("fail.sql", numbers(path, "") + WINDOWS);
         folder.write("skip.sql", numbers(path, ", on_error = 'skip'") + WINDOWS);
         for shards in ["1", "3"] {
@@ -324,9 +428,15 @@ fn a_malformed_row_ends_the_run_with_65_at_its_line_or_is_skipped() {
 
             let ended = run("skip.sql");
             assert_code(&ended, 0, &[]);
-            assert_eq!(ended.out, "{\"k\":1,\"window_start\":\"1970-01-01T00:00:00Z\",\"c\":2,\"s\":40}\n");
+            assert_eq!(
+                ended.out,
+                "{\"k\":1,\"window_start\":\"1970-01-01T00:00:00Z\",\"c\":2,\"s\":40}\n"
+            );
             let report = folder.json("report");
-            assert_eq!((&report["records_in"], &report["bad_records"]), (&4.into(), &2.into()));
+            assert_eq!(
+                (&report["records_in"], &report["bad_records"]),
+                (&4.into(), &2.into())
+            );
         }
     }
 }
@@ -338,7 +448,14 @@ fn a_run_that_fails_before_it_starts_leaves_a_report_of_its_own() {
     let folder = Folder::new();
     folder.write("job.sql", numbers("absent.csv", "") + WINDOWS);
     folder.write("report", "of an earlier run");
-    assert_code(&folder.run(&["run", "job.sql", "--shards", "1", "--report", "report"]), 73, &["absent.csv"]);
+    assert_code(
+        &folder.run(&["run", "job.sql", "--shards", "1", "--report", "report"]),
+        73,
+        &["absent.csv"],
+    );
     let report = folder.json("report");
-    assert_eq!((&report["end"], &report["exit_code"]), (&"error".into(), &73.into()));
+    assert_eq!(
+        (&report["end"], &report["exit_code"]),
+        (&"error".into(), &73.into())
+    );
 }

@@ -48,7 +48,9 @@ pub struct Ended {
 impl Folder {
     /// An empty folder.
     pub fn new() -> Folder {
-        Folder { folder: tempfile::tempdir().expect("a temporary folder") }
+        Folder {
+            folder: tempfile::tempdir().expect("a temporary folder"),
+        }
     }
 
     /// Where `name` is in it.
@@ -65,7 +67,8 @@ impl Folder {
 
     /// What a file in it holds, as JSON.
     pub fn json(&self, name: &str) -> serde_json::Value {
-        let text = fs::read_to_string(self.path(name)).unwrap_or_else(|cause| panic!("{name} was not written: {cause}"));
+        let text = fs::read_to_string(self.path(name))
+            .unwrap_or_else(|cause| panic!("{name} was not written: {cause}"));
         serde_json::from_str(&text).expect("JSON")
     }
 
@@ -84,11 +87,23 @@ impl Folder {
 
     /// Starts a command, its output going to files here named after `name`.
     pub fn start(&self, name: &str, mut command: Command) -> Running {
-        let (out, err) = (self.path(&format!("{name}.out")), self.path(&format!("{name}.err")));
+        let (out, err) = (
+            self.path(&format!("{name}.out")),
+            self.path(&format!("{name}.err")),
+        );
         let open = |path: &Path| File::create(path).expect("a file in a temporary folder");
         let started = Instant::now();
-        let child = command.stdout(open(&out)).stderr(open(&err)).spawn().expect("it can be started");
-        Running { child, out, err, started }
+        let child = command
+            .stdout(open(&out))
+            .stderr(open(&err))
+            .spawn()
+            .expect("it can be started");
+        Running {
+            child,
+            out,
+            err,
+            started,
+        }
     }
 
     /// Runs velo to its end.
@@ -117,8 +132,17 @@ impl Running {
     pub fn wait_until(&mut self, limit: Duration, seen: impl Fn(&Running) -> bool) {
         let started = Instant::now();
         while !seen(self) {
-            let ended = self.child.try_wait().expect("a child can be waited for").is_some();
-            assert!(!ended || seen(self), "it ended before: {}{}", self.out(), self.err());
+            let ended = self
+                .child
+                .try_wait()
+                .expect("a child can be waited for")
+                .is_some();
+            assert!(
+                !ended || seen(self),
+                "it ended before: {}{}",
+                self.out(),
+                self.err()
+            );
             self.assert_in_time(started, limit);
             sleep(NAP);
         }
@@ -129,7 +153,12 @@ impl Running {
         let started = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
-                return Ended { code: status.code(), out: self.out(), err: self.err(), took: self.started.elapsed() };
+                return Ended {
+                    code: status.code(),
+                    out: self.out(),
+                    err: self.err(),
+                    took: self.started.elapsed(),
+                };
             }
             self.assert_in_time(started, limit);
             sleep(NAP);
@@ -140,7 +169,11 @@ impl Running {
         if started.elapsed() > limit {
             self.child.kill().expect("a child that runs can be killed");
             self.child.wait().expect("a child can be waited for");
-            panic!("not within {limit:?}; until then:\n{}\n{}", self.out(), self.err());
+            panic!(
+                "not within {limit:?}; until then:\n{}\n{}",
+                self.out(),
+                self.err()
+            );
         }
     }
 }

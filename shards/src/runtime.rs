@@ -26,7 +26,7 @@ pub use figures::{ShardEnd, ShardFigures};
 
 use crate::control::{FailureFlag, ShardFailure, StopHandle};
 use crate::core_map::{CoreMap, Placement};
-use crate::pin;
+use crate::pin::{self, PinError};
 use crate::reactor::{GlommioReactor, Idle, ReactorError};
 use crate::shard::{Shard, ShardId};
 use turns::ShardLoop;
@@ -192,7 +192,7 @@ impl ShardThread {
 
         let up = match catch_unwind(AssertUnwindSafe(|| self.come_up(seat))) {
             Ok(Ok(up)) => Ok(up),
-            Ok(Err(source)) => Err(StartError::Reactor { shard, source }),
+            Ok(Err(error)) => Err(error),
             Err(panic) => Err(StartError::Panicked(failed(panic))),
         };
         let (reactor, built) = match up {
@@ -218,12 +218,16 @@ impl ShardThread {
         })
     }
 
-    fn come_up<S, F>(&self, seat: F) -> Result<(GlommioReactor, S), ReactorError>
+    /// Pinned first, so that the reactor's rings and the shard are first touched on their own node.
+    fn come_up<S, F>(&self, seat: F) -> Result<(GlommioReactor, S), StartError>
     where
         F: FnOnce(&Placement) -> S,
     {
-        let reactor = GlommioReactor::open(self.placement.cpu, self.shards)?;
-        pin::assert_pinned(self.placement.cpu);
+        let Placement { shard, cpu, .. } = self.placement;
+        pin::pin_current_thread(cpu).map_err(|source| StartError::Pin { shard, source })?;
+        let reactor = GlommioReactor::open(cpu, self.shards)
+            .map_err(|source| StartError::Reactor { shard, source })?;
+        pin::assert_pinned(cpu);
         Ok((reactor, seat(&self.placement)))
     }
 
@@ -256,6 +260,13 @@ pub enum StartError {
         /// What the operating system said.
         source: io::Error,
     },
+    /// A shard's thread could not be pinned to its cpu.
+    Pin {
+        /// The shard.
+        shard: ShardId,
+        /// Where it may run instead.
+        source: PinError,
+    },
     /// A shard's reactor could not be opened.
     Reactor {
         /// The shard.
@@ -285,6 +296,7 @@ impl fmt::Display for StartError {
                 f,
                 "the thread of {shard} could not be created: {source}; check `ulimit -u`"
             ),
+            StartError::Pin { shard, source } => write!(f, "{shard}: {source}"),
             StartError::Reactor { shard, source } => write!(f, "{shard}: {source}"),
             StartError::Panicked(failure) => failure.fmt(f),
         }

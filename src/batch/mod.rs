@@ -6,8 +6,8 @@
 
 mod isolate;
 
-use datafusion_common::arrow::array::{RecordBatch, UInt32Array};
-use datafusion_common::arrow::compute::take_record_batch;
+use datafusion_common::arrow::array::{RecordBatch, RecordBatchOptions, UInt32Array};
+use datafusion_common::arrow::compute::take_arrays;
 
 pub use isolate::{Isolated, evaluate_isolated};
 
@@ -57,9 +57,15 @@ impl Batch {
                 false => rows.iter().map(|row| values[*row as usize]).collect(),
             }
         }
+        // The number of rows is said, because a query that only counts records has no column to tell it.
+        let taken = take_arrays(self.columns.columns(), &indices, None)
+            .and_then(|columns| {
+                let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
+                RecordBatch::try_new_with_options(self.columns.schema(), columns, &options)
+            })
+            .expect("the rows are rows of this batch");
         Batch {
-            columns: take_record_batch(&self.columns, &indices)
-                .expect("the rows are rows of this batch"),
+            columns: taken,
             event_times: pick(&self.event_times, rows),
             watermarks_before: pick(&self.watermarks_before, rows),
             origins: pick(&self.origins, rows),
@@ -83,5 +89,39 @@ impl Batch {
             self.event_times.is_empty() || self.event_times.len() == self.origins.len(),
             "an event time was lost or gained"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use datafusion_common::arrow::datatypes::Schema;
+
+    use super::*;
+
+    /// Regression: a query that only counts records reads no column, and a late record among them was a panic.
+    #[test]
+    fn records_without_columns_can_be_taken() {
+        let options = RecordBatchOptions::new().with_row_count(Some(3));
+        let columns =
+            RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options)
+                .expect("three rows");
+        let origins = (1..4)
+            .map(|offset| Origin {
+                partition: 0,
+                offset,
+            })
+            .collect();
+        let batch = Batch {
+            columns,
+            event_times: Vec::new(),
+            watermarks_before: Vec::new(),
+            origins,
+            due_us: 0,
+        };
+        let taken = batch.take(&[0, 2]);
+        taken.assert_consistent();
+        assert_eq!(taken.origins[1].offset, 3);
     }
 }

@@ -88,15 +88,18 @@ pub fn run(
         kafka: kafka_of(&broker),
         ..config.clone()
     };
-    let layers = Layers {
+    let of_kind = |kind| Layers {
         every: &config.kafka.every,
+        kind,
         ..Layers::default()
     };
-    let read_back = ReadBack::open(&Settings::consumer(&layers, "velo-demo-read-back")?, OUTPUT)?;
+    let reading = Settings::consumer(&of_kind(&config.kafka.consumer), "velo-demo-read-back")?;
+    let writing = Settings::producer(&of_kind(&config.kafka.producer))?;
+    let read_back = ReadBack::open(&reading, OUTPUT)?;
     let mut beside = Beside {
         comparison: Comparison::start(read_back, recomputation)?,
         feeding: Feeding::Waiting {
-            settings: Settings::producer(&layers)?,
+            settings: writing,
             records,
             rate: request.rate,
         },
@@ -158,9 +161,16 @@ fn ended(
             outcome.rows_out, compared.rows
         )));
     }
+    let report = Report::of(plan, &outcome);
+    if ending == Ending::Whole && report.records_in != fed.records {
+        return Err(Error::Failed(format!(
+            "{} records were fed, but the query took {}",
+            fed.records, report.records_in
+        )));
+    }
     let page = Ended {
         ending,
-        report: &Report::of(plan, &outcome),
+        report: &report,
         end_to_end: outcome.end_to_end.summary(),
         fed,
         compared: &compared,
@@ -186,8 +196,11 @@ fn planned(text: &str, config: &Config, shards: usize) -> Result<Plan> {
 
 /// `[kafka]` for the demo's broker. What was configured is for another, and may hold what this one refuses.
 fn kafka_of(broker: &Broker) -> KafkaConfig {
+    let property = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
     KafkaConfig {
-        every: vec![("bootstrap.servers".into(), broker.bootstrap())],
+        every: property("bootstrap.servers", &broker.bootstrap()),
+        // A real broker answers when there is something to read; this one, once it had nothing, only after this time.
+        consumer: property("fetch.wait.max.ms", "2"),
         ..KafkaConfig::default()
     }
 }

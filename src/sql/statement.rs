@@ -295,7 +295,10 @@ fn option(part: &mut Tokens<'_>) -> Result<WrittenOption> {
     let key = match part.take() {
         Some(Token::SingleQuotedString(key)) => key,
         Some(Token::Word(word)) => {
-            let mut key = word.value;
+            let mut key = match word.quote_style {
+                Some(_) => word.value,
+                None => word.value.to_lowercase(),
+            };
             while part.take_token(&Token::Period) || part.take_token(&Token::Minus) {
                 key.push('.');
                 key.push_str(&part.expect_identifier("the rest of the option's name")?);

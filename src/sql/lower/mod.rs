@@ -14,19 +14,22 @@
 //! that owns the group. `collapse` substitutes projections into each other, so each side ends as expressions over one flat
 //! schema; predicates keep the order in which they were written.
 
+mod aggregates;
+mod checks;
+mod collapse;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use datafusion_common::arrow::datatypes::{DataType, Field, FieldRef, Schema};
-use datafusion_common::tree_node::{Transformed, TreeNode};
-use datafusion_common::{Column, DFSchema, DFSchemaRef, DataFusionError, Spans, TableReference};
-use datafusion_expr::expr::AggregateFunction;
+use datafusion_common::arrow::datatypes::{Field, FieldRef, Schema};
+use datafusion_common::{DFSchema, DFSchemaRef, DataFusionError, TableReference};
 use datafusion_expr::logical_plan::{Aggregate, LogicalPlan, TableScan};
-use datafusion_expr::{Expr, ExprSchemable, lit};
+use datafusion_expr::{Expr, ExprSchemable};
 use datafusion_optimizer::Analyzer;
 use datafusion_sql::planner::{ParserOptions, SqlToRel};
 use datafusion_sql::sqlparser::ast;
 
+use self::collapse::{Collapsed, Leaf, bare_column, plain_name, substitute};
 use super::catalog::{Catalog, StreamTable, TIMESTAMP, UNKNOWN_STREAM, WINDOW_END, WINDOW_START};
 use super::clause::{EmitClause, WindowClause, cut_emit, cut_window};
 use super::compile::{CompileError, compile};
@@ -34,11 +37,7 @@ use super::diagnose::{Code, at_word, planner_error};
 use super::tokens::Tokens;
 use crate::config::nearest::nearest;
 use crate::error::{Error, Result, Span};
-use crate::plan::clock::CLOCK_FUNCTIONS;
-use crate::plan::{
-    AggregateKind, AggregatePlan, AggregateSpec, EmitPolicy, PlannedExpr, Shape, SourceSpec,
-    StreamSpec,
-};
+use crate::plan::{AggregatePlan, EmitPolicy, PlannedExpr, Shape, SourceSpec, StreamSpec};
 
 /// A query as far as its own text says.
 pub(super) struct Lowered {
@@ -85,20 +84,6 @@ struct Query<'t> {
     tokens: Tokens<'t>,
     window: Option<WindowClause>,
     emit: Option<EmitClause>,
-}
-
-/// What a plan above a leaf comes to: expressions over the leaf's columns.
-struct Collapsed<'p> {
-    leaf: Leaf<'p>,
-    /// Predicates, in the order in which they were written.
-    filters: Vec<Expr>,
-    /// Qualifier, name and expression of each output column.
-    outputs: Vec<(Option<TableReference>, String, Expr)>,
-}
-
-enum Leaf<'p> {
-    Scan(&'p TableScan),
-    Aggregate(&'p Aggregate),
 }
 
 /// Adds the window's bounds to GROUP BY, where they are not yet.
@@ -361,267 +346,6 @@ impl Query<'_> {
         })
     }
 
-    /// Follows a plan down to its leaf, substituting projections into each other.
-    fn collapse<'p>(&self, plan: &'p LogicalPlan) -> Result<Collapsed<'p>> {
-        match plan {
-            LogicalPlan::TableScan(scan) => Ok(Collapsed {
-                outputs: leaf_columns(&scan.projected_schema),
-                filters: Vec::new(),
-                leaf: Leaf::Scan(scan),
-            }),
-            LogicalPlan::Aggregate(aggregate) => Ok(Collapsed {
-                // Left as they are: they are substituted once it is known where each group column stands.
-                outputs: aggregate
-                    .schema
-                    .iter()
-                    .map(|(qualifier, field)| {
-                        let column = Column::new(qualifier.cloned(), field.name());
-                        (
-                            qualifier.cloned(),
-                            field.name().clone(),
-                            Expr::Column(column),
-                        )
-                    })
-                    .collect(),
-                filters: Vec::new(),
-                leaf: Leaf::Aggregate(aggregate),
-            }),
-            LogicalPlan::SubqueryAlias(alias) => {
-                let mut below = self.collapse(&alias.input)?;
-                for (qualifier, _, _) in &mut below.outputs {
-                    *qualifier = Some(alias.alias.clone());
-                }
-                Ok(below)
-            }
-            LogicalPlan::Filter(filter) => {
-                let mut below = self.collapse(&filter.input)?;
-                let predicate = self.substituted(&filter.predicate, &filter.input, &below)?;
-                below.filters.push(predicate);
-                Ok(below)
-            }
-            LogicalPlan::Projection(projection) => {
-                let mut below = self.collapse(&projection.input)?;
-                let mut outputs = Vec::new();
-                for (expr, (qualifier, field)) in
-                    projection.expr.iter().zip(projection.schema.iter())
-                {
-                    let expr = self.substituted(expr, &projection.input, &below)?;
-                    outputs.push((qualifier.cloned(), field.name().clone(), expr));
-                }
-                below.outputs = outputs;
-                Ok(below)
-            }
-            LogicalPlan::Sort(_) => Err(self.not_available("ORDER", "ORDER BY over a stream")),
-            LogicalPlan::Limit(_) => Err(self.not_available("LIMIT", "LIMIT")),
-            LogicalPlan::Distinct(_) => Err(self.not_available("DISTINCT", "SELECT DISTINCT")),
-            LogicalPlan::Join(_) => Err(self.not_available("JOIN", "joins")),
-            LogicalPlan::Union(_) => Err(self.not_available("UNION", "UNION")),
-            LogicalPlan::Window(_) => Err(self.not_available("OVER", "window functions (OVER)")),
-            LogicalPlan::EmptyRelation(_) | LogicalPlan::Values(_) => Err(self.error(
-                Code::Plan,
-                "a query reads a stream",
-                self.tokens.whole_span(),
-                Some("add FROM with the name of a declared stream"),
-            )),
-            other => {
-                Err(self
-                    .not_available("FROM", &format!("this form of query ({})", other.display())))
-            }
-        }
-    }
-
-    fn substituted(&self, expr: &Expr, input: &LogicalPlan, below: &Collapsed<'_>) -> Result<Expr> {
-        substitute(expr.clone(), input.schema(), &below.outputs)
-            .map_err(|error| planner_error(&self.tokens, &error))
-    }
-
-    fn aggregate_spec(
-        &self,
-        expr: &Expr,
-        schema: &DFSchema,
-        over_record: &dyn Fn(&Expr) -> Result<Expr>,
-        arguments: &mut Vec<Expr>,
-    ) -> Result<AggregateSpec> {
-        let text = strip_qualifiers(expr.clone()).schema_name().to_string();
-        let result_type = expr
-            .get_type(schema)
-            .map_err(|error| planner_error(&self.tokens, &error))?;
-        let Expr::AggregateFunction(AggregateFunction { func, params }) = expr.clone().unalias()
-        else {
-            return Err(self.not_available("SELECT", &format!("the aggregate {text}")));
-        };
-        let name = func.name().to_owned();
-        let kind = match name.as_str() {
-            "count" => AggregateKind::Count,
-            "sum" => AggregateKind::Sum,
-            "avg" => AggregateKind::Avg,
-            "min" => AggregateKind::Min,
-            "max" => AggregateKind::Max,
-            _ => {
-                return Err(
-                    self.not_available(&name, &format!("the aggregate {}", name.to_uppercase()))
-                );
-            }
-        };
-        if params.distinct {
-            return Err(
-                self.not_available("DISTINCT", &format!("{}(DISTINCT ..)", name.to_uppercase()))
-            );
-        }
-        if params.filter.is_some() {
-            return Err(self.not_available("FILTER", "FILTER (WHERE ..)"));
-        }
-        if !params.order_by.is_empty() {
-            return Err(self.not_available("ORDER", "ORDER BY in an aggregate"));
-        }
-        let [argument] = params.args.as_slice() else {
-            return Err(self.not_available(
-                &name,
-                &format!("{} of several columns", name.to_uppercase()),
-            ));
-        };
-        // COUNT(*) arrives as the count of a literal.
-        if kind == AggregateKind::Count
-            && let Expr::Literal(value, _) = argument
-            && !value.is_null()
-        {
-            return Ok(AggregateSpec {
-                kind,
-                argument: None,
-                argument_type: DataType::Null,
-                result_type,
-                text: "count(*)".to_owned(),
-            });
-        }
-        let argument_type = argument
-            .get_type(schema)
-            .map_err(|error| planner_error(&self.tokens, &error))?;
-        let decimal = matches!(
-            argument_type,
-            DataType::Decimal128(..) | DataType::Decimal256(..)
-        );
-        if decimal && matches!(kind, AggregateKind::Sum | AggregateKind::Avg) {
-            return Err(self.not_available(&name, &format!("{} of a DECIMAL", name.to_uppercase())));
-        }
-        let argument = over_record(argument)?;
-        let index = arguments
-            .iter()
-            .position(|known| *known == argument)
-            .unwrap_or_else(|| {
-                arguments.push(argument);
-                arguments.len() - 1
-            });
-        Ok(AggregateSpec {
-            kind,
-            argument: Some(index),
-            argument_type,
-            result_type,
-            text,
-        })
-    }
-
-    /// A windowed query needs an event time, and a time column written in the window must be it.
-    fn check_event_time(&self, stream: &StreamSpec) -> Result<()> {
-        let Some(window) = &self.window else {
-            return Ok(());
-        };
-        let Some(event_time) = &stream.event_time else {
-            let name = &stream.name;
-            return Err(self.error(
-                Code::MissingEventTime,
-                format!("a window needs an event time, and stream {name} has none"),
-                window.span,
-                Some("declare it in CREATE STREAM: WATERMARK FOR ts AS ts - INTERVAL '5' SECOND"),
-            ));
-        };
-        if let (Some((column, span)), crate::plan::EventTimeColumn::Declared(index)) =
-            (&window.time_column, event_time.column)
-        {
-            let declared = stream.columns.field(index).name();
-            if column != declared {
-                return Err(self.error(
-                    Code::BadWindow,
-                    format!(
-                        "the event time of stream {} is {declared}, not {column}",
-                        stream.name
-                    ),
-                    *span,
-                    None::<&str>,
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether an expression is one of the window's bounds, and if so, whether it is the end.
-    fn window_bound(&self, expr: &Expr) -> Option<bool> {
-        self.window.as_ref()?;
-        let Expr::Column(column) = expr else {
-            return None;
-        };
-        let name = column.name.as_str();
-        if WINDOW_END.contains(&name) {
-            Some(true)
-        } else {
-            WINDOW_START.contains(&name).then_some(false)
-        }
-    }
-
-    fn refuse_window_bounds<'e>(&self, exprs: impl Iterator<Item = &'e Expr>) -> Result<()> {
-        if self.window.is_none() {
-            return Ok(());
-        }
-        for expr in exprs {
-            for column in expr.column_refs() {
-                if WINDOW_START
-                    .iter()
-                    .chain(WINDOW_END)
-                    .any(|bound| *bound == column.name)
-                {
-                    return Err(at_word(
-                        &self.tokens,
-                        &column.name,
-                        Code::BadWindow,
-                        format!(
-                            "{} is not known before the record is in its window",
-                            column.name
-                        ),
-                        Some(
-                            "use it in HAVING or SELECT; as a group key it stands alone".to_owned(),
-                        ),
-                    ));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The clock may not decide which group a record is in, nor what is aggregated: a replay would differ.
-    fn refuse_clock(&self, expr: &Expr) -> Result<()> {
-        let mut found = None;
-        expr.apply(|node| {
-            if let Expr::ScalarFunction(function) = node
-                && CLOCK_FUNCTIONS.contains(&function.func.name())
-            {
-                found = Some(function.func.name().to_owned());
-            }
-            Ok(datafusion_common::tree_node::TreeNodeRecursion::Continue)
-        })
-        .map_err(|error| planner_error(&self.tokens, &error))?;
-        match found {
-            None => Ok(()),
-            Some(name) => Err(at_word(
-                &self.tokens,
-                &name,
-                Code::Plan,
-                format!(
-                    "{name} may not stand in a key or in an aggregate: the answer would depend on when it ran"
-                ),
-                Some("use the record's event time".to_owned()),
-            )),
-        }
-    }
-
     fn conjunction(&self, filters: Vec<Expr>, schema: &DFSchemaRef) -> Result<Option<PlannedExpr>> {
         match filters.into_iter().reduce(Expr::and) {
             None => Ok(None),
@@ -722,60 +446,8 @@ fn stream_of(scan: &TableScan) -> Arc<StreamSpec> {
     Arc::clone(&table.stream)
 }
 
-/// A scan's columns under their bare names.
-fn leaf_columns(schema: &DFSchema) -> Vec<(Option<TableReference>, String, Expr)> {
-    schema
-        .iter()
-        .map(|(qualifier, field)| {
-            (
-                qualifier.cloned(),
-                field.name().clone(),
-                bare_column(field.name()),
-            )
-        })
-        .collect()
-}
-
-fn bare_column(name: impl Into<String>) -> Expr {
-    Expr::Column(Column {
-        relation: None,
-        name: name.into(),
-        spans: Spans::new(),
-    })
-}
-
 fn place_name(place: usize) -> String {
     format!("#{place}")
-}
-
-/// Replaces the columns of `expr`, which stand in `schema`, by the expressions of `outputs` at the same places.
-fn substitute(
-    expr: Expr,
-    schema: &DFSchema,
-    outputs: &[(Option<TableReference>, String, Expr)],
-) -> datafusion_common::Result<Expr> {
-    expr.transform_up(|node| match &node {
-        Expr::Column(column) => {
-            let index = schema.index_of_column(column)?;
-            Ok(Transformed::yes(outputs[index].2.clone().unalias()))
-        }
-        _ => Ok(Transformed::no(node)),
-    })
-    .map(|transformed| transformed.data)
-}
-
-/// The name of an expression without the stream's name before each column.
-fn plain_name(expr: &Expr) -> String {
-    strip_qualifiers(expr.clone()).schema_name().to_string()
-}
-
-fn strip_qualifiers(expr: Expr) -> Expr {
-    expr.transform_up(|node| match node {
-        Expr::Column(column) => Ok(Transformed::yes(bare_column(column.name))),
-        other => Ok(Transformed::no(other)),
-    })
-    .map(|transformed| transformed.data)
-    .unwrap_or_else(|_: DataFusionError| lit("?"))
 }
 
 /// The output columns, without the stream's name before each column.

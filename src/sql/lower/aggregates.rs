@@ -1,0 +1,99 @@
+//! Which aggregates there are, and of what.
+
+use datafusion_common::DFSchema;
+use datafusion_common::arrow::datatypes::DataType;
+use datafusion_expr::expr::AggregateFunction;
+use datafusion_expr::{Expr, ExprSchemable};
+
+use super::Query;
+use super::collapse::strip_qualifiers;
+use crate::error::Result;
+use crate::plan::{AggregateKind, AggregateSpec};
+use crate::sql::diagnose::planner_error;
+
+impl Query<'_> {
+    pub(super) fn aggregate_spec(
+        &self,
+        expr: &Expr,
+        schema: &DFSchema,
+        over_record: &dyn Fn(&Expr) -> Result<Expr>,
+        arguments: &mut Vec<Expr>,
+    ) -> Result<AggregateSpec> {
+        let text = strip_qualifiers(expr.clone()).schema_name().to_string();
+        let result_type = expr
+            .get_type(schema)
+            .map_err(|error| planner_error(&self.tokens, &error))?;
+        let Expr::AggregateFunction(AggregateFunction { func, params }) = expr.clone().unalias()
+        else {
+            return Err(self.not_available("SELECT", &format!("the aggregate {text}")));
+        };
+        let name = func.name().to_owned();
+        let kind = match name.as_str() {
+            "count" => AggregateKind::Count,
+            "sum" => AggregateKind::Sum,
+            "avg" => AggregateKind::Avg,
+            "min" => AggregateKind::Min,
+            "max" => AggregateKind::Max,
+            _ => {
+                return Err(
+                    self.not_available(&name, &format!("the aggregate {}", name.to_uppercase()))
+                );
+            }
+        };
+        if params.distinct {
+            return Err(
+                self.not_available("DISTINCT", &format!("{}(DISTINCT ..)", name.to_uppercase()))
+            );
+        }
+        if params.filter.is_some() {
+            return Err(self.not_available("FILTER", "FILTER (WHERE ..)"));
+        }
+        if !params.order_by.is_empty() {
+            return Err(self.not_available("ORDER", "ORDER BY in an aggregate"));
+        }
+        let [argument] = params.args.as_slice() else {
+            return Err(self.not_available(
+                &name,
+                &format!("{} of several columns", name.to_uppercase()),
+            ));
+        };
+        // COUNT(*) arrives as the count of a literal.
+        if kind == AggregateKind::Count
+            && let Expr::Literal(value, _) = argument
+            && !value.is_null()
+        {
+            return Ok(AggregateSpec {
+                kind,
+                argument: None,
+                argument_type: DataType::Null,
+                result_type,
+                text: "count(*)".to_owned(),
+            });
+        }
+        let argument_type = argument
+            .get_type(schema)
+            .map_err(|error| planner_error(&self.tokens, &error))?;
+        let decimal = matches!(
+            argument_type,
+            DataType::Decimal128(..) | DataType::Decimal256(..)
+        );
+        if decimal && matches!(kind, AggregateKind::Sum | AggregateKind::Avg) {
+            return Err(self.not_available(&name, &format!("{} of a DECIMAL", name.to_uppercase())));
+        }
+        let argument = over_record(argument)?;
+        let index = arguments
+            .iter()
+            .position(|known| *known == argument)
+            .unwrap_or_else(|| {
+                arguments.push(argument);
+                arguments.len() - 1
+            });
+        Ok(AggregateSpec {
+            kind,
+            argument: Some(index),
+            argument_type,
+            result_type,
+            text,
+        })
+    }
+}

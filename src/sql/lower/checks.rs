@@ -1,0 +1,119 @@
+//! What a query may not say, though it reads as SQL: windows without event time, bounds before they are known, the clock
+//! where it would decide an answer.
+
+use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion_expr::Expr;
+
+use super::Query;
+use crate::error::Result;
+use crate::plan::clock::CLOCK_FUNCTIONS;
+use crate::plan::{EventTimeColumn, StreamSpec};
+use crate::sql::catalog::{WINDOW_END, WINDOW_START};
+use crate::sql::diagnose::{Code, at_word, planner_error};
+
+impl Query<'_> {
+    /// A windowed query needs an event time, and a time column written in the window must be it.
+    pub(super) fn check_event_time(&self, stream: &StreamSpec) -> Result<()> {
+        let Some(window) = &self.window else {
+            return Ok(());
+        };
+        let Some(event_time) = &stream.event_time else {
+            let name = &stream.name;
+            return Err(self.error(
+                Code::MissingEventTime,
+                format!("a window needs an event time, and stream {name} has none"),
+                window.span,
+                Some("declare it in CREATE STREAM: WATERMARK FOR ts AS ts - INTERVAL '5' SECOND"),
+            ));
+        };
+        if let (Some((column, span)), EventTimeColumn::Declared(index)) =
+            (&window.time_column, event_time.column)
+        {
+            let declared = stream.columns.field(index).name();
+            if column != declared {
+                return Err(self.error(
+                    Code::BadWindow,
+                    format!(
+                        "the event time of stream {} is {declared}, not {column}",
+                        stream.name
+                    ),
+                    *span,
+                    None::<&str>,
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an expression is one of the window's bounds, and if so, whether it is the end.
+    pub(super) fn window_bound(&self, expr: &Expr) -> Option<bool> {
+        self.window.as_ref()?;
+        let Expr::Column(column) = expr else {
+            return None;
+        };
+        let name = column.name.as_str();
+        if WINDOW_END.contains(&name) {
+            Some(true)
+        } else {
+            WINDOW_START.contains(&name).then_some(false)
+        }
+    }
+
+    pub(super) fn refuse_window_bounds<'e>(
+        &self,
+        exprs: impl Iterator<Item = &'e Expr>,
+    ) -> Result<()> {
+        if self.window.is_none() {
+            return Ok(());
+        }
+        for expr in exprs {
+            for column in expr.column_refs() {
+                if WINDOW_START
+                    .iter()
+                    .chain(WINDOW_END)
+                    .any(|bound| *bound == column.name)
+                {
+                    return Err(at_word(
+                        &self.tokens,
+                        &column.name,
+                        Code::BadWindow,
+                        format!(
+                            "{} is not known before the record is in its window",
+                            column.name
+                        ),
+                        Some(
+                            "use it in HAVING or SELECT; as a group key it stands alone".to_owned(),
+                        ),
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The clock may not decide which group a record is in, nor what is aggregated: a replay would differ.
+    pub(super) fn refuse_clock(&self, expr: &Expr) -> Result<()> {
+        let mut found = None;
+        expr.apply(|node| {
+            if let Expr::ScalarFunction(function) = node
+                && CLOCK_FUNCTIONS.contains(&function.func.name())
+            {
+                found = Some(function.func.name().to_owned());
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })
+        .map_err(|error| planner_error(&self.tokens, &error))?;
+        match found {
+            None => Ok(()),
+            Some(name) => Err(at_word(
+                &self.tokens,
+                &name,
+                Code::Plan,
+                format!(
+                    "{name} may not stand in a key or in an aggregate: the answer would depend on when it ran"
+                ),
+                Some("use the record's event time".to_owned()),
+            )),
+        }
+    }
+}
