@@ -237,21 +237,21 @@ impl Running {
     fn watch(mut self, watch: &mut dyn FnMut(Standing) -> Option<End>) -> Outcome {
         let mut asked: Option<End> = None;
         let mut failed: Option<Error> = None;
+        let mut sink_failed = false;
         loop {
             // Asked first: what the shards posted before they ended is then seen below.
             let finished = self.runtime.is_finished();
             if self.runtime.failure().is_some() {
                 break;
             }
-            let progressed = match self.drain(&mut failed) {
-                Ok(progressed) => progressed,
-                Err(error) => {
+            let progressed = !sink_failed
+                && self.drain(&mut failed).unwrap_or_else(|error| {
                     // Rows can go nowhere any more: the lanes are dropped, so that no shard waits for room.
                     failed.get_or_insert(error);
                     self.exits.clear();
+                    sink_failed = true;
                     false
-                }
-            };
+                });
             if failed.is_some() {
                 self.stop.request();
             }
@@ -273,7 +273,7 @@ impl Running {
                 std::thread::sleep(NAP);
             }
         }
-        self.end(asked, failed)
+        self.end(asked, failed, sink_failed)
     }
 
     /// Writes what the shards handed over. Whether there was anything.
@@ -308,7 +308,7 @@ impl Running {
         Ok(progressed)
     }
 
-    fn end(self, asked: Option<End>, failed: Option<Error>) -> Outcome {
+    fn end(self, asked: Option<End>, failed: Option<Error>, sink_failed: bool) -> Outcome {
         let Running {
             runtime,
             mut sink,
@@ -316,10 +316,10 @@ impl Running {
             started,
             ..
         } = self;
-        // A panic is told at once; what the sink still holds is not waited for.
-        let flushed = match runtime.failure() {
-            Some(_) => Ok(()),
-            None => sink.flush(&mut |acknowledged| totals.add(acknowledged)),
+        // A panic or a sink that has failed is told at once; what the sink still holds is not waited for.
+        let flushed = match sink_failed || runtime.failure().is_some() {
+            true => Ok(()),
+            false => sink.flush(&mut |acknowledged| totals.add(acknowledged)),
         };
         let elapsed = started.elapsed();
         let (shards, panicked) = match runtime.join() {

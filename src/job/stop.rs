@@ -1,7 +1,7 @@
 //! What asks a job to stop from outside: SIGTERM and SIGINT.
 //!
-//! Law: the first signal asks for a clean stop (drain, flush); a second one of the same kind ends the process at once, as if
-//! nothing had been caught.
+//! Law: the first signal asks for a clean stop (drain, flush); a second one ends the process at once, as if nothing had been
+//! caught.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
