@@ -37,12 +37,16 @@ impl Ended<'_> {
         let mut put = |part: &dyn Display| {
             writeln!(page, "{part}").expect("writing to a string does not fail");
         };
-        put(&"\nThe busiest hours among the rows:");
-        put(&rows(&self.compared.sample));
+        if !self.compared.sample.is_empty() {
+            put(&"\nThe busiest hours among the rows:");
+            put(&rows(&self.compared.sample));
+        }
         put(&"\nThe core map:");
         put(&self.core_map());
         put(&format!("\n{}", self.totals()));
-        put(&self.latency());
+        if self.end_to_end.count > 0 {
+            put(&self.latency());
+        }
         put(&format!("\n{}", self.verdict()));
         page
     }
