@@ -22,8 +22,8 @@ use crate::plan::PlannedExpr;
 
 /// Why an expression could not be compiled.
 pub(super) enum CompileError {
-    /// Constant arithmetic in it is out of range: the text of that part, and why.
-    OutOfRange(String, String),
+    /// Constant arithmetic in it is out of range: the text of that part.
+    OutOfRange(String),
     /// DataFusion refused it.
     Planner(DataFusionError),
 }
@@ -116,14 +116,14 @@ fn check_constants(expr: &Expr) -> std::result::Result<(), CompileError> {
             &RecordBatchOptions::new().with_row_count(Some(1)),
         )?;
         let evaluated = physical(node, &empty).and_then(checked).and_then(|expr| expr.evaluate(&one_row));
-        if let Err(DataFusionError::ArrowError(cause, _)) = evaluated {
-            found = Some((node.human_display().to_string(), cause.to_string()));
+        if let Err(DataFusionError::ArrowError(..)) = evaluated {
+            found = Some(node.human_display().to_string());
             return Ok(TreeNodeRecursion::Stop);
         }
         Ok(TreeNodeRecursion::Jump)
     })?;
     match found {
-        Some((text, cause)) => Err(CompileError::OutOfRange(text, cause)),
+        Some(text) => Err(CompileError::OutOfRange(text)),
         None => Ok(()),
     }
 }

@@ -77,6 +77,9 @@ pub(super) fn lower<'c>(
     query.lower(&logical)
 }
 
+/// What can be aggregated with.
+const AGGREGATES: &str = "the aggregates are COUNT, SUM, AVG, MIN and MAX";
+
 /// A query's text and the clauses that were cut out of it.
 struct Query<'t> {
     tokens: Tokens<'t>,
@@ -101,10 +104,10 @@ enum Leaf<'p> {
 /// Adds the window's bounds to GROUP BY, where they are not yet.
 fn group_by_window(query: &mut ast::Query, text: &Query<'_>) -> Result<()> {
     let ast::SetExpr::Select(select) = query.body.as_mut() else {
-        return Err(text.not_available("UNION", "UNION, INTERSECT and EXCEPT"));
+        return Err(text.not_available("UNION", "UNION, INTERSECT and EXCEPT", "give each SELECT a file of its own"));
     };
     let ast::GroupByExpr::Expressions(expressions, _) = &mut select.group_by else {
-        return Err(text.not_available("GROUP", "GROUP BY ALL with a window"));
+        return Err(text.not_available("GROUP", "GROUP BY ALL with a window", "name the columns"));
     };
     for name in WINDOW_START.iter().chain(WINDOW_END) {
         let ident = ast::Expr::Identifier(ast::Ident::new(*name));
@@ -150,7 +153,7 @@ impl Query<'_> {
                 match below.leaf {
                     Leaf::Scan(scan) => (scan, Some((aggregate, below))),
                     Leaf::Aggregate(_) => {
-                        return Err(self.not_available("FROM", "an aggregation of an aggregation"));
+                        return Err(self.not_available("FROM", "an aggregation of an aggregation", "write the inner rows to a stream, and aggregate that in a file of its own"));
                     }
                 }
             }
@@ -211,6 +214,7 @@ impl Query<'_> {
         let mut column_of_group = Vec::new();
         for group in &aggregate.group_expr {
             let expr = over_record(group)?;
+            self.refuse_aggregate(&expr)?;
             match self.window_bound(&expr) {
                 Some(is_end) => column_of_group.push(GroupColumn::Bound { is_end }),
                 None => {
@@ -357,12 +361,12 @@ impl Query<'_> {
                 below.outputs = outputs;
                 Ok(below)
             }
-            LogicalPlan::Sort(_) => Err(self.not_available("ORDER", "ORDER BY over a stream")),
-            LogicalPlan::Limit(_) => Err(self.not_available("LIMIT", "LIMIT")),
-            LogicalPlan::Distinct(_) => Err(self.not_available("DISTINCT", "SELECT DISTINCT")),
-            LogicalPlan::Join(_) => Err(self.not_available("JOIN", "joins")),
-            LogicalPlan::Union(_) => Err(self.not_available("UNION", "UNION")),
-            LogicalPlan::Window(_) => Err(self.not_available("OVER", "window functions (OVER)")),
+            LogicalPlan::Sort(_) => Err(self.not_available("ORDER", "ORDER BY over a stream", "leave it out: rows leave as they are made")),
+            LogicalPlan::Limit(_) => Err(self.not_available("LIMIT", "LIMIT", "leave it out, and stop with --duration or `| head`")),
+            LogicalPlan::Distinct(_) => Err(self.not_available("DISTINCT", "SELECT DISTINCT", "GROUP BY the columns, with EMIT FINAL")),
+            LogicalPlan::Join(_) => Err(self.not_available(if self.tokens.find_word("JOIN").is_some() { "JOIN" } else { "FROM" }, "a join of streams", "read one stream")),
+            LogicalPlan::Union(_) => Err(self.not_available("UNION", "UNION", "give each SELECT a file of its own")),
+            LogicalPlan::Window(_) => Err(self.not_available("OVER", "a window function (OVER)", "aggregate in a window: WINDOW TUMBLING (SIZE 1 HOUR)")),
             LogicalPlan::EmptyRelation(_) | LogicalPlan::Values(_) => {
                 Err(self.error(
                     Code::Plan,
@@ -371,7 +375,7 @@ impl Query<'_> {
                     Some("add FROM with the name of a declared stream"),
                 ))
             }
-            other => Err(self.not_available("FROM", &format!("this form of query ({})", other.display()))),
+            other => Err(self.not_available("FROM", &format!("this form of query ({})", other.display()), "write SELECT .. FROM one stream")),
         }
     }
 
@@ -390,7 +394,7 @@ impl Query<'_> {
         let text = strip_qualifiers(expr.clone()).schema_name().to_string();
         let result_type = expr.get_type(schema).map_err(|error| planner_error(&self.tokens, &error))?;
         let Expr::AggregateFunction(AggregateFunction { func, params }) = expr.clone().unalias() else {
-            return Err(self.not_available("SELECT", &format!("the aggregate {text}")));
+            return Err(self.not_available("SELECT", &format!("the aggregate {text}"), AGGREGATES));
         };
         let name = func.name().to_owned();
         let kind = match name.as_str() {
@@ -399,19 +403,19 @@ impl Query<'_> {
             "avg" => AggregateKind::Avg,
             "min" => AggregateKind::Min,
             "max" => AggregateKind::Max,
-            _ => return Err(self.not_available(&name, &format!("the aggregate {}", name.to_uppercase()))),
+            _ => return Err(self.not_available(&name, &format!("the aggregate {}", name.to_uppercase()), AGGREGATES)),
         };
         if params.distinct {
-            return Err(self.not_available("DISTINCT", &format!("{}(DISTINCT ..)", name.to_uppercase())));
+            return Err(self.not_available("DISTINCT", &format!("{}(DISTINCT ..)", name.to_uppercase()), "leave DISTINCT out"));
         }
         if params.filter.is_some() {
-            return Err(self.not_available("FILTER", "FILTER (WHERE ..)"));
+            return Err(self.not_available("FILTER", "FILTER (WHERE ..)", "aggregate CASE WHEN condition THEN value END"));
         }
         if !params.order_by.is_empty() {
-            return Err(self.not_available("ORDER", "ORDER BY in an aggregate"));
+            return Err(self.not_available("ORDER", "ORDER BY in an aggregate", "leave it out"));
         }
         let [argument] = params.args.as_slice() else {
-            return Err(self.not_available(&name, &format!("{} of several columns", name.to_uppercase())));
+            return Err(self.not_available(&name, &format!("{} of several columns", name.to_uppercase()), "give it one column"));
         };
         // COUNT(*) arrives as the count of a literal.
         if kind == AggregateKind::Count
@@ -423,7 +427,7 @@ impl Query<'_> {
         let argument_type = argument.get_type(schema).map_err(|error| planner_error(&self.tokens, &error))?;
         let decimal = matches!(argument_type, DataType::Decimal128(..) | DataType::Decimal256(..));
         if decimal && matches!(kind, AggregateKind::Sum | AggregateKind::Avg) {
-            return Err(self.not_available(&name, &format!("{} of a DECIMAL", name.to_uppercase())));
+            return Err(self.not_available(&name, &format!("{} of a DECIMAL", name.to_uppercase()), "CAST it to DOUBLE"));
         }
         let argument = over_record(argument)?;
         let index = arguments.iter().position(|known| *known == argument).unwrap_or_else(|| {
@@ -456,7 +460,7 @@ impl Query<'_> {
                     Code::BadWindow,
                     format!("the event time of stream {} is {declared}, not {column}", stream.name),
                     *span,
-                    None::<&str>,
+                    Some(format!("write WINDOW TUMBLING ({declared}, ..) or WINDOW TUMBLING (SIZE ..)")),
                 ));
             }
         }
@@ -493,6 +497,20 @@ impl Query<'_> {
             }
         }
         Ok(())
+    }
+
+    /// A key is computed from one record.
+    fn refuse_aggregate(&self, key: &Expr) -> Result<()> {
+        let is_aggregate = |node: &Expr| Ok(matches!(node, Expr::AggregateFunction(_)));
+        if !key.exists(is_aggregate).map_err(|error| planner_error(&self.tokens, &error))? {
+            return Ok(());
+        }
+        Err(self.error(
+            Code::MissingGroupBy,
+            "an aggregate may not stand in GROUP BY, which sees one record at a time",
+            self.tokens.find_call_after("group").unwrap_or_else(|| self.tokens.whole_span()),
+            Some("group by columns and expressions over them"),
+        ))
     }
 
     /// The clock may not decide which group a record is in, nor what is aggregated: a replay would differ.
@@ -532,10 +550,10 @@ impl Query<'_> {
             .map(|expr| {
                 compile(expr, schema).map_err(|error| match error {
                     CompileError::Planner(error) => planner_error(&self.tokens, &error),
-                    CompileError::OutOfRange(text, cause) => self.error(
+                    CompileError::OutOfRange(text) => self.error(
                         Code::OutOfRange,
-                        format!("{text} is out of range: {cause}"),
-                        self.tokens.whole_span(),
+                        format!("{text} is out of range"),
+                        self.tokens.find_expression(&text).unwrap_or_else(|| self.tokens.whole_span()),
                         Some("CAST one side to DOUBLE or DECIMAL"),
                     ),
                 })
@@ -543,13 +561,13 @@ impl Query<'_> {
             .collect()
     }
 
-    fn not_available(&self, word: &str, what: &str) -> Error {
+    fn not_available(&self, word: &str, what: &str, instead: &str) -> Error {
         at_word(
             &self.tokens,
             word,
             Code::NotAvailable,
-            format!("{what}: not available yet"),
-            None,
+            format!("{what} is not available yet"),
+            Some(instead.to_owned()),
         )
     }
 

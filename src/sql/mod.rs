@@ -89,7 +89,16 @@ pub fn plan_script(source_name: &str, text: &str, settings: &Settings) -> Result
         session: Vec::new(),
         query: None,
     };
-    for tokens in Tokens::statements(&place)? {
+    let statements = Tokens::statements(&place)?;
+    if statements.is_empty() {
+        return Err(place.error(
+            Code::Syntax,
+            "there is no statement",
+            Some(Span { start: 0, end: 0 }),
+            Some("write CREATE STREAM name (columns) WITH (connector = ..), then a SELECT".to_owned()),
+        ));
+    }
+    for tokens in statements {
         let whole = tokens.whole_span();
         match statement::read(tokens)? {
             Statement::Declare(declaration) => planner.declare(declaration)?,
@@ -335,7 +344,10 @@ impl Planner<'_> {
                     Code::UnknownColumn,
                     format!("key.columns names {name}, and there is no such column"),
                     option_span(written, "key.columns"),
-                    Some(format!("the columns are {}", known.join(", "))),
+                    Some(match diagnose::nearest(name, known.iter().copied()) {
+                        Some(found) => format!("did you mean {found}?"),
+                        None => format!("the columns are {}", known.join(", ")),
+                    }),
                 ));
             }
         }

@@ -28,7 +28,8 @@ impl<'t> Tokens<'t> {
             .tokenize_with_location()
             .map_err(|error| {
                 let start = place.offset(error.location);
-                place.error(Code::Syntax, error.message, Some(Span { start, end: start + 1 }), None)
+                let hint = "close it where it ends".to_owned();
+                place.error(Code::Syntax, sentence(&error.message), Some(Span { start, end: start + 1 }), Some(hint))
             })?;
         let mut statements = Vec::new();
         let mut current = Vec::new();
@@ -75,7 +76,7 @@ impl<'t> Tokens<'t> {
                 let end = self.tokens.last().map_or(0, |last| {
                     self.place.span(last.span.start, last.span.end).end
                 });
-                Span { start: end.saturating_sub(1), end }
+                Span { start: end, end }
             }
         }
     }
@@ -86,12 +87,6 @@ impl<'t> Tokens<'t> {
             (Some(first), Some(last)) => self.place.span(first.span.start, last.span.end),
             _ => Span { start: 0, end: 0 },
         }
-    }
-
-    /// The text from the first of these tokens to the last, as written.
-    pub fn text(&self) -> &'t str {
-        let span = self.whole_span();
-        &self.place.text()[span.start..span.end]
     }
 
     /// Takes the next token.
@@ -334,6 +329,47 @@ impl<'t> Tokens<'t> {
             .find(|token| is_word(Some(&token.token), name))
             .map(|token| self.place.span(token.span.start, token.span.end))
     }
+
+    /// Where the word `name` stands last.
+    pub fn find_last_word(&self, name: &str) -> Option<Span> {
+        self.tokens
+            .iter()
+            .rfind(|token| matches!(&token.token, Token::Word(word) if word.value.eq_ignore_ascii_case(name)))
+            .map(|token| self.place.span(token.span.start, token.span.end))
+    }
+
+    /// Where the first function behind the keyword `word` is called: its name.
+    pub fn find_call_after(&self, word: &str) -> Option<Span> {
+        let from = self.tokens.iter().position(|token| is_word(Some(&token.token), word))?;
+        let call = self.tokens[from..]
+            .windows(2)
+            .find(|pair| matches!(pair[0].token, Token::Word(_)) && pair[1].token == Token::LParen)?;
+        Some(self.place.span(call[0].span.start, call[0].span.end))
+    }
+
+    /// Where the string `text` stands.
+    pub fn find_string(&self, text: &str) -> Option<Span> {
+        self.tokens
+            .iter()
+            .find(|token| matches!(&token.token, Token::SingleQuotedString(found) if found == text))
+            .map(|token| self.place.span(token.span.start, token.span.end))
+    }
+
+    /// Where the expression `text` stands, however it is spaced.
+    pub fn find_expression(&self, text: &str) -> Option<Span> {
+        let wanted: Vec<String> = Tokenizer::new(&DIALECT, text)
+            .tokenize()
+            .ok()?
+            .into_iter()
+            .filter(|token| !matches!(token, Token::Whitespace(_)))
+            .map(|token| token.to_string())
+            .collect();
+        let is_it = |run: &&[TokenWithSpan]| {
+            run.iter().zip(&wanted).all(|(token, wanted)| token.token.to_string().eq_ignore_ascii_case(wanted))
+        };
+        let run = self.tokens.windows(wanted.len().max(1)).find(is_it)?;
+        Some(self.place.span(run.first()?.span.start, run.last()?.span.end))
+    }
 }
 
 /// Whether `token` is the unquoted word `word`, in any case.
@@ -343,6 +379,10 @@ fn is_word(token: Option<&Token>, word: &str) -> bool {
 
 /// sqlparser's "Expected: x, found: y" as the rest of our messages read.
 fn sentence(message: &str) -> String {
-    let message = message.replace("Expected: ", "expected ").replace("found: ", "found ");
-    message.trim().to_owned()
+    let message = message
+        .replace("Expected: ", "expected ")
+        .replace("found: EOF", "the statement ends here")
+        .replace("found: ", "found ");
+    let mut letters = message.trim().chars();
+    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
 }
