@@ -4,9 +4,13 @@
 mod cases;
 // What a user types and reads: usage, configuration, topology.
 mod cli;
+// What a user reads when the SQL is wrong, a pair of files an error (tests/errors).
+mod errors;
 // What goes wrong at run time: panics, signals, closed outputs, disks, brokers, bad records; and that nothing leaks.
 mod faults;
 // Imports go one way: down the list of modules in src/lib.rs.
 mod layering;
 // Starting velo under a time limit, for the tests above.
 mod process;
+// The acceptance scripts, over all flights and a real broker. Slow, so their names sort last.
+mod z_accept;

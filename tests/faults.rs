@@ -2,6 +2,7 @@
 //! right code, saying what happened and where.
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::FileTypeExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
@@ -354,6 +355,11 @@ fn a_reader_that_has_seen_enough_ends_the_run_quietly() {
 
 #[test]
 fn a_full_disk_ends_the_run_with_73() {
+    let device = fs::metadata("/dev/full").expect("Linux has /dev/full");
+    assert!(
+        device.file_type().is_char_device(),
+        "a file stands in its place: rm /dev/full; mknod -m 666 /dev/full c 1 7"
+    );
     let folder = Folder::new();
     folder.write("numbers.csv", records(50_000));
     let written = |emit| {

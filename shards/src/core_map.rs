@@ -18,7 +18,7 @@ use crate::shard::ShardId;
 use crate::topology::{Cpu, Machine};
 
 /// The most shards a core map admits.
-pub const MAX_SHARDS: usize = 1024;
+pub const MAX_SHARDS: usize = 256;
 const _: () = assert!(
     MAX_SHARDS <= u16::MAX as usize,
     "a ShardId numbers every shard"

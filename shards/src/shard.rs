@@ -60,8 +60,8 @@ pub enum Progress {
 /// 4. Once [`Context::stopping`] is true the shard takes no new input, drains what it holds and
 ///    returns `Done`. Checked by the caller of the stop, who waits for it.
 /// 5. After `Done` there is no further turn. Checked by the runtime.
-/// 6. `finish` is called once, after `Done` and on the same thread, and never after a failure of
-///    any shard. Checked by the runtime.
+/// 6. `finish` is called once, after `Done` and on the same thread. A shard that a failure of another
+///    one stopped before its `Done` is not finished. Checked by the runtime.
 /// 7. A panic in any of this is the programmer's error: it stops every shard. Checked by the
 ///    runtime.
 pub trait Shard {

@@ -5,6 +5,7 @@
 //! is; one that does not is halved until the failing rows stand alone, so a good batch costs nothing and a bad row costs
 //! about log2(rows) evaluations.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use datafusion_common::arrow::array::{ArrayRef, RecordBatch, new_empty_array};
@@ -59,11 +60,17 @@ pub fn evaluate_isolated(expressions: &[Arc<dyn PhysicalExpr>], batch: &RecordBa
 
 fn evaluate(expressions: &[Arc<dyn PhysicalExpr>], batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
     let rows = batch.num_rows();
-    // A constant comes as a scalar, however many rows there are.
-    expressions
-        .iter()
-        .map(|expression| expression.evaluate(batch)?.into_array(rows))
-        .collect()
+    // A constant comes as a scalar, however many rows there are. A function of the library may panic over a value, such as a
+    // text padded beyond all memory; nothing of ours is under way then, and the value is bad like any other.
+    let evaluated = catch_unwind(AssertUnwindSafe(|| {
+        let values =
+            |expression: &Arc<dyn PhysicalExpr>| expression.evaluate(batch)?.into_array(rows);
+        expressions.iter().map(values).collect()
+    }));
+    evaluated.unwrap_or_else(|_| {
+        let reason = "a function cannot compute this value";
+        Err(DataFusionError::Execution(reason.to_owned()))
+    })
 }
 
 struct Search<'a> {

@@ -33,6 +33,8 @@ impl SqlArgs {
             .expect("the command line has either a file or a text");
         let text =
             std::fs::read_to_string(path).map_err(|cause| Error::disk("read", path, &cause))?;
+        // Some editors begin a file with a mark of its encoding.
+        let text = text.trim_start_matches('\u{feff}').to_owned();
         let stem = path
             .file_stem()
             .map(|stem| job_name(&stem.to_string_lossy()));
@@ -55,6 +57,14 @@ impl SqlText {
 impl ConfigArgs {
     /// Reads the configuration.
     pub fn read(&self) -> Result<Config> {
+        if let Some((name, _)) =
+            std::env::vars_os().find(|(name, _)| name.to_string_lossy().starts_with("VELO__"))
+        {
+            return Err(Error::Config(format!(
+                "{}: configuration by environment variables is not available yet; write --set section.key=value or a file",
+                name.to_string_lossy()
+            )));
+        }
         Config::load(self.config.as_deref(), &self.set, self.shards)
     }
 }

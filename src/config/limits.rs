@@ -21,6 +21,9 @@ pub const BATCH_RECORDS: RangeInclusive<usize> = 1..=65_536;
 /// Records that a turn takes from its source at most unless configured.
 pub const BATCH_RECORDS_DEFAULT: usize = 1024;
 
+/// Operators of one statement. Each may nest one deeper than the last, and what evaluates them does so by recursion.
+pub const OPERATORS_MAX: usize = 1_000;
+
 /// Length of a window, microseconds: up to a hundred years.
 pub const WINDOW_SIZE_US: RangeInclusive<i64> = 1..=36_525 * MICROSECONDS_A_DAY;
 

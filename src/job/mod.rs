@@ -28,7 +28,7 @@ pub use stop::Signals;
 use self::report::{End, Report};
 use crate::config::Config;
 use crate::config::limits::EXIT_LANE_BLOCKS;
-use crate::error::{Error, Result, exit};
+use crate::error::{Error, Result, SqlError, exit};
 use crate::exchange::Block;
 use crate::pipeline::{
     Lanes, ShardOutcome, ShardParts, ShardPipeline, ToJob, check_buildable, shard_pipeline,
@@ -85,16 +85,26 @@ pub fn run(plan: &Plan, config: &Config, core_map: &CoreMap, request: &RunReques
             .is_some_and(|duration| standing.elapsed >= duration);
         over.then_some(End::Duration)
     });
-    if let Some(path) = &request.report {
-        Report::of(plan, &outcome).write(path)?;
-    }
-    outcome.result
+    let report = request.report.as_ref();
+    let written = report.map_or(Ok(()), |path| Report::of(plan, &outcome).write(path));
+    // What went wrong with the run comes before what went wrong with its report.
+    outcome.result.and(written)
 }
 
 /// Holds against `plan` and `config` what can be known without a broker or a file: operators that cannot be built, properties
 /// that librdkafka or the engine refuses.
 pub fn check(plan: &Plan, config: &Config) -> Result<()> {
-    check_buildable(plan)?;
+    check_buildable(plan).map_err(|error| {
+        // What the planner let through has no place in the text any more; it is the text that has to change all the same.
+        Error::Sql(Box::new(SqlError {
+            code: "V0601",
+            message: error.to_string(),
+            span: None,
+            hint: None,
+            source_text: plan.sql.clone(),
+            source_name: plan.name.clone(),
+        }))
+    })?;
     inputs::check(plan, config)?;
     outputs::check(plan, config)
 }
@@ -201,6 +211,7 @@ impl Job<'_> {
             started: Instant::now(),
             records_in: 0,
             totals: Totals {
+                rows_written: 0,
                 rows_out: 0,
                 end_to_end: Recorder::new(),
             },
@@ -221,6 +232,7 @@ struct Running {
 
 /// What has been acknowledged.
 struct Totals {
+    rows_written: u64,
     rows_out: u64,
     end_to_end: Recorder,
 }
@@ -276,7 +288,8 @@ impl Running {
         self.end(asked, failed, sink_failed)
     }
 
-    /// Writes what the shards handed over. Whether there was anything.
+    /// Writes what the shards handed over: at most a block of each, so that a sink which is slower than the shards keeps
+    /// nobody from being heard. Whether there was anything.
     fn drain(&mut self, failed: &mut Option<Error>) -> Result<bool> {
         let Running {
             exits,
@@ -286,18 +299,17 @@ impl Running {
             ..
         } = self;
         let mut progressed = false;
-        for exit in exits {
-            while let Some(block) = exit.take() {
-                progressed = true;
-                match block {
-                    ToJob::Rows(rows) => {
-                        sink.write(rows, &mut |acknowledged| totals.add(acknowledged))?
-                    }
-                    ToJob::Taken(records) => *records_in += records,
-                    ToJob::Notice(text) => eprintln!("velo: {text}"),
-                    ToJob::Failed(error) => {
-                        failed.get_or_insert(error);
-                    }
+        for block in exits.iter_mut().filter_map(ExitInbox::take) {
+            progressed = true;
+            match block {
+                ToJob::Rows(rows) => {
+                    totals.rows_written += rows.values.len() as u64;
+                    sink.write(rows, &mut |acknowledged| totals.add(acknowledged))?;
+                }
+                ToJob::Taken(records) => *records_in += records,
+                ToJob::Notice(text) => eprintln!("velo: {text}"),
+                ToJob::Failed(error) => {
+                    failed.get_or_insert(error);
                 }
             }
         }
@@ -321,6 +333,12 @@ impl Running {
             true => Ok(()),
             false => sink.flush(&mut |acknowledged| totals.add(acknowledged)),
         };
+        if flushed.is_ok() && !sink_failed && runtime.failure().is_none() {
+            assert_eq!(
+                totals.rows_out, totals.rows_written,
+                "a flushed sink has acknowledged every row, once"
+            );
+        }
         let elapsed = started.elapsed();
         let (shards, panicked) = match runtime.join() {
             Ok(shards) => (shards, None),

@@ -1,6 +1,7 @@
 //! The `--report` document: what one run did, in figures.
 //!
-//! Law: the document is there whole or not at all (a temporary file, then a rename), and a failed run has one too. Outside
+//! Law: the document is there whole or not at all (a temporary file, then a rename; what is no file is written to), and a
+//! failed run has one too. Outside
 //! scripts read it by the names of the fields here, so none is renamed.
 
 use std::io::Write;
@@ -185,6 +186,15 @@ impl Report {
         let mut text =
             serde_json::to_string_pretty(self).expect("figures and names are always JSON");
         text.push('\n');
+        // A rename would put a file in the place of a device, a pipe or a link such as /dev/stdout; there, it is written.
+        let is_special = std::fs::symlink_metadata(path).is_ok_and(|found| !found.is_file());
+        if is_special {
+            let written = std::fs::OpenOptions::new()
+                .write(true)
+                .open(path)
+                .and_then(|mut file| file.write_all(text.as_bytes()));
+            return written.map_err(|cause| Error::disk("write the report", path, &cause));
+        }
         let mut unfinished = path.as_os_str().to_owned();
         unfinished.push(format!(".{}.unfinished", std::process::id()));
         let unfinished = Path::new(&unfinished);
@@ -288,6 +298,15 @@ mod tests {
                 .expect("it is a folder")
                 .count(),
             1
+        );
+        let linked = folder.path().join("link.json");
+        std::os::unix::fs::symlink(&path, &linked).expect("a link");
+        report().write(&linked).expect("it can be written");
+        assert!(
+            std::fs::symlink_metadata(&linked)
+                .expect("it is there")
+                .is_symlink(),
+            "the link was replaced"
         );
         let nowhere = folder.path().join("no/such/report.json");
         assert!(matches!(report().write(&nowhere), Err(Error::Disk(_))));

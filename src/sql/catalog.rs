@@ -98,22 +98,10 @@ impl StreamTable {
     fn new(stream: &Arc<StreamSpec>, windowed: bool) -> StreamTable {
         let bounds = WINDOW_START.iter().chain(WINDOW_END);
         let is_bound = |name: &str| windowed && bounds.clone().any(|bound| *bound == name);
-        let mut fields: Vec<FieldRef> = stream
-            .columns
-            .fields()
-            .iter()
-            .map(|field| {
-                // A shadowed column keeps its place, so that indexes stay those of the stream, under a name nobody writes.
-                match is_bound(field.name()) {
-                    true => Arc::new(
-                        field
-                            .as_ref()
-                            .clone()
-                            .with_name(format!(" {}", field.name())),
-                    ),
-                    false => Arc::clone(field),
-                }
-            })
+        let declared = stream.columns.fields().iter();
+        let mut fields: Vec<FieldRef> = declared
+            .filter(|field| !is_bound(field.name()))
+            .cloned()
             .collect();
         if windowed {
             fields.extend(bounds.map(|name| Arc::new(Field::new(*name, TIMESTAMP, false))));

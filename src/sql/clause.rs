@@ -59,6 +59,16 @@ pub(super) struct EmitClause {
 
 /// Cuts the WINDOW clause out of a query, if it has one. `WINDOW name AS (..)` is standard SQL and not meant.
 pub(super) fn cut_window(query: &mut Tokens<'_>) -> Result<Option<WindowClause>> {
+    let is_table_function =
+        |at: &Tokens<'_>| at.at_word("table") && at.peek_at(1) == Some(&Token::LParen);
+    if let Some(table) = query.find(is_table_function) {
+        return Err(query.place().error(
+            Code::NotAvailable,
+            "windows as table functions are not available yet",
+            Some(query.at(table).span()),
+            Some("write FROM the stream, and WINDOW TUMBLING (SIZE 1 MINUTE)".to_owned()),
+        ));
+    }
     let Some(start) = query.find(|at| {
         at.at_word("window")
             && matches!(at.peek_at(1), Some(Token::Word(_)))
@@ -105,9 +115,12 @@ pub(super) fn cut_window(query: &mut Tokens<'_>) -> Result<Option<WindowClause>>
             && matches!(at.peek_at(1), Some(Token::Word(_)))
             && at.peek_at(2) == Some(&Token::LParen)
     }) {
-        return Err(query
-            .at(second)
-            .error(Code::BadWindow, "a query has one WINDOW clause".to_owned()));
+        return Err(place.error(
+            Code::BadWindow,
+            "a query has one WINDOW clause",
+            Some(query.at(second).span()),
+            Some("leave this one out".to_owned()),
+        ));
     }
     Ok(Some(WindowClause {
         spec,
@@ -125,22 +138,54 @@ fn tumbling(arguments: Tokens<'_>, span: Span) -> Result<(WindowSpec, Option<(St
     let mut time_column = None;
     for mut argument in arguments.split_commas() {
         let at = argument.whole_span();
-        let slot = if argument.take_word("size") {
-            &mut size
+        let (name, slot) = if argument.take_word("size") {
+            ("SIZE", &mut size)
         } else if argument.take_word("offset") {
-            &mut offset
+            ("OFFSET", &mut offset)
         } else if argument.take_words(&["grace", "period"]) {
-            &mut grace
+            ("GRACE PERIOD", &mut grace)
         } else if size.is_none() && time_column.is_none() && is_name(&argument) {
             time_column = Some((argument.expect_identifier("a column")?, at));
             continue;
+        } else if matches!(argument.peek(), Some(Token::Word(_))) && !argument.at_word("interval") {
+            return Err(argument.expected("SIZE, OFFSET or GRACE PERIOD"));
         } else {
-            &mut size
+            ("SIZE", &mut size)
         };
         if slot.is_some() {
-            return Err(place.error(Code::BadWindow, "this is said twice", Some(at), None));
+            let hint = "leave one of them out".to_owned();
+            return Err(place.error(
+                Code::BadWindow,
+                format!("{name} stands twice"),
+                Some(at),
+                Some(hint),
+            ));
         }
-        *slot = Some(duration(&mut argument)?);
+        let span = argument.span();
+        let value = duration(&mut argument)?;
+        let span = Span {
+            start: span.start,
+            end: at.end,
+        };
+        if name == "SIZE" && value <= 0 {
+            let hint = "write WINDOW TUMBLING (SIZE 1 HOUR)".to_owned();
+            return Err(place.error(
+                Code::BadWindow,
+                "SIZE must be above zero",
+                Some(span),
+                Some(hint),
+            ));
+        }
+        if name == "GRACE PERIOD" && value < 0 {
+            let hint = "leave it out for a window that closes at its end".to_owned();
+            return Err(place.error(
+                Code::BadWindow,
+                "GRACE PERIOD must not be negative",
+                Some(span),
+                Some(hint),
+            ));
+        }
+        *slot = Some(value);
         argument.expect_end()?;
     }
     let Some(size_us) = size else {
@@ -184,11 +229,17 @@ fn is_name(argument: &Tokens<'_>) -> bool {
         && argument.peek_at(1).is_none()
 }
 
-/// Cuts the EMIT clause off the end of a query, if it has one.
+/// Cuts the EMIT clause off the end of a query, if it has one. A column or stream may be called emit; the clause is what
+/// CHANGES or FINAL follows, or else what one last word follows, which is then refused.
 pub(super) fn cut_emit(query: &mut Tokens<'_>) -> Result<Option<EmitClause>> {
-    let Some(start) =
-        query.find(|at| at.at_word("emit") && matches!(at.peek_at(1), Some(Token::Word(_))))
-    else {
+    let is_clause =
+        |at: &Tokens<'_>| at.at_words(&["emit", "changes"]) || at.at_words(&["emit", "final"]);
+    let is_attempt = |at: &Tokens<'_>| {
+        at.at_word("emit")
+            && matches!(at.peek_at(1), Some(Token::Word(_)))
+            && at.peek_at(2).is_none()
+    };
+    let Some(start) = query.find(is_clause).or_else(|| query.find(is_attempt)) else {
         return Ok(None);
     };
     let mut cursor = query.at(start);
@@ -202,9 +253,11 @@ pub(super) fn cut_emit(query: &mut Tokens<'_>) -> Result<Option<EmitClause>> {
         return Err(cursor.expected("CHANGES or FINAL"));
     };
     if cursor.at_word("every") || cursor.at_words(&["and", "changes"]) {
-        return Err(cursor.error(
+        return Err(cursor.place().error(
             Code::NotAvailable,
-            "EMIT .. EVERY and EMIT FINAL AND CHANGES are not available yet".to_owned(),
+            "EMIT .. EVERY and EMIT FINAL AND CHANGES are not available yet",
+            Some(cursor.span()),
+            Some("EMIT CHANGES and EMIT FINAL are".to_owned()),
         ));
     }
     let end = cursor.position();
@@ -241,7 +294,7 @@ pub(super) fn watermark(clause: &mut Tokens<'_>) -> Result<(String, Span, i64)> 
                 Code::BadWatermark,
                 "the bound must not be negative and at most a hundred years",
                 Some(at),
-                None,
+                Some(format!("write {column} - INTERVAL '5' SECOND")),
             ));
         }
         bound_us
@@ -307,7 +360,7 @@ pub(super) fn duration(tokens: &mut Tokens<'_>) -> Result<i64> {
             Code::BadWindow,
             format!("{number} {unit} is not a whole number of microseconds within range"),
             Some(start),
-            None,
+            Some("a microsecond is the least, 292,000 years are the most".to_owned()),
         )
     })?;
     Ok(if negative { -value } else { value })

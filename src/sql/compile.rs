@@ -1,20 +1,24 @@
 //! From DataFusion's logical expressions to compiled ones that never wrap.
 //!
 //! Law: `+ - *` and unary minus on integers are checked, at planning (constants) as at run time (columns). DataFusion wraps
-//! by default, so the compiled tree is rebuilt with checked operators, and constant arithmetic is evaluated checked before
-//! the simplifier could fold it to a wrapped number.
+//! by default, so the compiled tree is rebuilt with checked operators, and constants are folded here, checked.
+//!
+//! DataFusion's own simplifier is not used. It rewrites an expression as if no part of it could fail or lose anything:
+//! `CAST(d AS BIGINT) = 5` becomes `d = 5`, though 5.30 casts to 5, and `x * 0` becomes 0, though x may overflow before. What
+//! it does that an expression cannot do without, the functions that exist only as other expressions, is done here.
 
 use std::sync::Arc;
 
 use datafusion_common::arrow::array::{RecordBatch, RecordBatchOptions};
 use datafusion_common::arrow::datatypes::Schema;
+use datafusion_common::arrow::error::ArrowError;
 use datafusion_common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion_common::{DFSchema, DFSchemaRef, DataFusionError, Result, ScalarValue};
 use datafusion_expr::execution_props::ExecutionProps;
+use datafusion_expr::expr::ScalarFunction;
 use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion_expr::simplify::SimplifyContext;
-use datafusion_expr::{BinaryExpr, Expr, ExprSchemable, Operator};
-use datafusion_optimizer::simplify_expressions::ExprSimplifier;
+use datafusion_expr::simplify::{ExprSimplifyResult, SimplifyContext};
+use datafusion_expr::{BinaryExpr, ColumnarValue, Expr, ExprSchemable, Operator};
 use datafusion_physical_expr::expressions::BinaryExpr as PhysicalBinary;
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 
@@ -42,11 +46,11 @@ pub(super) fn compile(
     let expr = expr.clone().unalias();
     let text = expr.human_display().to_string();
     let expr = subtract_instead_of_negating(expr, schema)?;
-    check_constants(&expr)?;
     let context = SimplifyContext::builder()
         .with_schema(Arc::clone(schema))
         .build();
-    let expr = ExprSimplifier::new(context).simplify(expr)?;
+    let expr = spell_out(expr, &context)?;
+    let expr = fold_constants(expr)?;
     Ok(PlannedExpr {
         expr: checked(physical(&expr, schema)?)?,
         text,
@@ -99,35 +103,76 @@ fn subtract_instead_of_negating(expr: Expr, schema: &DFSchema) -> Result<Expr> {
     .map(|transformed| transformed.data)
 }
 
-/// Evaluates every constant piece of arithmetic checked.
-fn check_constants(expr: &Expr) -> std::result::Result<(), CompileError> {
-    let empty = Arc::new(DFSchema::empty());
-    let mut found = None;
-    expr.apply(|node| {
-        let is_arithmetic = matches!(
-            node,
-            Expr::BinaryExpr(binary)
-                if matches!(binary.op, Operator::Plus | Operator::Minus | Operator::Multiply)
-        );
-        if !is_arithmetic || node.any_column_refs() || node.is_volatile() {
-            return Ok(TreeNodeRecursion::Continue);
+/// Functions that exist only as other expressions, such as COALESCE, become those.
+fn spell_out(expr: Expr, context: &SimplifyContext) -> Result<Expr> {
+    expr.transform_up(|node| {
+        let Expr::ScalarFunction(ScalarFunction { func, args }) = node else {
+            return Ok(Transformed::no(node));
+        };
+        Ok(match func.simplify(args, context)? {
+            ExprSimplifyResult::Simplified(spelled_out) => Transformed::yes(spelled_out),
+            ExprSimplifyResult::Original(args) => {
+                Transformed::no(Expr::ScalarFunction(ScalarFunction { func, args }))
+            }
+        })
+    })
+    .map(|transformed| transformed.data)
+}
+
+/// Replaces every constant part by its value. Arithmetic that is out of range is an error; any other part that fails is left
+/// for the run, where a CASE may never come to it.
+fn fold_constants(expr: Expr) -> std::result::Result<Expr, CompileError> {
+    let empty = DFSchema::empty();
+    let one_row = RecordBatch::try_new_with_options(
+        Arc::new(Schema::empty()),
+        Vec::new(),
+        &RecordBatchOptions::new().with_row_count(Some(1)),
+    )
+    .map_err(DataFusionError::from)?;
+    let mut out_of_range = None;
+    let folded = expr.transform_down(|node| {
+        let is_constant = !node.any_column_refs() && !node.is_volatile();
+        if !is_constant || matches!(node, Expr::Literal(..)) {
+            return Ok(Transformed::no(node));
         }
-        let one_row = RecordBatch::try_new_with_options(
-            Arc::new(Schema::empty()),
-            Vec::new(),
-            &RecordBatchOptions::new().with_row_count(Some(1)),
-        )?;
-        let evaluated = physical(node, &empty)
+        let evaluated = physical(&node, &empty)
             .and_then(checked)
-            .and_then(|expr| expr.evaluate(&one_row));
-        if let Err(DataFusionError::ArrowError(..)) = evaluated {
-            found = Some(node.human_display().to_string());
-            return Ok(TreeNodeRecursion::Stop);
+            .and_then(|expr| expr.evaluate(&one_row))
+            .and_then(|value| match value {
+                ColumnarValue::Scalar(value) => Ok(value),
+                ColumnarValue::Array(values) => ScalarValue::try_from_array(&values, 0),
+            });
+        match evaluated {
+            Ok(value) => {
+                let literal = Expr::Literal(value, None);
+                Ok(Transformed::new(literal, true, TreeNodeRecursion::Jump))
+            }
+            Err(_) => {
+                if is_arithmetic(&node) && is_overflow(&evaluated) {
+                    out_of_range = Some(node.human_display().to_string());
+                }
+                Ok(Transformed::no(node))
+            }
         }
-        Ok(TreeNodeRecursion::Jump)
     })?;
-    match found {
+    match out_of_range {
         Some(text) => Err(CompileError::OutOfRange(text)),
-        None => Ok(()),
+        None => Ok(folded.data),
     }
+}
+
+fn is_arithmetic(node: &Expr) -> bool {
+    matches!(
+        node,
+        Expr::BinaryExpr(binary)
+            if matches!(binary.op, Operator::Plus | Operator::Minus | Operator::Multiply)
+    )
+}
+
+fn is_overflow(evaluated: &Result<ScalarValue>) -> bool {
+    let Err(error) = evaluated else { return false };
+    matches!(
+        error.find_root(),
+        DataFusionError::ArrowError(cause, _) if matches!(cause.as_ref(), ArrowError::ArithmeticOverflow(_))
+    )
 }

@@ -6,6 +6,7 @@
 use datafusion_common::{Column, DataFusionError, SchemaError};
 use datafusion_sql::sqlparser::tokenizer::Location;
 
+use super::catalog::{WINDOW_END, WINDOW_START};
 use super::tokens::Tokens;
 use crate::config::nearest::nearest;
 use crate::error::{Error, Span, SqlError};
@@ -166,58 +167,214 @@ pub(super) fn planner_error(tokens: &Tokens<'_>, error: &DataFusionError) -> Err
     }
     let message = plain_message(root);
     let place = tokens.place();
-    if let Some(name) = quoted_after(&message, "Invalid function ") {
-        let suggestion = quoted_after(&message, "Did you mean ");
-        return at_word(
+    let known = [
+        name_problem,
+        grouping_problem,
+        literal_problem,
+        type_problem,
+    ]
+    .iter()
+    .find_map(|explain| explain(tokens, &message, diagnosed));
+    known.unwrap_or_else(|| {
+        let code = match root {
+            DataFusionError::NotImplemented(_) => Code::NotAvailable,
+            _ => Code::Plan,
+        };
+        let hint = "write it in another way; docs/SQL.md says what can be written";
+        place.error(
+            code,
+            message,
+            Some(diagnosed.unwrap_or_else(|| tokens.whole_span())),
+            Some(hint.to_owned()),
+        )
+    })
+}
+
+/// Functions that do not exist and output columns of one name.
+fn name_problem(tokens: &Tokens<'_>, message: &str, _: Option<Span>) -> Option<Error> {
+    if let Some(name) = quoted_after(message, "Invalid function ") {
+        let hint = match quoted_after(message, "Did you mean ") {
+            Some(found) => format!("did you mean {found}?"),
+            None => "the functions are those of DataFusion".to_owned(),
+        };
+        return Some(at_word(
             tokens,
             &name,
             Code::UnknownFunction,
             format!("there is no function {name}"),
-            suggestion.map(|found| format!("did you mean {found}?")),
-        );
+            Some(hint),
+        ));
     }
+    if message.contains("require unique expression names") {
+        let expression =
+            quoted_after(message, "at position 0 and the expression ").or_else(|| {
+                message
+                    .split(" and \"")
+                    .nth(1)?
+                    .split("\" at position")
+                    .next()
+                    .map(str::to_owned)
+            })?;
+        let name = expression
+            .rsplit(" AS ")
+            .next()
+            .unwrap_or(&expression)
+            .to_owned();
+        let name = last_part(&name);
+        let span = tokens
+            .find_last_word(&name)
+            .unwrap_or_else(|| tokens.whole_span());
+        return Some(tokens.place().error(
+            Code::DuplicateName,
+            format!("two output columns are called {name}"),
+            Some(span),
+            Some("give one of them a name of its own with AS".to_owned()),
+        ));
+    }
+    None
+}
+
+/// Columns and aggregates where they may not stand.
+fn grouping_problem(tokens: &Tokens<'_>, message: &str, diagnosed: Option<Span>) -> Option<Error> {
+    let place = tokens.place();
     if message.contains("must be in GROUP BY") || message.contains("must appear in the GROUP BY") {
-        let column = quoted_after(&message, "Column in SELECT must be in GROUP BY or an aggregate function: While expanding wildcard, column ")
-            .or_else(|| quoted_after(&message, "column "))
+        let column = quoted_after(message, "Column in SELECT must be in GROUP BY or an aggregate function: While expanding wildcard, column ")
+            .or_else(|| quoted_after(message, "column "))
             .map(|name| last_part(&name));
         let span = diagnosed
             .or_else(|| column.as_deref().and_then(|name| tokens.find_word(name)))
             .unwrap_or_else(|| tokens.whole_span());
         let named = column.unwrap_or_else(|| place.text()[span.start..span.end].to_owned());
-        return place.error(
+        let hint =
+            format!("add {named} to GROUP BY, or put it into an aggregate such as MAX({named})");
+        return Some(place.error(
             Code::MissingGroupBy,
             format!("{named} is neither grouped nor aggregated"),
             Some(span),
-            Some(format!(
-                "add {named} to GROUP BY, or put it into an aggregate such as MAX({named})"
-            )),
-        );
+            Some(hint),
+        ));
     }
-    let is_type = [
-        "coerce",
-        "type",
-        "Cannot infer",
-        "signature",
-        "arithmetic",
-        "cast",
-    ]
-    .iter()
-    .any(|word| message.contains(word));
-    let (code, hint) = if is_type {
-        (
-            Code::TypeMismatch,
-            Some("CAST one side to the type of the other".to_owned()),
-        )
-    } else if matches!(root, DataFusionError::NotImplemented(_)) {
-        (Code::NotAvailable, None)
-    } else {
-        (Code::Plan, None)
-    };
-    let span = diagnosed
-        .or_else(|| operator_span(tokens, &message))
-        .unwrap_or_else(|| tokens.whole_span());
-    place.error(code, message, Some(span), hint)
+    if message.contains("not allowed in the WHERE clause") {
+        let span = tokens
+            .find_call_after("where")
+            .unwrap_or_else(|| tokens.whole_span());
+        return Some(place.error(
+            Code::MissingGroupBy,
+            "an aggregate may not stand in WHERE, which sees one record at a time",
+            Some(span),
+            Some("put the condition into HAVING".to_owned()),
+        ));
+    }
+    if message.contains("function calls cannot be nested") {
+        let inner = quoted_after(message, "nested: ")?;
+        let name = inner.split('(').next().unwrap_or(&inner).to_owned();
+        return Some(at_word(
+            tokens,
+            &name,
+            Code::MissingGroupBy,
+            "an aggregate may not stand inside another",
+            Some("aggregate once; write the rows to a stream and aggregate that in a query of its own".to_owned()),
+        ));
+    }
+    None
 }
+
+/// Types that do not go together.
+fn type_problem(tokens: &Tokens<'_>, message: &str, diagnosed: Option<Span>) -> Option<Error> {
+    let place = tokens.place();
+    let cast = "CAST one side to the type of the other".to_owned();
+    if let Some(call) = quoted_after(message, "given name and argument types ") {
+        let name = call.split('(').next().unwrap_or(&call).to_owned();
+        let candidates: Vec<String> = match message.split_once("Candidate functions:") {
+            Some((_, list)) => list
+                .split('\t')
+                .map(|one| sql_types(one.trim()))
+                // Nobody can declare a column of these.
+                .filter(|one| !one.is_empty() && !one.contains("UInt") && !one.contains("Duration"))
+                .collect(),
+            None => Vec::new(),
+        };
+        let hint = match candidates
+            .iter()
+            .any(|one| one.contains("UserDefined") || one.contains("Signature"))
+        {
+            false if !candidates.is_empty() => format!("there is {}", candidates.join(", ")),
+            _ => "CAST the argument to another type".to_owned(),
+        };
+        return Some(at_word(
+            tokens,
+            &name,
+            Code::TypeMismatch,
+            format!("there is no {}", sql_types(&call)),
+            Some(hint),
+        ));
+    }
+    if let Some(predicate) = quoted_after(message, "filter with non-boolean predicate ") {
+        let name = last_part(&predicate);
+        let data_type = sql_types(message.rsplit(' ').next().unwrap_or_default());
+        let span = tokens
+            .find_last_word(&name)
+            .unwrap_or_else(|| tokens.whole_span());
+        return Some(place.error(
+            Code::TypeMismatch,
+            format!("WHERE and HAVING take a condition, and {name} is a {data_type}"),
+            Some(span),
+            Some(format!("compare it with something, such as {name} > 0")),
+        ));
+    }
+    let arithmetic = message
+        .strip_prefix("Cannot coerce arithmetic expression ")
+        .and_then(|rest| rest.strip_suffix(" to valid types"))
+        .map(|types| format!("{} cannot be computed", sql_types(types)));
+    let comparison = message
+        .strip_prefix("Cannot infer common argument type for comparison operation ")
+        .map(|types| format!("{} cannot be compared", sql_types(types)));
+    let words = ["coerce", "type", "signature", "arithmetic"];
+    let other = || {
+        words
+            .iter()
+            .any(|word| message.contains(word))
+            .then(|| sql_types(message))
+    };
+    let sentence = arithmetic.or(comparison).or_else(other)?;
+    let span = diagnosed
+        .or_else(|| operator_span(tokens, message))
+        .unwrap_or_else(|| tokens.whole_span());
+    Some(place.error(Code::TypeMismatch, sentence, Some(span), Some(cast)))
+}
+
+/// Literals that are no value of their type.
+fn literal_problem(tokens: &Tokens<'_>, message: &str, diagnosed: Option<Span>) -> Option<Error> {
+    let rest = message
+        .strip_prefix("Cast error: ")
+        .or_else(|| message.strip_prefix("Parser error: "))?;
+    let literal = rest.split('\'').nth(1).unwrap_or_default();
+    let span = tokens
+        .find_string(literal)
+        .or(diagnosed)
+        .unwrap_or_else(|| tokens.whole_span());
+    let sentence = match rest.contains("parsing timestamp") {
+        true => format!("'{literal}' is not a timestamp"),
+        false => sql_types(rest).replacen("Cannot", "cannot", 1),
+    };
+    let hint = "write a value of that type: DATE '2013-01-31', TIMESTAMP '2013-01-31T10:00:00', 42";
+    Some(tokens.place().error(
+        Code::OutOfRange,
+        sentence,
+        Some(span),
+        Some(hint.to_owned()),
+    ))
+}
+
+/// The columns that every Kafka stream will have beside the declared ones.
+const HIDDEN_COLUMNS: &[&str] = &[
+    "_timestamp",
+    "_partition",
+    "_offset",
+    "_key",
+    "_topic",
+    "_headers",
+];
 
 fn schema_problem(tokens: &Tokens<'_>, error: &SchemaError, diagnosed: Option<Span>) -> Error {
     match error {
@@ -228,13 +385,23 @@ fn schema_problem(tokens: &Tokens<'_>, error: &SchemaError, diagnosed: Option<Sp
             let span = diagnosed
                 .or_else(|| tokens.find_word(field.name()))
                 .unwrap_or_else(|| tokens.whole_span());
-            let hint = nearest_column(field, valid_fields).map_or_else(
-                || {
+            let is_bound = WINDOW_START
+                .iter()
+                .chain(WINDOW_END)
+                .any(|bound| *bound == field.name());
+            let is_hidden = HIDDEN_COLUMNS.contains(&field.name());
+            let hint = match nearest_column(field, valid_fields) {
+                _ if is_hidden => {
+                    "the columns of the record itself are not available yet".to_owned()
+                }
+                // With a window they would be columns.
+                _ if is_bound => "add a window: WINDOW TUMBLING (SIZE 1 HOUR)".to_owned(),
+                Some(name) => format!("did you mean {name}?"),
+                None => {
                     let names: Vec<&str> = valid_fields.iter().map(Column::name).collect();
                     format!("the columns are {}", names.join(", "))
-                },
-                |name| format!("did you mean {name}?"),
-            );
+                }
+            };
             tokens.place().error(
                 Code::UnknownColumn,
                 format!("there is no column {}", field.flat_name()),
@@ -286,6 +453,46 @@ fn plain_message(error: &DataFusionError) -> String {
         .join(" ")
         .trim()
         .to_owned()
+}
+
+/// The names of types as people write them, in place of Arrow's.
+fn sql_types(text: &str) -> String {
+    const NAMES: &[(&str, &str)] = &[
+        ("Utf8View", "VARCHAR"),
+        ("LargeUtf8", "VARCHAR"),
+        ("Utf8", "VARCHAR"),
+        ("String", "VARCHAR"),
+        ("Boolean", "BOOLEAN"),
+        ("Int8", "TINYINT"),
+        ("Int16", "SMALLINT"),
+        ("Int32", "INT"),
+        ("Int64", "BIGINT"),
+        ("Integer", "INT"),
+        ("Float32", "REAL"),
+        ("Float64", "DOUBLE"),
+        ("Decimal", "DECIMAL"),
+        ("BinaryView", "BYTES"),
+        ("Binary", "BYTES"),
+        ("Date32", "DATE"),
+        ("Interval", "INTERVAL"),
+    ];
+    let text = text
+        .replace("Timestamp(µs)", "TIMESTAMP")
+        .replace("Time64(µs)", "TIME");
+    let mut words = String::new();
+    let mut word = String::new();
+    for letter in text.chars().chain([' ']) {
+        if letter.is_ascii_alphanumeric() || letter == '_' {
+            word.push(letter);
+            continue;
+        }
+        let name = NAMES.iter().find(|(arrow, _)| *arrow == word);
+        words.push_str(name.map_or(word.as_str(), |(_, sql)| sql));
+        word.clear();
+        words.push(letter);
+    }
+    words.pop();
+    words
 }
 
 /// The quoted word behind `prefix`, quoted by ' or ".

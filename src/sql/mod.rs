@@ -28,6 +28,7 @@ use self::diagnose::{Code, Place};
 use self::lower::{Lowered, lower};
 use self::statement::{Declaration, Statement};
 use self::tokens::Tokens;
+use crate::config::nearest::nearest;
 use crate::config::options::{
     KeyFormat, OptionError, QueryOptions, RequestedExchange, SinkConnector, StreamConnector,
     WrittenOption, query_options, sink_options, stream_options,
@@ -89,7 +90,19 @@ pub fn plan_script(source_name: &str, text: &str, settings: &Settings) -> Result
         session: Vec::new(),
         query: None,
     };
-    for tokens in Tokens::statements(&place)? {
+    let statements = Tokens::statements(&place)?;
+    if statements.is_empty() {
+        return Err(place.error(
+            Code::Syntax,
+            "there is no statement",
+            Some(Span { start: 0, end: 0 }),
+            Some(
+                "write CREATE STREAM name (columns) WITH (connector = ..), then a SELECT"
+                    .to_owned(),
+            ),
+        ));
+    }
+    for tokens in statements {
         let whole = tokens.whole_span();
         match statement::read(tokens)? {
             Statement::Declare(declaration) => planner.declare(declaration)?,
@@ -389,7 +402,10 @@ impl Planner<'_> {
                     Code::UnknownColumn,
                     format!("key.columns names {name}, and there is no such column"),
                     option_span(written, "key.columns"),
-                    Some(format!("the columns are {}", known.join(", "))),
+                    Some(match nearest(name, known.iter().copied()) {
+                        Some(found) => format!("did you mean {found}?"),
+                        None => format!("the columns are {}", known.join(", ")),
+                    }),
                 ));
             }
         }

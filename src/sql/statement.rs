@@ -62,9 +62,11 @@ pub(super) fn read<'t>(mut tokens: Tokens<'t>) -> Result<Statement<'t>> {
     let start = tokens.span();
     if tokens.take_word("explain") {
         if tokens.at_word("analyze") {
-            return Err(tokens.error(
+            return Err(tokens.place().error(
                 Code::NotAvailable,
-                "EXPLAIN ANALYZE is not available yet".to_owned(),
+                "EXPLAIN ANALYZE is not available yet",
+                Some(tokens.span()),
+                Some("EXPLAIN shows the plan; velo run --report measures a run".to_owned()),
             ));
         }
         return match read(tokens.take_rest())? {
@@ -96,7 +98,12 @@ pub(super) fn read<'t>(mut tokens: Tokens<'t>) -> Result<Statement<'t>> {
     for words in [&["insert", "into"][..], &["show"], &["describe"], &["drop"]] {
         if tokens.at_words(words) {
             let name = words.join(" ").to_uppercase();
-            return Err(tokens.error(Code::NotAvailable, format!("{name} is not available yet")));
+            return Err(tokens.place().error(
+                Code::NotAvailable,
+                format!("{name} is not available yet"),
+                Some(tokens.span()),
+                Some("the statements are CREATE STREAM, SELECT, EXPLAIN and SET".to_owned()),
+            ));
         }
     }
     if tokens.at_word("create") {
@@ -176,11 +183,12 @@ fn columns(body: Tokens<'_>, span: Span) -> Result<Columns> {
         let at = part.whole_span();
         if part.take_words(&["watermark", "for"]) {
             if marked.is_some() {
+                let hint = "leave one of them out".to_owned();
                 return Err(place.error(
                     Code::BadWatermark,
                     "a stream has one watermark",
                     Some(at),
-                    None,
+                    Some(hint),
                 ));
             }
             marked = Some(watermark(&mut part)?);
@@ -192,17 +200,18 @@ fn columns(body: Tokens<'_>, span: Span) -> Result<Columns> {
                 Code::DuplicateName,
                 format!("column {} is declared twice", field.name()),
                 Some(at),
-                None,
+                Some("give one of them another name; only quoted names keep their case".to_owned()),
             ));
         }
         fields.push(field);
     }
     if fields.is_empty() {
+        let hint = "write CREATE STREAM name (ts TIMESTAMP, ..)".to_owned();
         return Err(place.error(
             Code::Syntax,
             "a stream has at least one column",
             Some(span),
-            None,
+            Some(hint),
         ));
     }
     let watermark = match marked {
@@ -259,7 +268,9 @@ fn column(part: &mut Tokens<'_>) -> Result<Field> {
     if !required {
         part.take_word("null");
     }
-    part.expect_end()?;
+    if !part.is_at_end() {
+        return Err(part.expected("',' or ')' behind the column"));
+    }
     Ok(Field::new(name, data_type, !required))
 }
 

@@ -28,14 +28,15 @@ impl<'t> Tokens<'t> {
             .tokenize_with_location()
             .map_err(|error| {
                 let start = place.offset(error.location);
+                let hint = "close it where it ends".to_owned();
                 place.error(
                     Code::Syntax,
-                    error.message,
+                    sentence(&error.message),
                     Some(Span {
                         start,
                         end: start + 1,
                     }),
-                    None,
+                    Some(hint),
                 )
             })?;
         let mut statements = Vec::new();
@@ -87,10 +88,7 @@ impl<'t> Tokens<'t> {
                 let end = self.tokens.last().map_or(0, |last| {
                     self.place.span(last.span.start, last.span.end).end
                 });
-                Span {
-                    start: end.saturating_sub(1),
-                    end,
-                }
+                Span { start: end, end }
             }
         }
     }
@@ -286,6 +284,25 @@ impl<'t> Tokens<'t> {
         cursor
     }
 
+    /// Number of operators, words such as AND among them.
+    pub fn operators(&self) -> usize {
+        let words = ["and", "or", "not", "like", "between", "is", "case", "in"];
+        let is_operator = |token: &Token| match token {
+            Token::Word(_) => words.iter().any(|word| is_word(Some(token), word)),
+            Token::Number(..)
+            | Token::SingleQuotedString(_)
+            | Token::Comma
+            | Token::Period
+            | Token::LParen
+            | Token::RParen => false,
+            _ => true,
+        };
+        self.tokens
+            .iter()
+            .filter(|token| is_operator(&token.token))
+            .count()
+    }
+
     /// The index of the next token.
     pub fn position(&self) -> usize {
         self.next
@@ -355,20 +372,61 @@ impl<'t> Tokens<'t> {
             .unwrap_or_else(|| self.span())
     }
 
-    /// Where `text` stands in this statement, if it was written just so.
-    pub fn find_text(&self, text: &str) -> Option<Span> {
-        let whole = self.whole_span();
-        let start = whole.start + self.place.text()[whole.start..whole.end].find(text)?;
-        let end = start + text.len();
-        Some(Span { start, end })
-    }
-
     /// Where the function `name` is called, or the word `name` stands.
     pub fn find_word(&self, name: &str) -> Option<Span> {
         self.tokens
             .iter()
             .find(|token| is_word(Some(&token.token), name))
             .map(|token| self.place.span(token.span.start, token.span.end))
+    }
+
+    /// Where the word `name` stands last.
+    pub fn find_last_word(&self, name: &str) -> Option<Span> {
+        self.tokens
+            .iter()
+            .rfind(|token| matches!(&token.token, Token::Word(word) if word.value.eq_ignore_ascii_case(name)))
+            .map(|token| self.place.span(token.span.start, token.span.end))
+    }
+
+    /// Where the first function behind the keyword `word` is called: its name.
+    pub fn find_call_after(&self, word: &str) -> Option<Span> {
+        let from = self
+            .tokens
+            .iter()
+            .position(|token| is_word(Some(&token.token), word))?;
+        let call = self.tokens[from..].windows(2).find(|pair| {
+            matches!(pair[0].token, Token::Word(_)) && pair[1].token == Token::LParen
+        })?;
+        Some(self.place.span(call[0].span.start, call[0].span.end))
+    }
+
+    /// Where the string `text` stands.
+    pub fn find_string(&self, text: &str) -> Option<Span> {
+        self.tokens
+            .iter()
+            .find(|token| matches!(&token.token, Token::SingleQuotedString(found) if found == text))
+            .map(|token| self.place.span(token.span.start, token.span.end))
+    }
+
+    /// Where the expression `text` stands, however it is spaced.
+    pub fn find_expression(&self, text: &str) -> Option<Span> {
+        let wanted: Vec<String> = Tokenizer::new(&DIALECT, text)
+            .tokenize()
+            .ok()?
+            .into_iter()
+            .filter(|token| !matches!(token, Token::Whitespace(_)))
+            .map(|token| token.to_string())
+            .collect();
+        let is_it = |run: &&[TokenWithSpan]| {
+            run.iter()
+                .zip(&wanted)
+                .all(|(token, wanted)| token.token.to_string().eq_ignore_ascii_case(wanted))
+        };
+        let run = self.tokens.windows(wanted.len().max(1)).find(is_it)?;
+        Some(
+            self.place
+                .span(run.first()?.span.start, run.last()?.span.end),
+        )
     }
 }
 
@@ -381,6 +439,10 @@ fn is_word(token: Option<&Token>, word: &str) -> bool {
 fn sentence(message: &str) -> String {
     let message = message
         .replace("Expected: ", "expected ")
+        .replace("found: EOF", "the statement ends here")
         .replace("found: ", "found ");
-    message.trim().to_owned()
+    let mut letters = message.trim().chars();
+    letters.next().map_or_else(String::new, |first| {
+        first.to_lowercase().chain(letters).collect()
+    })
 }

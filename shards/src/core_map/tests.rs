@@ -72,7 +72,7 @@ fn what_cannot_be_met_is_refused_with_the_reason() {
     let list = |cpus: &[u32]| CoreRequest::List(cpus.to_vec());
     for (cores, smt, reason) in [
         (CoreRequest::Count(0), Smt::Avoid, "zero shards"),
-        (CoreRequest::Count(5000), Smt::Avoid, "1024 is the most"),
+        (CoreRequest::Count(5000), Smt::Avoid, "256 is the most"),
         (CoreRequest::Count(8), Smt::Use, "7 hardware threads"),
         (list(&[]), Smt::Avoid, "the list of cpus is empty"),
         (
@@ -121,7 +121,7 @@ fn a_request_reads_as_it_is_written() {
         ("1,,2", "a number is missing"),
         ("-3", "a number is missing"),
         ("1,x", "`x` is no cpu"),
-        ("0-4294967295", "more than 1024 cpus"),
+        ("0-4294967295", "more than 256 cpus"),
     ] {
         let refused = text.parse::<CoreRequest>().expect_err(text).to_string();
         assert!(refused.contains(reason), "{refused}");

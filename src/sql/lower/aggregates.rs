@@ -11,6 +11,9 @@ use crate::error::Result;
 use crate::plan::{AggregateKind, AggregateSpec};
 use crate::sql::diagnose::planner_error;
 
+/// What can be aggregated with.
+const AGGREGATES: &str = "the aggregates are COUNT, SUM, AVG, MIN and MAX";
+
 impl Query<'_> {
     pub(super) fn aggregate_spec(
         &self,
@@ -25,7 +28,7 @@ impl Query<'_> {
             .map_err(|error| planner_error(&self.tokens, &error))?;
         let Expr::AggregateFunction(AggregateFunction { func, params }) = expr.clone().unalias()
         else {
-            return Err(self.not_available("SELECT", &format!("the aggregate {text}")));
+            return Err(self.not_available("SELECT", &format!("the aggregate {text}"), AGGREGATES));
         };
         let name = func.name().to_owned();
         let kind = match name.as_str() {
@@ -35,26 +38,35 @@ impl Query<'_> {
             "min" => AggregateKind::Min,
             "max" => AggregateKind::Max,
             _ => {
-                return Err(
-                    self.not_available(&name, &format!("the aggregate {}", name.to_uppercase()))
-                );
+                return Err(self.not_available(
+                    &name,
+                    &format!("the aggregate {}", name.to_uppercase()),
+                    AGGREGATES,
+                ));
             }
         };
         if params.distinct {
-            return Err(
-                self.not_available("DISTINCT", &format!("{}(DISTINCT ..)", name.to_uppercase()))
-            );
+            return Err(self.not_available(
+                "DISTINCT",
+                &format!("{}(DISTINCT ..)", name.to_uppercase()),
+                "leave DISTINCT out",
+            ));
         }
         if params.filter.is_some() {
-            return Err(self.not_available("FILTER", "FILTER (WHERE ..)"));
+            return Err(self.not_available(
+                "FILTER",
+                "FILTER (WHERE ..)",
+                "aggregate CASE WHEN condition THEN value END",
+            ));
         }
         if !params.order_by.is_empty() {
-            return Err(self.not_available("ORDER", "ORDER BY in an aggregate"));
+            return Err(self.not_available("ORDER", "ORDER BY in an aggregate", "leave it out"));
         }
         let [argument] = params.args.as_slice() else {
             return Err(self.not_available(
                 &name,
                 &format!("{} of several columns", name.to_uppercase()),
+                "give it one column",
             ));
         };
         // COUNT(*) arrives as the count of a literal.
@@ -78,7 +90,11 @@ impl Query<'_> {
             DataType::Decimal128(..) | DataType::Decimal256(..)
         );
         if decimal && matches!(kind, AggregateKind::Sum | AggregateKind::Avg) {
-            return Err(self.not_available(&name, &format!("{} of a DECIMAL", name.to_uppercase())));
+            return Err(self.not_available(
+                &name,
+                &format!("{} of a DECIMAL", name.to_uppercase()),
+                "CAST it to DOUBLE",
+            ));
         }
         let argument = over_record(argument)?;
         let index = arguments

@@ -5,6 +5,7 @@ use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion_expr::Expr;
 
 use super::Query;
+use crate::config::limits::OPERATORS_MAX;
 use crate::error::Result;
 use crate::plan::clock::CLOCK_FUNCTIONS;
 use crate::plan::{EventTimeColumn, StreamSpec};
@@ -12,6 +13,19 @@ use crate::sql::catalog::{WINDOW_END, WINDOW_START};
 use crate::sql::diagnose::{Code, at_word, planner_error};
 
 impl Query<'_> {
+    /// A chain of operators is as deep as it is long, and is planned and evaluated by recursion.
+    pub(super) fn refuse_depth(&self) -> Result<()> {
+        if self.tokens.operators() <= OPERATORS_MAX {
+            return Ok(());
+        }
+        Err(self.error(
+            Code::NotAvailable,
+            format!("more than {OPERATORS_MAX} operators in one query: not available"),
+            self.tokens.whole_span(),
+            Some("write a list of values as x IN (..)"),
+        ))
+    }
+
     /// A windowed query needs an event time, and a time column written in the window must be it.
     pub(super) fn check_event_time(&self, stream: &StreamSpec) -> Result<()> {
         let Some(window) = &self.window else {
@@ -38,7 +52,9 @@ impl Query<'_> {
                         stream.name
                     ),
                     *span,
-                    None::<&str>,
+                    Some(format!(
+                        "write WINDOW TUMBLING ({declared}, ..) or WINDOW TUMBLING (SIZE ..)"
+                    )),
                 ));
             }
         }
@@ -89,6 +105,46 @@ impl Query<'_> {
             }
         }
         Ok(())
+    }
+
+    /// A key is computed from one record.
+    pub(super) fn refuse_aggregate(&self, key: &Expr) -> Result<()> {
+        let is_aggregate = |node: &Expr| Ok(matches!(node, Expr::AggregateFunction(_)));
+        if !key
+            .exists(is_aggregate)
+            .map_err(|error| planner_error(&self.tokens, &error))?
+        {
+            return Ok(());
+        }
+        Err(self.error(
+            Code::MissingGroupBy,
+            "an aggregate may not stand in GROUP BY, which sees one record at a time",
+            self.tokens
+                .find_call_after("group")
+                .unwrap_or_else(|| self.tokens.whole_span()),
+            Some("group by columns and expressions over them"),
+        ))
+    }
+
+    /// An expression looks at one record, or at one group; it cannot run a query.
+    pub(super) fn refuse_subquery(&self, expr: &Expr) -> Result<()> {
+        let is_subquery = |node: &Expr| {
+            Ok(matches!(
+                node,
+                Expr::InSubquery(_) | Expr::ScalarSubquery(_) | Expr::Exists(_)
+            ))
+        };
+        if !expr
+            .exists(is_subquery)
+            .map_err(|error| planner_error(&self.tokens, &error))?
+        {
+            return Ok(());
+        }
+        Err(self.not_available(
+            "SELECT",
+            "a subquery in an expression",
+            "write its value, or its list of values",
+        ))
     }
 
     /// The clock may not decide which group a record is in, nor what is aggregated: a replay would differ.

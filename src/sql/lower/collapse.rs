@@ -6,10 +6,11 @@
 use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_common::{Column, DFSchema, DataFusionError, Spans, TableReference};
 use datafusion_expr::logical_plan::{Aggregate, LogicalPlan, TableScan};
-use datafusion_expr::{Expr, lit};
+use datafusion_expr::{Expr, Volatility, lit};
 
 use super::Query;
 use crate::error::Result;
+use crate::plan::clock::CLOCK_FUNCTIONS;
 use crate::sql::diagnose::{Code, planner_error};
 
 /// What a plan above a leaf comes to: expressions over the leaf's columns.
@@ -62,12 +63,14 @@ impl Query<'_> {
             }
             LogicalPlan::Filter(filter) => {
                 let mut below = self.collapse(&filter.input)?;
+                self.refuse_second_draw([&filter.predicate], &filter.input, &below)?;
                 let predicate = self.substituted(&filter.predicate, &filter.input, &below)?;
                 below.filters.push(predicate);
                 Ok(below)
             }
             LogicalPlan::Projection(projection) => {
                 let mut below = self.collapse(&projection.input)?;
+                self.refuse_second_draw(&projection.expr, &projection.input, &below)?;
                 let mut outputs = Vec::new();
                 for (expr, (qualifier, field)) in
                     projection.expr.iter().zip(projection.schema.iter())
@@ -78,26 +81,83 @@ impl Query<'_> {
                 below.outputs = outputs;
                 Ok(below)
             }
-            LogicalPlan::Sort(_) => Err(self.not_available("ORDER", "ORDER BY over a stream")),
-            LogicalPlan::Limit(_) => Err(self.not_available("LIMIT", "LIMIT")),
-            LogicalPlan::Distinct(_) => Err(self.not_available("DISTINCT", "SELECT DISTINCT")),
-            LogicalPlan::Join(_) => Err(self.not_available("JOIN", "joins")),
-            LogicalPlan::Union(_) => Err(self.not_available("UNION", "UNION")),
-            LogicalPlan::Window(_) => Err(self.not_available("OVER", "window functions (OVER)")),
+            LogicalPlan::Sort(_) => Err(self.not_available(
+                "ORDER",
+                "ORDER BY over a stream",
+                "leave it out: rows leave as they are made",
+            )),
+            LogicalPlan::Limit(_) => Err(self.not_available(
+                "LIMIT",
+                "LIMIT",
+                "leave it out, and stop with --duration or `| head`",
+            )),
+            LogicalPlan::Distinct(_) => Err(self.not_available(
+                "DISTINCT",
+                "SELECT DISTINCT",
+                "GROUP BY the columns, with EMIT FINAL",
+            )),
+            LogicalPlan::Join(_) => Err(self.not_available(
+                if self.tokens.find_word("JOIN").is_some() {
+                    "JOIN"
+                } else {
+                    "FROM"
+                },
+                "a join of streams",
+                "read one stream",
+            )),
+            LogicalPlan::Union(_) => {
+                Err(self.not_available("UNION", "UNION", "give each SELECT a file of its own"))
+            }
+            LogicalPlan::Window(_) => Err(self.not_available(
+                "OVER",
+                "a window function (OVER)",
+                "aggregate in a window: WINDOW TUMBLING (SIZE 1 HOUR)",
+            )),
             LogicalPlan::EmptyRelation(_) | LogicalPlan::Values(_) => Err(self.error(
                 Code::Plan,
                 "a query reads a stream",
                 self.tokens.whole_span(),
                 Some("add FROM with the name of a declared stream"),
             )),
-            other => {
-                Err(self
-                    .not_available("FROM", &format!("this form of query ({})", other.display())))
-            }
+            other => Err(self.not_available(
+                "FROM",
+                &format!("this form of query ({})", other.display()),
+                "write SELECT .. FROM one stream",
+            )),
         }
     }
 
+    /// A value drawn at random stands for itself once: substituted in two places it would be drawn twice.
+    fn refuse_second_draw<'e>(
+        &self,
+        exprs: impl IntoIterator<Item = &'e Expr>,
+        input: &LogicalPlan,
+        below: &Collapsed<'_>,
+    ) -> Result<()> {
+        let refused = |error: DataFusionError| planner_error(&self.tokens, &error);
+        let mut uses = vec![0; below.outputs.len()];
+        for expr in exprs {
+            // In an expression of its own it may be evaluated for another number of rows, so that counts as a second use.
+            let weight = match expr.clone().unalias() {
+                Expr::Column(_) => 1,
+                _ => 2,
+            };
+            for column in expr.column_refs() {
+                let index = input.schema().index_of_column(column).map_err(refused)?;
+                uses[index] += weight;
+            }
+        }
+        for ((_, name, output), uses) in below.outputs.iter().zip(uses) {
+            if uses > 1 && draws(output).map_err(refused)? {
+                let what = format!("a use of {name}, which is drawn at random in a subquery");
+                return Err(self.not_available(name, &what, "draw it where it is used"));
+            }
+        }
+        Ok(())
+    }
+
     fn substituted(&self, expr: &Expr, input: &LogicalPlan, below: &Collapsed<'_>) -> Result<Expr> {
+        self.refuse_subquery(expr)?;
         substitute(expr.clone(), input.schema(), &below.outputs)
             .map_err(|error| planner_error(&self.tokens, &error))
     }
@@ -153,4 +213,17 @@ pub(super) fn strip_qualifiers(expr: Expr) -> Expr {
     })
     .map(|transformed| transformed.data)
     .unwrap_or_else(|_: DataFusionError| lit("?"))
+}
+
+/// Whether an expression gives another value each time. The clock does not: it stands still within a batch.
+fn draws(expr: &Expr) -> datafusion_common::Result<bool> {
+    expr.exists(|node| {
+        Ok(match node {
+            Expr::ScalarFunction(function) => {
+                let is_clock = CLOCK_FUNCTIONS.contains(&function.func.name());
+                !is_clock && function.func.signature().volatility == Volatility::Volatile
+            }
+            _ => false,
+        })
+    })
 }

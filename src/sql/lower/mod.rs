@@ -14,6 +14,7 @@
 //! that owns the group. `collapse` substitutes projections into each other, so each side ends as expressions over one flat
 //! schema; predicates keep the order in which they were written.
 
+mod admit;
 mod aggregates;
 mod checks;
 mod collapse;
@@ -22,8 +23,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use datafusion_common::arrow::datatypes::{Field, FieldRef, Schema};
+use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_common::{DFSchema, DFSchemaRef, DataFusionError, TableReference};
 use datafusion_expr::logical_plan::{Aggregate, LogicalPlan, TableScan};
+use datafusion_expr::utils::grouping_set_to_exprlist;
 use datafusion_expr::{Expr, ExprSchemable};
 use datafusion_optimizer::Analyzer;
 use datafusion_sql::planner::{ParserOptions, SqlToRel};
@@ -70,8 +73,10 @@ pub(super) fn lower<'c>(
         window,
         emit,
     };
+    query.refuse_depth()?;
     let mut parsed = tokens.parse(|parser| parser.parse_query())?;
     tokens.expect_end()?;
+    query.admit(&parsed)?;
     if query.window.is_some() {
         group_by_window(&mut parsed, &query)?;
     }
@@ -89,10 +94,14 @@ struct Query<'t> {
 /// Adds the window's bounds to GROUP BY, where they are not yet.
 fn group_by_window(query: &mut ast::Query, text: &Query<'_>) -> Result<()> {
     let ast::SetExpr::Select(select) = query.body.as_mut() else {
-        return Err(text.not_available("UNION", "UNION, INTERSECT and EXCEPT"));
+        return Err(text.not_available(
+            "UNION",
+            "UNION, INTERSECT and EXCEPT",
+            "give each SELECT a file of its own",
+        ));
     };
     let ast::GroupByExpr::Expressions(expressions, _) = &mut select.group_by else {
-        return Err(text.not_available("GROUP", "GROUP BY ALL with a window"));
+        return Err(text.not_available("GROUP", "GROUP BY ALL with a window", "name the columns"));
     };
     for name in WINDOW_START.iter().chain(WINDOW_END) {
         let ident = ast::Expr::Identifier(ast::Ident::new(*name));
@@ -151,14 +160,14 @@ impl Query<'_> {
                 match below.leaf {
                     Leaf::Scan(scan) => (scan, Some((aggregate, below))),
                     Leaf::Aggregate(_) => {
-                        return Err(self.not_available("FROM", "an aggregation of an aggregation"));
+                        return Err(self.not_available("FROM", "an aggregation of an aggregation", "write the inner rows to a stream, and aggregate that in a file of its own"));
                     }
                 }
             }
         };
         let stream = stream_of(scan);
         self.check_event_time(&stream)?;
-        let output = output_schema(logical, scan);
+        let output = self.output_columns(logical)?;
         match grouping {
             None => self.lower_stateless(&stream, top, output),
             Some((aggregate, below)) => {
@@ -216,8 +225,9 @@ impl Query<'_> {
         // Below the cut: keys and arguments over the record.
         let mut keys = Vec::new();
         let mut column_of_group = Vec::new();
-        for group in &aggregate.group_expr {
+        for group in self.groups(aggregate)? {
             let expr = over_record(group)?;
+            self.refuse_aggregate(&expr)?;
             match self.window_bound(&expr) {
                 Some(is_end) => column_of_group.push(GroupColumn::Bound { is_end }),
                 None => {
@@ -236,6 +246,11 @@ impl Query<'_> {
                 &mut arguments,
             )?);
         }
+        assert_eq!(
+            aggregate.schema.fields().len(),
+            column_of_group.len() + aggregates.len(),
+            "the planner's columns are the groups, then the aggregates"
+        );
         for expr in keys.iter().map(|(_, expr)| expr).chain(&arguments) {
             self.refuse_clock(expr)?;
         }
@@ -346,6 +361,45 @@ impl Query<'_> {
         })
     }
 
+    /// The distinct groups, in the planner's order: the columns that its schema begins with.
+    fn groups<'a>(&self, aggregate: &'a Aggregate) -> Result<Vec<&'a Expr>> {
+        let is_set = |group: &Expr| matches!(group, Expr::GroupingSet(_));
+        if aggregate.group_expr.iter().any(is_set) {
+            let what = "GROUPING SETS, ROLLUP and CUBE";
+            return Err(self.not_available("GROUP", what, "write a query for each"));
+        }
+        grouping_set_to_exprlist(&aggregate.group_expr)
+            .map_err(|error| planner_error(&self.tokens, &error))
+    }
+
+    /// The output columns, without the stream's name before each column. Their names differ.
+    fn output_columns(&self, plan: &LogicalPlan) -> Result<Arc<Schema>> {
+        let mut fields: Vec<Field> = Vec::new();
+        for (index, field) in plan.schema().fields().iter().enumerate() {
+            let name = match plan {
+                LogicalPlan::Projection(projection) => {
+                    output_name(&projection.expr[index], &projection.input)
+                }
+                _ => field.name().clone(),
+            };
+            if fields.iter().any(|known| *known.name() == name) {
+                return Err(at_word(
+                    &self.tokens,
+                    &name,
+                    Code::DuplicateName,
+                    format!("two columns of the result are called {name}"),
+                    Some("give one of them a name of its own with AS".to_owned()),
+                ));
+            }
+            fields.push(Field::new(
+                name,
+                field.data_type().clone(),
+                field.is_nullable(),
+            ));
+        }
+        Ok(Arc::new(Schema::new(fields)))
+    }
+
     fn conjunction(&self, filters: Vec<Expr>, schema: &DFSchemaRef) -> Result<Option<PlannedExpr>> {
         match filters.into_iter().reduce(Expr::and) {
             None => Ok(None),
@@ -363,7 +417,7 @@ impl Query<'_> {
                         Code::OutOfRange,
                         format!("{text} is out of range"),
                         self.tokens
-                            .find_text(&text)
+                            .find_expression(&text)
                             .unwrap_or_else(|| self.tokens.whole_span()),
                         Some("CAST one side to DOUBLE or DECIMAL"),
                     ),
@@ -372,13 +426,13 @@ impl Query<'_> {
             .collect()
     }
 
-    fn not_available(&self, word: &str, what: &str) -> Error {
+    fn not_available(&self, word: &str, what: &str, instead: &str) -> Error {
         at_word(
             &self.tokens,
             word,
             Code::NotAvailable,
-            format!("{what}: not available yet"),
-            None,
+            format!("{what} is not available yet"),
+            Some(instead.to_owned()),
         )
     }
 
@@ -412,7 +466,7 @@ impl Reading {
     fn new<'e>(stream: &Arc<StreamSpec>, exprs: impl Iterator<Item = &'e Expr>) -> Reading {
         let named: BTreeSet<usize> = exprs
             .flat_map(|expr| expr.column_refs())
-            .filter_map(|column| stream.columns.index_of(column.name.trim_start()).ok())
+            .filter_map(|column| stream.columns.index_of(&column.name).ok())
             .collect();
         let projection: Vec<usize> = named.into_iter().collect();
         let projected = Arc::new(
@@ -446,32 +500,33 @@ fn stream_of(scan: &TableScan) -> Arc<StreamSpec> {
     Arc::clone(&table.stream)
 }
 
-fn place_name(place: usize) -> String {
-    format!("#{place}")
+/// The name of an output column. The planner names a grouped or aggregated expression after its text, stream's name included;
+/// that text is made anew without it.
+fn output_name(expr: &Expr, input: &LogicalPlan) -> String {
+    let aggregate = match input {
+        LogicalPlan::Filter(having) => having.input.as_ref(),
+        other => other,
+    };
+    let LogicalPlan::Aggregate(aggregate) = aggregate else {
+        return plain_name(expr);
+    };
+    let groups = grouping_set_to_exprlist(&aggregate.group_expr).unwrap_or_default();
+    let computed: Vec<&Expr> = groups.into_iter().chain(&aggregate.aggr_expr).collect();
+    let named = expr.clone().transform_up(|node| match &node {
+        Expr::Column(column) => {
+            let place = aggregate.schema.index_of_column(column)?;
+            Ok(Transformed::yes(bare_column(plain_name(computed[place]))))
+        }
+        _ => Ok(Transformed::no(node)),
+    });
+    named.map_or_else(
+        |_| plain_name(expr),
+        |named| named.data.schema_name().to_string(),
+    )
 }
 
-/// The output columns, without the stream's name before each column.
-fn output_schema(plan: &LogicalPlan, scan: &TableScan) -> Arc<Schema> {
-    let mut prefixes = vec![format!("{}.", scan.table_name.table())];
-    let mut node = plan;
-    while let [input] = node.inputs().as_slice() {
-        if let LogicalPlan::SubqueryAlias(alias) = node {
-            prefixes.push(format!("{}.", alias.alias.table()));
-        }
-        node = input;
-    }
-    let fields: Vec<Field> = plan
-        .schema()
-        .fields()
-        .iter()
-        .map(|field| {
-            let name = prefixes.iter().fold(field.name().clone(), |name, prefix| {
-                name.replace(prefix, "")
-            });
-            Field::new(name, field.data_type().clone(), field.is_nullable())
-        })
-        .collect();
-    Arc::new(Schema::new(fields))
+fn place_name(place: usize) -> String {
+    format!("#{place}")
 }
 
 /// The text of an expression over places, with the columns' names in place of their numbers.

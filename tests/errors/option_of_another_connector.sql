@@ -1,0 +1,2 @@
+CREATE STREAM s (k VARCHAR)
+WITH (connector = 'file', path = 's.csv', topic = 'x');

@@ -1,0 +1,1 @@
+CREATE STREAM s (k VARCHAR) WITH (connector = 'kafak', topic = 's');

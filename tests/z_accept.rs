@@ -1,0 +1,71 @@
+//! The acceptance scripts, as a user runs them: scripts/accept 2 to 6, over all 336,776 flights and, for 3 and 6, a real
+//! Apache Kafka that scripts/kafka starts. What they need and cannot have fails the test with their words; nothing is
+//! skipped. `ACCEPT_SHARDS` narrows the shard counts.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+
+use crate::process::VELO;
+
+/// One script at a time: each of them uses all cores, and they share the machine's broker.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// Runs `scripts/accept number`; its lines are this test's output.
+fn accept(number: u32) {
+    let _alone = ALONE
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/accept");
+    let mut command = Command::new(script);
+    command.arg(number.to_string()).env("VELO", VELO);
+    for name in ["RUST_BACKTRACE", "HWLOC_SYNTHETIC", "HWLOC_XMLFILE"] {
+        command.env_remove(name);
+    }
+    let (lines, both) = std::io::pipe().expect("a pipe");
+    let again = both.try_clone().expect("a descriptor");
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(both)
+        .stderr(again)
+        .spawn()
+        .expect("scripts/accept can be started");
+    // The command holds the pipe's writing end; without it the lines would have no end.
+    drop(command);
+    let mut last = String::new();
+    for line in BufReader::new(lines).lines() {
+        last = line.expect("it writes text");
+        println!("{last}");
+    }
+    let status = child.wait().expect("a child can be waited for");
+    assert!(
+        status.success() && last == format!("accept {number}: ok"),
+        "scripts/accept {number} ended with {status}: {last}"
+    );
+}
+
+#[test]
+fn accept_2_windows_over_files_equal_the_oracle() {
+    accept(2);
+}
+
+#[test]
+fn accept_3_windows_through_kafka_equal_the_oracle() {
+    accept(3);
+}
+
+#[test]
+fn accept_4_changes_end_in_the_final_rows() {
+    accept(4);
+}
+
+#[test]
+fn accept_5_a_machine_that_is_not_there_has_a_core_map_and_runs_nothing() {
+    accept(5);
+}
+
+#[test]
+fn accept_6_brokers_that_are_down_and_records_that_are_bad() {
+    accept(6);
+}
