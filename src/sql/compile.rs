@@ -119,8 +119,8 @@ fn spell_out(expr: Expr, context: &SimplifyContext) -> Result<Expr> {
     .map(|transformed| transformed.data)
 }
 
-/// Replaces every constant part by its value. Arithmetic that is out of range is an error; any other part that fails is left
-/// for the run, where a CASE may never come to it.
+/// Replaces every constant part by its value. Arithmetic that is out of range is an error, and so is a literal that is no
+/// value of its type; any other part that fails is left for the run, where a CASE may never come to it.
 fn fold_constants(expr: Expr) -> std::result::Result<Expr, CompileError> {
     let empty = DFSchema::empty();
     let one_row = RecordBatch::try_new_with_options(
@@ -147,6 +147,7 @@ fn fold_constants(expr: Expr) -> std::result::Result<Expr, CompileError> {
                 let literal = Expr::Literal(value, None);
                 Ok(Transformed::new(literal, true, TreeNodeRecursion::Jump))
             }
+            Err(error) if is_typed_literal(&node) => Err(error),
             Err(_) => {
                 if is_arithmetic(&node) && is_overflow(&evaluated) {
                     out_of_range = Some(node.human_display().to_string());
@@ -159,6 +160,11 @@ fn fold_constants(expr: Expr) -> std::result::Result<Expr, CompileError> {
         Some(text) => Err(CompileError::OutOfRange(text)),
         None => Ok(folded.data),
     }
+}
+
+/// `TIMESTAMP '2013-13-01'`, `CAST('x' AS BIGINT)`.
+fn is_typed_literal(node: &Expr) -> bool {
+    matches!(node, Expr::Cast(cast) if matches!(cast.expr.as_ref(), Expr::Literal(..)))
 }
 
 fn is_arithmetic(node: &Expr) -> bool {
