@@ -119,8 +119,8 @@ fn spell_out(expr: Expr, context: &SimplifyContext) -> Result<Expr> {
     .map(|transformed| transformed.data)
 }
 
-/// Replaces every constant part by its value. Arithmetic that is out of range and a literal that is no value of its type
-/// are errors; any other part that fails is left for the run, where a CASE may never come to it.
+/// Replaces every constant part by its value. Arithmetic that is out of range is an error, and so is a literal that is no
+/// value of its type; any other part that fails is left for the run, where a CASE may never come to it.
 fn fold_constants(expr: Expr) -> std::result::Result<Expr, CompileError> {
     let empty = DFSchema::empty();
     let one_row = RecordBatch::try_new_with_options(
@@ -130,7 +130,6 @@ fn fold_constants(expr: Expr) -> std::result::Result<Expr, CompileError> {
     )
     .map_err(DataFusionError::from)?;
     let mut out_of_range = None;
-    let mut no_value = None;
     let folded = expr.transform_down(|node| {
         let is_constant = !node.any_column_refs() && !node.is_volatile();
         if !is_constant || matches!(node, Expr::Literal(..)) {
@@ -148,21 +147,24 @@ fn fold_constants(expr: Expr) -> std::result::Result<Expr, CompileError> {
                 let literal = Expr::Literal(value, None);
                 Ok(Transformed::new(literal, true, TreeNodeRecursion::Jump))
             }
-            Err(error) => {
-                if is_arithmetic(&node) && is_overflow(&error) {
+            Err(error) if is_typed_literal(&node) => Err(error),
+            Err(_) => {
+                if is_arithmetic(&node) && is_overflow(&evaluated) {
                     out_of_range = Some(node.human_display().to_string());
-                } else if matches!(node, Expr::Cast(_)) {
-                    no_value = Some(error);
                 }
                 Ok(Transformed::no(node))
             }
         }
     })?;
-    match (out_of_range, no_value) {
-        (Some(text), _) => Err(CompileError::OutOfRange(text)),
-        (None, Some(error)) => Err(CompileError::Planner(error)),
-        (None, None) => Ok(folded.data),
+    match out_of_range {
+        Some(text) => Err(CompileError::OutOfRange(text)),
+        None => Ok(folded.data),
     }
+}
+
+/// `TIMESTAMP '2013-13-01'`, `CAST('x' AS BIGINT)`.
+fn is_typed_literal(node: &Expr) -> bool {
+    matches!(node, Expr::Cast(cast) if matches!(cast.expr.as_ref(), Expr::Literal(..)))
 }
 
 fn is_arithmetic(node: &Expr) -> bool {
@@ -173,7 +175,8 @@ fn is_arithmetic(node: &Expr) -> bool {
     )
 }
 
-fn is_overflow(error: &DataFusionError) -> bool {
+fn is_overflow(evaluated: &Result<ScalarValue>) -> bool {
+    let Err(error) = evaluated else { return false };
     matches!(
         error.find_root(),
         DataFusionError::ArrowError(cause, _) if matches!(cause.as_ref(), ArrowError::ArithmeticOverflow(_))
