@@ -193,6 +193,7 @@ impl Job<'_> {
                     lanes,
                     encoder,
                     exit,
+                    wall_us,
                 };
                 shard_pipeline(&plan, parts).expect("checked before the shards were started")
             });

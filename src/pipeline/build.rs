@@ -10,7 +10,7 @@ use velostream_shards::{ExitOutbox, ShardId};
 use super::driver::{Grouping, ShardPipeline, Stage};
 use super::egress::{Egress, RowEncoder, ToJob};
 use super::exchange_edge::{ExchangeEdge, Lanes};
-use super::read::{Evaluated, Reader};
+use super::filter_project::{Evaluated, FilterProject};
 use super::window_aggregate::WindowAggregate;
 use crate::emit::{OutputRows, RowMaker};
 use crate::error::Result;
@@ -35,6 +35,8 @@ pub struct ShardParts {
     pub encoder: RowEncoder,
     /// The way to the job's sink.
     pub exit: ExitOutbox<ToJob>,
+    /// The wall clock, microseconds since the epoch: what `now()` says, and when something was due that nothing else dates.
+    pub wall_us: fn() -> i64,
 }
 
 /// How computed columns become the rows of a stateless query.
@@ -77,15 +79,16 @@ pub fn shard_pipeline(plan: &Plan, parts: ShardParts) -> Result<ShardPipeline> {
             )
         }
     };
-    let reader = Reader::new(stream, plan.filter.as_ref(), columns.into_iter());
+    let filter_project = FilterProject::new(stream, plan.filter.as_ref(), columns.into_iter());
     let bad_rows = BadRecords::new(&plan.name, stream.on_error);
     let egress = Egress::new(&plan.name, parts.encoder, parts.exit, bad_rows);
     Ok(ShardPipeline::new(
         parts.source,
         parts.batch_max,
-        reader,
+        filter_project,
         stage,
         egress,
+        parts.wall_us,
     ))
 }
 

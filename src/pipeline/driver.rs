@@ -9,11 +9,11 @@
 //! Law: nothing is produced unless there is room behind it, so a slow sink holds back the source through every stage and no
 //! queue grows. A turn is bounded: at most one batch, `INBOX_BLOCKS_MAX` blocks and one slice of groups.
 
-use velostream_shards::{Clock, Context, Progress, Shard, SystemClock};
+use velostream_shards::{Context, Progress, Shard};
 
 use super::egress::Egress;
 use super::exchange_edge::{Arrived, ExchangeEdge};
-use super::read::{Evaluated, Reader};
+use super::filter_project::{Evaluated, FilterProject};
 use super::window_aggregate::WindowAggregate;
 use crate::config::limits::{FIRE_GROUPS_MAX, INBOX_BLOCKS_MAX, UNTOLD_RECORDS_MAX};
 use crate::emit::OutputRows;
@@ -28,10 +28,11 @@ use crate::window::TumblingAssigner;
 pub struct ShardPipeline {
     source: Option<Box<dyn Source>>,
     batch_max: usize,
-    reader: Reader,
+    filter_project: FilterProject,
     stage: Stage,
     egress: Egress,
-    clock: SystemClock,
+    /// The wall clock, microseconds since the epoch.
+    wall_us: fn() -> i64,
     input: Input,
     /// Records taken of which the job has been told.
     told: u64,
@@ -39,7 +40,7 @@ pub struct ShardPipeline {
     made: Vec<OutputRows>,
 }
 
-/// What follows the reader.
+/// What follows WHERE and the computed columns.
 pub enum Stage {
     /// The computed columns are the row.
     Stateless(super::build::RowShape),
@@ -92,18 +93,19 @@ impl ShardPipeline {
     pub fn new(
         source: Option<Box<dyn Source>>,
         batch_max: usize,
-        reader: Reader,
+        filter_project: FilterProject,
         stage: Stage,
         egress: Egress,
+        wall_us: fn() -> i64,
     ) -> ShardPipeline {
         assert!(batch_max > 0, "a batch holds records");
         ShardPipeline {
             source,
             batch_max,
-            reader,
+            filter_project,
             stage,
             egress,
-            clock: SystemClock,
+            wall_us,
             input: Input::Opening,
             told: 0,
             made: Vec::new(),
@@ -173,8 +175,8 @@ impl ShardPipeline {
         let (progressed, due_us) = match polled {
             Polled::Batch(batch) => {
                 let due_us = batch.due_us;
-                set_batch_time(self.clock.wall_us());
-                let evaluated = self.reader.read(batch)?;
+                set_batch_time((self.wall_us)());
+                let evaluated = self.filter_project.apply(batch)?;
                 match &mut self.stage {
                     Stage::Stateless(shape) => self.egress.post(shape.rows(evaluated))?,
                     Stage::Grouping(grouping) => {
@@ -184,7 +186,7 @@ impl ShardPipeline {
                 }
                 (true, due_us)
             }
-            Polled::Nothing { progressed } => (progressed, self.clock.wall_us()),
+            Polled::Nothing { progressed } => (progressed, (self.wall_us)()),
             Polled::Ended => {
                 assert_eq!(
                     watermark,
@@ -203,7 +205,7 @@ impl ShardPipeline {
     }
 
     fn close_after(&mut self, time: Watermark) {
-        let now = self.clock.wall_us();
+        let now = (self.wall_us)();
         if let Stage::Grouping(grouping) = &mut self.stage {
             let advanced = grouping.edge.send_watermark(time, now);
             grouping.apply(advanced, &mut self.made);
@@ -340,7 +342,7 @@ impl Shard for ShardPipeline {
         };
         ShardOutcome {
             source: self.source.as_ref().map(|source| source.figures()),
-            bad_records: self.reader.bad_records() + self.egress.bad_rows(),
+            bad_records: self.filter_project.bad_records() + self.egress.bad_rows(),
             late_records,
             late_after_idle,
         }

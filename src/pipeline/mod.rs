@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   one shard                                                        its peers
-//!   Source --Batch--> Reader (WHERE, keys, arguments)
+//!   Source --Batch--> FilterProject (WHERE, keys, arguments)
 //!                       |-- stateless ------------------------------> Egress
 //!                       \-- Assigner (lateness) -- split by owner --> outbox ~~lanes~~> inbox --> WindowAggregate --> Egress
 //!                                                     \-- own share ---------------------------------/     |
@@ -16,7 +16,7 @@ mod build;
 mod driver;
 mod egress;
 mod exchange_edge;
-mod read;
+mod filter_project;
 mod window_aggregate;
 
 pub use build::{ShardParts, check_buildable, shard_pipeline};

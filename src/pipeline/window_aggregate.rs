@@ -164,14 +164,6 @@ impl WindowAggregate {
         self.closing.is_empty()
     }
 
-    /// Number of open windows; of a query without a window, 1 until the end of input.
-    pub fn open_windows(&self) -> usize {
-        match &self.state {
-            State::Windowed(panes) => panes.len(),
-            State::Whole(groups) => usize::from(groups.is_some()),
-        }
-    }
-
     fn whole_rows(&mut self, rows: &KeyedRows, picked: &[u32], out: &mut Vec<OutputRows>) {
         assert!(rows.panes.is_empty(), "a row has a pane only in a window");
         let State::Whole(Some(groups)) = &mut self.state else {

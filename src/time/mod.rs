@@ -29,9 +29,4 @@ impl Watermark {
     pub const NONE: Watermark = Watermark(i64::MIN);
     /// After the last record of a bounded input: plus infinity.
     pub const END: Watermark = Watermark(i64::MAX);
-
-    /// Whether everything before `time` has been seen, as far as this watermark promises.
-    pub fn reached(self, time: EventTime) -> bool {
-        self.0 >= time.0
-    }
 }

@@ -14,7 +14,7 @@ use crate::plan::{PlannedExpr, SourceConnector, StreamSpec};
 use crate::source::BadRecords;
 
 /// Filters records and computes columns over them.
-pub struct Reader {
+pub struct FilterProject {
     filter: Option<[Arc<dyn PhysicalExpr>; 1]>,
     columns: Vec<Arc<dyn PhysicalExpr>>,
     stream: Arc<StreamSpec>,
@@ -29,14 +29,14 @@ pub struct Evaluated {
     pub columns: Vec<ArrayRef>,
 }
 
-impl Reader {
+impl FilterProject {
     /// Over the projected columns of `stream`: `filter`, then `columns`.
     pub fn new<'e>(
         stream: &Arc<StreamSpec>,
         filter: Option<&PlannedExpr>,
         columns: impl Iterator<Item = &'e PlannedExpr>,
-    ) -> Reader {
-        Reader {
+    ) -> FilterProject {
+        FilterProject {
             filter: filter.map(|filter| [Arc::clone(&filter.expr)]),
             columns: columns.map(|column| Arc::clone(&column.expr)).collect(),
             stream: Arc::clone(stream),
@@ -45,7 +45,7 @@ impl Reader {
     }
 
     /// Filters and computes. Fails with `Error::Data` where a record is bad and the stream says `fail`.
-    pub fn read(&mut self, mut records: Batch) -> Result<Evaluated> {
+    pub fn apply(&mut self, mut records: Batch) -> Result<Evaluated> {
         records.assert_consistent();
         if let Some(filter) = &self.filter {
             let evaluated = evaluate_isolated(filter, &records.columns);
