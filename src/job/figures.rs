@@ -17,8 +17,9 @@ impl Report {
         let sources = || left().filter_map(|left| left.source.as_ref());
         let records_in: u64 = sources().map(|source| source.records_in).sum();
         let bad_in_source: u64 = sources().map(|source| source.bad_records).sum();
-        let late_after_idle: u64 = left().map(|left| left.late_after_idle).sum();
-        let late_records = left().map(|left| left.late_records).sum::<u64>() + late_after_idle;
+        let late_after_idle: u64 = left().map(|left| left.counts.late_after_idle).sum();
+        let late_records =
+            left().map(|left| left.counts.late_records).sum::<u64>() + late_after_idle;
         let elapsed_s = outcome.elapsed.as_secs_f64();
         // By number: partitions are dealt to shards in an order of their own.
         let partitions: BTreeMap<i32, PartitionReport> = sources()
@@ -46,7 +47,7 @@ impl Report {
             elapsed_s,
             records_in,
             rows_out: outcome.rows_out,
-            bad_records: bad_in_source + left().map(|left| left.bad_records).sum::<u64>(),
+            bad_records: bad_in_source + left().map(|left| left.counts.bad_records).sum::<u64>(),
             late_records,
             late_after_idle,
             records_per_s: if elapsed_s > 0.0 {

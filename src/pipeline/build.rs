@@ -7,10 +7,12 @@ use datafusion_common::arrow::compute::take;
 use datafusion_common::arrow::datatypes::{DataType, Schema, SchemaRef};
 use velostream_shards::{ExitOutbox, ShardId};
 
-use super::driver::{Grouping, ShardPipeline, Stage};
+use super::driver::ShardPipeline;
 use super::egress::{Egress, RowEncoder, ToJob};
 use super::exchange_edge::{ExchangeEdge, Lanes};
 use super::filter_project::{Evaluated, FilterProject};
+use super::grouping::Grouping;
+use super::query::{QueryPipeline, Stage};
 use super::window_aggregate::WindowAggregate;
 use crate::emit::{OutputRows, RowMaker};
 use crate::error::Result;
@@ -85,9 +87,7 @@ pub fn shard_pipeline(plan: &Plan, parts: ShardParts) -> Result<ShardPipeline> {
     Ok(ShardPipeline::new(
         parts.source,
         parts.batch_max,
-        filter_project,
-        stage,
-        egress,
+        QueryPipeline::new(filter_project, stage, egress),
         parts.wall_us,
     ))
 }

@@ -1,4 +1,4 @@
-//! Operators and the shard's turn: the file to read first after `lib.rs` is `driver`.
+//! Operators and the shard's turn: the file to read first after `lib.rs` is `driver`, then `query`, then `grouping`.
 //!
 //! ```text
 //!   one shard                                                        its peers
@@ -17,9 +17,12 @@ mod driver;
 mod egress;
 mod exchange_edge;
 mod filter_project;
+mod grouping;
+mod query;
 mod window_aggregate;
 
 pub use build::{ShardParts, check_buildable, shard_pipeline};
 pub use driver::{ShardOutcome, ShardPipeline};
 pub use egress::{RowEncoder, ToJob};
 pub use exchange_edge::Lanes;
+pub use query::QueryCounts;
