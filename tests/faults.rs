@@ -397,7 +397,8 @@ fn a_file_that_cannot_be_read_ends_the_run_with_73_and_is_named() {
     let folder = Folder::new();
     fs::create_dir(folder.path("folder.csv")).expect("a folder in a temporary folder");
     folder.write("torn.csv.zst", [0x28, 0xb5, 0x2f, 0xfd, 0xff, 0xff, 0xff]);
-    for path in ["absent.csv", "folder.csv", "torn.csv.zst"] {
+    folder.write("torn.csv.gz", [0x1f, 0x8b, 0x08, 0, 0, 0, 0, 0, 0, 3, 0x4b]);
+    for path in ["absent.csv", "folder.csv", "torn.csv.zst", "torn.csv.gz"] {
         folder.write("job.sql", numbers(path, "") + WINDOWS);
         assert_code(
             &folder.run(&["run", "job.sql", "--shards", "1"]),

@@ -1,12 +1,13 @@
-//! A file as a sink: a row a line, plain or `.zst`.
+//! A file as a sink: a row a line, plain, `.zst` or `.gz`.
 //!
 //! Law: the file is made anew at the start, and whole whenever rows have been acknowledged: what is handed on at once makes
-//! one zstd frame, and frames one behind the other are one file. A full disk is `Error::Disk`, with the path.
+//! one zstd frame or one gzip member, and frames or members one behind the other are one file. A full disk is `Error::Disk`, with the path.
 
 use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
 
+use flate2::write::GzEncoder;
 use zstd::bulk::Compressor;
 use zstd::zstd_safe::CompressionLevel;
 
@@ -16,7 +17,10 @@ use crate::config::options::{Compression, FileOptions};
 use crate::error::{Error, Result};
 
 /// The library's own default: a good ratio at some hundred megabytes a second.
-const LEVEL: CompressionLevel = zstd::DEFAULT_COMPRESSION_LEVEL;
+const ZSTD_LEVEL: CompressionLevel = zstd::DEFAULT_COMPRESSION_LEVEL;
+
+/// What gzip itself does unless asked.
+const GZIP_LEVEL: u32 = 6;
 
 /// Writes rows to a file.
 pub struct FileSink {
@@ -33,9 +37,10 @@ impl FileSink {
         let create = || {
             Ok(Frames {
                 file: File::create(&path)?,
-                compressor: match options.compression {
-                    Compression::None => None,
-                    Compression::Zstd => Some(Compressor::new(LEVEL)?),
+                form: match options.compression {
+                    Compression::None => Form::Plain,
+                    Compression::Zstd => Form::Zstd(Compressor::new(ZSTD_LEVEL)?),
+                    Compression::Gzip => Form::Gzip,
                 },
             })
         };
@@ -68,18 +73,31 @@ impl Sink for FileSink {
     }
 }
 
-/// A file that takes whole pieces, each of which may become a frame.
+/// A file that takes whole pieces, each of which may become a frame or a member.
 struct Frames {
     file: File,
-    compressor: Option<Compressor<'static>>,
+    form: Form,
+}
+
+/// What becomes of a piece.
+enum Form {
+    Plain,
+    Zstd(Compressor<'static>),
+    Gzip,
 }
 
 impl Write for Frames {
     /// Takes all of `piece`.
     fn write(&mut self, piece: &[u8]) -> std::io::Result<usize> {
-        match &mut self.compressor {
-            None => self.file.write_all(piece)?,
-            Some(compressor) => self.file.write_all(&compressor.compress(piece)?)?,
+        match &mut self.form {
+            Form::Plain => self.file.write_all(piece)?,
+            Form::Zstd(compressor) => self.file.write_all(&compressor.compress(piece)?)?,
+            Form::Gzip => {
+                let level = flate2::Compression::new(GZIP_LEVEL);
+                let mut member = GzEncoder::new(Vec::new(), level);
+                member.write_all(piece)?;
+                self.file.write_all(&member.finish()?)?;
+            }
         }
         Ok(piece.len())
     }
@@ -91,6 +109,8 @@ impl Write for Frames {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
     use super::*;
     use crate::config::options::{CsvOptions, Format};
     use crate::error::exit;
@@ -126,7 +146,7 @@ mod tests {
     #[test]
     fn the_file_is_whole_after_every_flush() {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        for compression in [Compression::None, Compression::Zstd] {
+        for compression in [Compression::None, Compression::Zstd, Compression::Gzip] {
             let path = directory.path().join("rows");
             let mut sink = FileSink::create(&options(path.clone(), compression), Some(b"a"))
                 .expect("a new file");
@@ -142,6 +162,13 @@ mod tests {
                 let text = match compression {
                     Compression::None => bytes,
                     Compression::Zstd => zstd::decode_all(bytes.as_slice()).expect("whole frames"),
+                    Compression::Gzip => {
+                        let mut text = Vec::new();
+                        flate2::read::MultiGzDecoder::new(bytes.as_slice())
+                            .read_to_end(&mut text)
+                            .expect("whole members");
+                        text
+                    }
                 };
                 assert_eq!(String::from_utf8(text).expect("text"), expected);
             }
@@ -152,7 +179,7 @@ mod tests {
     #[test]
     fn a_full_disk_and_a_missing_directory_say_so_with_the_path() {
         let full = PathBuf::from("/dev/full");
-        for compression in [Compression::None, Compression::Zstd] {
+        for compression in [Compression::None, Compression::Zstd, Compression::Gzip] {
             let mut sink = FileSink::create(&options(full.clone(), compression), None)
                 .expect("it can be opened");
             let mut nobody = |_| panic!("a row that did not leave was acknowledged");

@@ -1,19 +1,21 @@
-//! A file as a source: CSV or JSON lines, plain or `.zst`.
+//! A file as a source: CSV or JSON lines, plain, `.zst` or `.gz`.
 //!
 //! ```text
-//!   file --(zstd)--> buffer --Framer--> record --Decoder--> columns, stamped by one PartitionClock
+//!   file --(zstd, gzip)--> buffer --Framer--> record --Decoder--> columns, stamped by one PartitionClock
 //! ```
 //!
 //! Law: a file is one partition, number 0, read in line order by one shard; a record's offset is the line it starts on,
-//! from 1, a header included. A bounded input: behind the last record it has ended.
+//! from 1, a header included. A bounded input: behind the last record it has ended. A compressed file is read through all its
+//! frames or members, and one that ends within one is an error that names it, never the end of the input.
 //!
 //! It does not deal a file to several shards, and it does not wait for a file to grow.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use datafusion_common::arrow::array::RecordBatch;
+use flate2::bufread::MultiGzDecoder;
 
 use super::BadRecords;
 use super::{PartitionFigures, Polled, Source, SourceFigures};
@@ -242,6 +244,10 @@ impl Records {
             Compression::Zstd => Box::new(
                 zstd::Decoder::new(file).map_err(|error| Error::disk("read", &path, &error))?,
             ),
+            Compression::Gzip => Box::new(MultiGzDecoder::new(BufReader::with_capacity(
+                FILE_READ_BYTES_MIN,
+                file,
+            ))),
         };
         let framing = match options.format {
             Format::Json => Framing::Lines,
@@ -326,7 +332,13 @@ impl Records {
                     self.at_end = read == 0;
                     return Ok(());
                 }
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+                    return Err(Error::Disk(format!(
+                        "cannot read {}: it ends within its compressed data; was it cut off, or is it still being written?",
+                        self.path.display()
+                    )));
+                }
                 Err(error) => return Err(Error::disk("read", &self.path, &error)),
             }
         }
@@ -347,12 +359,14 @@ impl Records {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
     use std::sync::Arc;
 
     use datafusion_common::arrow::array::AsArray;
     use datafusion_common::arrow::datatypes::{
         DataType, Field, Int64Type, Schema, TimeUnit as ArrowUnit,
     };
+    use flate2::write::GzEncoder;
     use tempfile::TempDir;
 
     use super::*;
@@ -369,6 +383,7 @@ mod tests {
         ]));
         let compression = match path.extension() {
             Some(extension) if extension == "zst" => Compression::Zstd,
+            Some(extension) if extension == "gz" => Compression::Gzip,
             _ => Compression::None,
         };
         let options = FileOptions {
@@ -414,6 +429,12 @@ mod tests {
             Format::Json
         };
         FileSource::open(&spec(&path, format, on_error), || 77)
+    }
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut member = GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        member.write_all(bytes).expect("in memory");
+        member.finish().expect("in memory")
     }
 
     /// Number, event time in seconds, watermark before in seconds, line.
@@ -468,10 +489,13 @@ mod tests {
     fn records_are_stamped_the_same_whatever_the_batches_and_the_compression() {
         let directory = TempDir::new().expect("a temporary directory");
         let compressed = zstd::encode_all(CSV.as_bytes(), 1).expect("in memory");
+        // Two members one behind the other are one file, wherever a record is cut.
+        let members = [gzip(&CSV.as_bytes()[..30]), gzip(&CSV.as_bytes()[30..])].concat();
         let marked = [b"\xef\xbb\xbf", CSV.as_bytes()].concat();
         for (name, bytes) in [
             ("a.csv", CSV.as_bytes()),
             ("a.csv.zst", &compressed),
+            ("a.csv.gz", &members),
             ("m.csv", &marked),
         ] {
             for max in [1, 2, 1024] {
@@ -523,9 +547,16 @@ mod tests {
 
         let mut compressed = zstd::encode_all(CSV.as_bytes(), 1).expect("in memory");
         compressed.truncate(compressed.len() / 2);
+        let member = gzip(CSV.as_bytes());
+        let whole_and_a_cut_one = [member.as_slice(), &member[..5]].concat();
         for (name, bytes) in [
             ("cut.csv.zst", compressed.as_slice()),
             ("not.csv.zst", CSV.as_bytes()),
+            ("cut.csv.gz", &member[..member.len() / 2]),
+            ("without_its_sum.csv.gz", &member[..member.len() - 4]),
+            ("second_cut.csv.gz", &whole_and_a_cut_one),
+            ("empty.csv.gz", b""),
+            ("not.csv.gz", CSV.as_bytes()),
         ] {
             let read = open(&directory, name, bytes, OnError::Skip);
             let error = read
@@ -535,6 +566,10 @@ mod tests {
                 matches!(error, Error::Disk(_)) && error.to_string().contains(name),
                 "{error}"
             );
+            let cut_off = error
+                .to_string()
+                .contains("ends within its compressed data");
+            assert_eq!(cut_off, !name.starts_with("not"), "{name}: {error}");
         }
     }
 

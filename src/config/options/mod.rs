@@ -159,6 +159,8 @@ pub enum Compression {
     None,
     /// Zstandard, `.zst`.
     Zstd,
+    /// gzip, `.gz`.
+    Gzip,
 }
 
 /// How CSV is written.

@@ -134,17 +134,7 @@ fn file(options: &Admitted<'_>) -> Result<FileOptions, OptionError> {
     let (by_name, compressed) = extensions(&path.value);
     let compression = match (options.word("compression"), compressed.as_deref()) {
         (Some("zst"), _) | (None, Some("zst")) => Compression::Zstd,
-        (None, Some("gz")) => {
-            let message = format!(
-                "{} is compressed with gzip, which is not available yet",
-                path.value
-            );
-            return Err(refuse(
-                path,
-                message,
-                Some("compress it with zstd (.zst), or not at all"),
-            ));
-        }
+        (Some("gz"), _) | (None, Some("gz")) => Compression::Gzip,
         _ => Compression::None,
     };
     let format = match options.word("format") {
@@ -501,11 +491,9 @@ mod tests {
             Ok((Format::Csv, Compression::Zstd))
         );
         assert_eq!(read("flights.JSONL"), Ok((Format::Json, Compression::None)));
-        assert!(
-            read("flights.csv.gz")
-                .expect_err("gzip")
-                .to_string()
-                .contains("not available yet")
+        assert_eq!(
+            read("flights.json.GZ"),
+            Ok((Format::Json, Compression::Gzip))
         );
         assert!(
             read("flights")

@@ -148,10 +148,10 @@ pub const OPTIONS: &[OptionSpec] = &[
         name: "compression",
         scopes: ANY_FILE,
         kind: Some(ValueKind::Choice {
-            now: &["none", "zst"],
-            later: &["gz"],
+            now: &["none", "zst", "gz"],
+            later: &[],
         }),
-        default: "by the file's extension: .zst, else none",
+        default: "by the file's extension: .zst, .gz, else none",
         about: "how the file is compressed",
     },
     OptionSpec {
