@@ -22,6 +22,7 @@ use datafusion_expr::{BinaryExpr, ColumnarValue, Expr, ExprSchemable, Operator};
 use datafusion_physical_expr::expressions::BinaryExpr as PhysicalBinary;
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 
+use super::lengths::compare_lengths;
 use crate::plan::PlannedExpr;
 
 /// Why an expression could not be compiled.
@@ -51,6 +52,7 @@ pub(super) fn compile(
         .build();
     let expr = spell_out(expr, &context)?;
     let expr = fold_constants(expr)?;
+    let expr = compare_lengths(expr, schema)?;
     Ok(PlannedExpr {
         expr: checked(physical(&expr, schema)?)?,
         text,

@@ -14,6 +14,7 @@ mod catalog;
 mod clause;
 mod compile;
 mod diagnose;
+mod lengths;
 mod lower;
 mod statement;
 mod tokens;
