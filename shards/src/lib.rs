@@ -12,6 +12,7 @@
 //! | [`topology`] | the machine as plain data |
 //! | [`core_map`] | which shard is pinned to which core |
 //! | [`pin`] | pinning a thread, and reading it back |
+//! | [`memory`] | memory kept on a node, and looked up again |
 //! | [`mesh`](mod@mesh) | lanes from every shard to every other, by edge |
 //! | [`control`] | the one crossing between shards and ordinary threads |
 //! | `reactor` | what drives the turns on a pinned thread |
@@ -41,6 +42,8 @@ pub mod core_map;
 
 pub mod pin;
 
+pub mod memory;
+
 pub mod mesh;
 
 pub mod control;
@@ -60,6 +63,7 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use control::{ExitInbox, ExitOutbox, ShardFailure, StopHandle, exit_lane};
 pub use core_map::{CoreMap, CoreMapError, CoreMapRequest, CoreRequest, Placement, Smt};
 pub use latency::{Recorder, Summary};
+pub use memory::{MemoryRange, MemoryRefusal, NodeMemory, Numa, Pages};
 pub use mesh::{Endpoint, Inbox, Outbox, mesh};
 pub use reactor::ReactorError;
 pub use runtime::{Runtime, RuntimeOptions, ShardEnd, ShardFigures, StartError};

@@ -26,6 +26,7 @@ pub use figures::{ShardEnd, ShardFigures};
 
 use crate::control::{FailureFlag, ShardFailure, StopHandle};
 use crate::core_map::{CoreMap, Placement};
+use crate::memory::{MemoryRefusal, NodeMemory, Numa};
 use crate::pin::{self, PinError};
 use crate::reactor::{GlommioReactor, Idle, ReactorError};
 use crate::shard::{Shard, ShardId};
@@ -36,6 +37,8 @@ use turns::ShardLoop;
 pub struct RuntimeOptions {
     /// Which shard sits where.
     pub core_map: CoreMap,
+    /// How firmly the memory of each shard is kept on its node.
+    pub numa: Numa,
     /// By this the shards are asked to stop. Made by the caller, who may need it before the shards
     /// are up.
     pub stop: StopHandle,
@@ -46,6 +49,7 @@ pub struct Runtime<S: Shard> {
     threads: Vec<JoinHandle<Option<ShardEnd<S::Summary>>>>,
     stop: StopHandle,
     failure: FailureFlag,
+    notices: Vec<String>,
 }
 
 impl<S: Shard + 'static> Runtime<S> {
@@ -60,9 +64,13 @@ impl<S: Shard + 'static> Runtime<S> {
     /// When there is not one seat for each placement.
     pub fn start<F>(options: RuntimeOptions, seats: Vec<F>) -> Result<Runtime<S>, StartError>
     where
-        F: FnOnce(&Placement) -> S + Send + 'static,
+        F: FnOnce(&Placement, &NodeMemory) -> S + Send + 'static,
     {
-        let RuntimeOptions { core_map, stop } = options;
+        let RuntimeOptions {
+            core_map,
+            numa,
+            stop,
+        } = options;
         assert_eq!(
             seats.len(),
             core_map.shards(),
@@ -76,6 +84,7 @@ impl<S: Shard + 'static> Runtime<S> {
             threads: Vec::with_capacity(seats.len()),
             stop,
             failure: FailureFlag::default(),
+            notices: Vec::new(),
         };
         let (report, reports) = mpsc::channel();
         let mut gates = Vec::with_capacity(seats.len());
@@ -86,6 +95,7 @@ impl<S: Shard + 'static> Runtime<S> {
             let thread = ShardThread {
                 placement: placement.clone(),
                 shards: core_map.shards(),
+                numa,
                 shared_cpu: core_map.oversubscribed(),
                 stop: runtime.stop.clone(),
                 failure: runtime.failure.clone(),
@@ -103,9 +113,14 @@ impl<S: Shard + 'static> Runtime<S> {
         // A shard that cannot come up reports why; dropping the runtime and the gates ends the
         // others.
         for _ in &gates {
-            reports
+            let up = reports
                 .recv()
                 .expect("every shard thread reports before it ends")?;
+            for notice in up {
+                if !runtime.notices.contains(&notice) {
+                    runtime.notices.push(notice);
+                }
+            }
         }
         for gate in gates {
             gate.send(())
@@ -117,6 +132,11 @@ impl<S: Shard + 'static> Runtime<S> {
     /// By this the shards are asked to stop.
     pub fn stop_handle(&self) -> StopHandle {
         self.stop.clone()
+    }
+
+    /// What the host withholds of what was wished for, a line each, told once for all shards.
+    pub fn notices(&self) -> &[String] {
+        &self.notices
     }
 
     /// Whether every shard has ended, by being done or by a failure; [`join`](Runtime::join) then
@@ -165,14 +185,23 @@ fn join_thread<T>(thread: JoinHandle<T>) -> T {
         .expect("a shard thread catches the panics of its shard")
 }
 
+/// A shard that is up and waits for the gate.
+struct Up<S> {
+    reactor: GlommioReactor,
+    memory: NodeMemory,
+    built: S,
+    notices: Vec<String>,
+}
+
 /// What one shard's thread is given.
 struct ShardThread {
     placement: Placement,
     shards: usize,
+    numa: Numa,
     shared_cpu: bool,
     stop: StopHandle,
     failure: FailureFlag,
-    report: Sender<Result<(), StartError>>,
+    report: Sender<Result<Vec<String>, StartError>>,
     open: Receiver<()>,
 }
 
@@ -181,7 +210,7 @@ impl ShardThread {
     fn run<S, F>(self, seat: F) -> Option<ShardEnd<S::Summary>>
     where
         S: Shard + 'static,
-        F: FnOnce(&Placement) -> S,
+        F: FnOnce(&Placement, &NodeMemory) -> S,
     {
         let shard = self.placement.shard;
         let failure = self.failure.clone();
@@ -195,20 +224,26 @@ impl ShardThread {
             Ok(Err(error)) => Err(error),
             Err(panic) => Err(StartError::Panicked(failed(panic))),
         };
-        let (reactor, built) = match up {
+        let Up {
+            reactor,
+            memory,
+            built,
+            notices,
+        } = match up {
             Ok(up) => up,
             Err(error) => {
                 self.send(Err(error));
                 return None;
             }
         };
-        self.send(Ok(()));
+        self.send(Ok(notices));
 
         let life = catch_unwind(AssertUnwindSafe(move || {
             // The gate opens when all are up, and is dropped when one is not.
             self.open.recv().ok()?;
             let idle = Idle::new(self.shared_cpu);
-            let turns = ShardLoop::new(built, self.placement, idle, self.stop, self.failure);
+            let turns =
+                ShardLoop::new(built, self.placement, memory, idle, self.stop, self.failure);
             let (summary, figures) = reactor.run(turns).finish()?;
             Some(ShardEnd { summary, figures })
         }));
@@ -219,20 +254,31 @@ impl ShardThread {
     }
 
     /// Pinned first, so that the reactor's rings and the shard are first touched on their own node.
-    fn come_up<S, F>(&self, seat: F) -> Result<(GlommioReactor, S), StartError>
+    fn come_up<S, F>(&self, seat: F) -> Result<Up<S>, StartError>
     where
-        F: FnOnce(&Placement) -> S,
+        F: FnOnce(&Placement, &NodeMemory) -> S,
     {
-        let Placement { shard, cpu, .. } = self.placement;
+        let Placement {
+            shard, cpu, node, ..
+        } = self.placement;
         pin::pin_current_thread(cpu).map_err(|source| StartError::Pin { shard, source })?;
+        let memory = NodeMemory::new(node, self.numa);
+        let withheld = memory
+            .claim_thread()
+            .map_err(|source| StartError::Memory { shard, source })?;
         let reactor = GlommioReactor::open(cpu, self.shards)
             .map_err(|source| StartError::Reactor { shard, source })?;
         pin::assert_pinned(cpu);
-        Ok((reactor, seat(&self.placement)))
+        Ok(Up {
+            reactor,
+            built: seat(&self.placement, &memory),
+            memory,
+            notices: withheld.iter().map(ToString::to_string).collect(),
+        })
     }
 
     /// Nobody listens any more when another shard could not come up; that is reported already.
-    fn send(&self, report: Result<(), StartError>) {
+    fn send(&self, report: Result<Vec<String>, StartError>) {
         let _heard = self.report.send(report).is_ok();
     }
 }
@@ -267,6 +313,13 @@ pub enum StartError {
         /// Where it may run instead.
         source: PinError,
     },
+    /// A shard's memory cannot be kept on its node, and that was asked for strictly.
+    Memory {
+        /// The shard.
+        shard: ShardId,
+        /// What is refused, and what to do about it.
+        source: MemoryRefusal,
+    },
     /// A shard's reactor could not be opened.
     Reactor {
         /// The shard.
@@ -281,7 +334,11 @@ pub enum StartError {
 impl StartError {
     /// Whether the remedy is a permission or a limit that the host withholds.
     pub fn is_permission(&self) -> bool {
-        matches!(self, StartError::Reactor { source, .. } if source.is_permission())
+        match self {
+            StartError::Memory { source, .. } => source.is_permission(),
+            StartError::Reactor { source, .. } => source.is_permission(),
+            _ => false,
+        }
     }
 }
 
@@ -297,6 +354,7 @@ impl fmt::Display for StartError {
                 "the thread of {shard} could not be created: {source}; check `ulimit -u`"
             ),
             StartError::Pin { shard, source } => write!(f, "{shard}: {source}"),
+            StartError::Memory { shard, source } => write!(f, "{shard}: {source}"),
             StartError::Reactor { shard, source } => write!(f, "{shard}: {source}"),
             StartError::Panicked(failure) => failure.fmt(f),
         }

@@ -11,6 +11,8 @@
 
 use std::fmt;
 
+use crate::memory::MemoryRange;
+
 /// The number of a shard, counted from zero in the order of the core map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ShardId(pub u16);
@@ -70,6 +72,11 @@ pub trait Shard {
 
     /// Takes one bounded turn.
     fn turn(&mut self, cx: &mut Context) -> Progress;
+
+    /// The memory that holds its state, for the count of its pages. Asked once, before `finish`.
+    fn memory(&self) -> Vec<MemoryRange> {
+        Vec::new()
+    }
 
     /// Ends the shard; its lanes are closed when this returns.
     fn finish(self) -> Self::Summary;

@@ -6,8 +6,8 @@ use std::thread;
 use std::time::Duration;
 
 use velostream_shards::{
-    Context, CoreMap, CoreMapRequest, CoreRequest, Endpoint, Machine, Placement, Progress, Runtime,
-    RuntimeOptions, Shard, Smt, StopHandle, mesh,
+    Context, CoreMap, CoreMapRequest, CoreRequest, Endpoint, Machine, NodeMemory, Numa, Placement,
+    Progress, Runtime, RuntimeOptions, Shard, Smt, StopHandle, mesh,
 };
 
 const SHARDS: usize = 3;
@@ -47,10 +47,11 @@ impl Shard for Waiting {
 fn cycle(core_map: &CoreMap) {
     let options = RuntimeOptions {
         core_map: core_map.clone(),
+        numa: Numa::Prefer,
         stop: StopHandle::new(),
     };
     let seats = mesh(SHARDS, 1, 4).into_iter().map(|endpoint| {
-        move |_: &Placement| Waiting {
+        move |_: &Placement, _: &NodeMemory| Waiting {
             endpoint,
             greeted: false,
         }

@@ -19,7 +19,7 @@ use std::path::Path;
 
 use toml::Value;
 use velostream_shards::core_map::CoreRequestError;
-use velostream_shards::{CoreMapRequest, CoreRequest, Smt};
+use velostream_shards::{CoreMapRequest, CoreRequest, Numa, Smt};
 
 use crate::error::{Error, Result};
 use file::{Origin, Written};
@@ -43,6 +43,8 @@ pub struct Config {
 pub struct ShardsConfig {
     /// What is asked of the core map.
     pub core_map: CoreMapRequest,
+    /// How firmly a shard's memory is kept on its NUMA node.
+    pub numa: Numa,
     /// Blocks that a lane holds.
     pub lane_blocks: usize,
 }
@@ -73,6 +75,7 @@ impl Default for ShardsConfig {
                 smt: Smt::Avoid,
                 oversubscribe: false,
             },
+            numa: Numa::Prefer,
             lane_blocks: limits::LANE_BLOCKS_DEFAULT,
         }
     }
@@ -216,7 +219,18 @@ const KEYS: &[Key] = &[
         }),
     },
     Key::later("shards.housekeeping"),
-    Key::later("shards.numa"),
+    Key {
+        path: "shards.numa",
+        take: Some(|value, config| {
+            let words = [
+                ("strict", Numa::Strict),
+                ("prefer", Numa::Prefer),
+                ("off", Numa::Off),
+            ];
+            config.shards.numa = word(value, &words, &[])?;
+            Ok(())
+        }),
+    },
     Key::later("shards.profile"),
     Key::later("shards.reactor"),
     Key::later("shards.turn_budget_us"),
@@ -374,7 +388,7 @@ mod tests {
     fn every_key_is_used() {
         let config = mean(
             "[job]\nname = 'flights'\n[shards]\ncores = '2-4,12'\nplacement = 'spread'\nsmt = 'use'\noversubscribe = true\n\
-             lane_blocks = 1\n[batch]\nmax = 7\n[kafka]\n'bootstrap.servers' = 'a:1'\n'fetch.wait.max.ms' = 5\n\
+             numa = 'strict'\nlane_blocks = 1\n[batch]\nmax = 7\n[kafka]\n'bootstrap.servers' = 'a:1'\n'fetch.wait.max.ms' = 5\n\
              [kafka.consumer]\n'fetch.wait.max.ms' = 9\n[kafka.producer]\n'linger.ms' = 1.5\n",
         )
         .expect("all are known");
@@ -388,6 +402,7 @@ mod tests {
             config.shards,
             ShardsConfig {
                 core_map,
+                numa: Numa::Strict,
                 lane_blocks: 1
             }
         );
@@ -469,6 +484,10 @@ mod tests {
         assert!(refused("shards.cores=0").contains(&format!("from 1 to {most}")));
         assert!(refused("shards.cores=9-2").contains("runs backwards"));
         assert!(refused("shards.cores=many").contains("no choice of cores"));
+        assert_eq!(
+            refused("shards.numa=never"),
+            "--set: shards.numa: must be \"strict\" or \"prefer\" or \"off\", not \"never\""
+        );
         assert!(refused("shards.cores=true").contains("must be \"auto\""));
         assert!(refused("job.name=a b").contains("not ' '"));
     }

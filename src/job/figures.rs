@@ -87,6 +87,8 @@ impl Report {
                         parked_ratio: figures.parked_ratio,
                         turn_us_max: figures.turn_ns_max / 1_000,
                         cpu_s: figures.cpu_s,
+                        numa_pages_local: figures.pages.local,
+                        numa_pages_remote: figures.pages.remote,
                     }
                 })
                 .collect(),

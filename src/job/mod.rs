@@ -18,7 +18,7 @@ mod stop;
 use std::time::{Duration, Instant};
 
 use velostream_shards::{
-    Clock, CoreMap, ExitInbox, Placement, Recorder, Runtime, RuntimeOptions, ShardEnd,
+    Clock, CoreMap, ExitInbox, NodeMemory, Placement, Recorder, Runtime, RuntimeOptions, ShardEnd,
     ShardFailure, StartError, StopHandle, SystemClock, exit_lane, mesh,
 };
 
@@ -179,7 +179,7 @@ impl Job<'_> {
             let plan = plan.clone();
             let encoder = outputs::encoder(&plan, self.rows);
             let batch_max = config.batch.max;
-            seats.push(move |placement: &Placement| {
+            seats.push(move |placement: &Placement, _: &NodeMemory| {
                 assert_eq!(
                     placement.shard.index(),
                     index,
@@ -201,9 +201,13 @@ impl Job<'_> {
         let stop = StopHandle::new();
         let options = RuntimeOptions {
             core_map: core_map.clone(),
+            numa: config.shards.numa,
             stop: stop.clone(),
         };
         let runtime = Runtime::start(options, seats).map_err(|error| start_error(&error))?;
+        for notice in runtime.notices() {
+            eprintln!("velo: {notice}");
+        }
         Ok(Running {
             runtime,
             stop,

@@ -127,6 +127,10 @@ pub struct ShardReport {
     pub turn_us_max: u64,
     /// CPU time that its thread used, seconds.
     pub cpu_s: f64,
+    /// Pages of its state that lay on its node at the end.
+    pub numa_pages_local: u64,
+    /// Pages of its state that lay on another.
+    pub numa_pages_remote: u64,
 }
 
 /// How long it took.

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::StopHandle;
 use crate::core_map::{CoreMap, CoreMapRequest, CoreRequest, Smt};
+use crate::memory::Numa;
 use crate::runtime::{Runtime, RuntimeOptions};
 use crate::shard::{Context, Progress, Shard};
 use crate::topology::Machine;
@@ -293,11 +294,12 @@ fn two_edges_in_a_row_with_lanes_of_one_block_deliver_all_on_seven_shards() {
     };
     let options = RuntimeOptions {
         core_map: CoreMap::plan(&machine, &request).expect("oversubscribed shards always fit"),
+        numa: Numa::Prefer,
         stop: StopHandle::new(),
     };
     let seats = Relay::all(SHARDS, COUNT, 1)
         .into_iter()
-        .map(|relay| move |_: &_| relay);
+        .map(|relay| move |_: &_, _: &_| relay);
     let begun = Instant::now();
     let runtime = Runtime::start(options, seats.collect()).expect("this host allows shards");
     while !runtime.is_finished() {

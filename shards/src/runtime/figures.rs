@@ -1,6 +1,7 @@
 //! What a shard leaves behind: its summary, and how its thread spent its time.
 
 use crate::core_map::Placement;
+use crate::memory::Pages;
 use crate::shard::ShardId;
 
 /// What one shard left when it was done.
@@ -33,4 +34,8 @@ pub struct ShardFigures {
     pub cpu_s: f64,
     /// Seconds from the first turn to the last.
     pub elapsed_s: f64,
+    /// Where the pages of [`Shard::memory`](crate::Shard::memory) lay at the end.
+    pub pages: Pages,
+    /// How often the kernel refused to bind memory or to say where it lies.
+    pub memory_refused: u64,
 }

@@ -1,11 +1,15 @@
 //! The laws of the runtime: all or none, a panic ends all and is named, no thread is left.
 
+use std::os::unix::process::CommandExt;
+use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::alone;
 use crate::core_map::{CoreMapRequest, CoreRequest, Smt};
+use crate::memory::MemoryRange;
 use crate::shard::{Context, Progress};
 use crate::topology::Machine;
 
@@ -18,6 +22,7 @@ fn options(shards: usize) -> RuntimeOptions {
     };
     RuntimeOptions {
         core_map: CoreMap::plan(&machine, &request).expect("oversubscribed shards always fit"),
+        numa: Numa::Prefer,
         stop: StopHandle::new(),
     }
 }
@@ -54,11 +59,11 @@ fn seats(
     shards: usize,
     alive: &Arc<AtomicUsize>,
     act: fn(&mut Context) -> Progress,
-) -> Vec<impl FnOnce(&Placement) -> Acting + Send + 'static> {
+) -> Vec<impl FnOnce(&Placement, &NodeMemory) -> Acting + Send + 'static> {
     (0..shards)
         .map(|_| {
             let alive = Arc::clone(alive);
-            move |_: &Placement| {
+            move |_: &Placement, _: &NodeMemory| {
                 alive.fetch_add(1, Ordering::SeqCst);
                 Acting {
                     act: Box::new(act),
@@ -81,7 +86,7 @@ fn until_stopped(cx: &mut Context) -> Progress {
 fn each_shard_is_built_on_its_own_pinned_thread() {
     let seats: Vec<_> = (0..3)
         .map(|index: u16| {
-            move |placement: &Placement| {
+            move |placement: &Placement, _: &NodeMemory| {
                 assert_eq!(placement.shard, ShardId(index));
                 pin::assert_pinned(placement.cpu);
                 assert_eq!(
@@ -134,9 +139,9 @@ fn a_panic_while_a_shard_is_built_starts_none() {
     let seats: Vec<_> = seats(3, &alive, |_| panic!("no shard takes a turn"))
         .into_iter()
         .map(|seat| {
-            |placement: &Placement| {
+            |placement: &Placement, memory: &NodeMemory| {
                 assert_ne!(placement.shard, ShardId(2), "planted");
-                seat(placement)
+                seat(placement, memory)
             }
         })
         .collect();
@@ -164,7 +169,7 @@ fn a_panic_while_a_shard_is_finished_is_named_too() {
             panic!("planted at the end");
         }
     }
-    let runtime = Runtime::start(options(1), vec![|_: &Placement| Finishing])
+    let runtime = Runtime::start(options(1), vec![|_: &Placement, _: &NodeMemory| Finishing])
         .expect("this host allows shards");
     let failure = runtime.join().expect_err("the shard panicked");
     assert_eq!(failure.to_string(), "shard 0 panicked: planted at the end");
@@ -246,6 +251,7 @@ fn shards_are_not_started_on_a_described_machine() {
     };
     let options = RuntimeOptions {
         core_map: CoreMap::plan(&machine, &request).expect("one core carries one shard"),
+        numa: Numa::Prefer,
         stop: StopHandle::new(),
     };
     let alive = Arc::new(AtomicUsize::new(0));
@@ -254,4 +260,102 @@ fn shards_are_not_started_on_a_described_machine() {
         .expect("the machine is another");
     assert!(matches!(refused, StartError::ForeignMachine));
     assert!(refused.to_string().contains("HWLOC_SYNTHETIC"));
+}
+
+/// A shard whose whole state is one bound range.
+struct Holding {
+    state: Vec<u8>,
+}
+
+impl Holding {
+    const BYTES: usize = 4 << 20;
+
+    fn seat(_: &Placement, memory: &NodeMemory) -> Holding {
+        let mut state = Vec::with_capacity(Holding::BYTES);
+        let start = NonNull::new(state.as_mut_ptr()).expect("a vector with room has an address");
+        memory.bind(start, Holding::BYTES);
+        Holding { state }
+    }
+}
+
+impl Shard for Holding {
+    type Summary = ();
+
+    fn turn(&mut self, cx: &mut Context) -> Progress {
+        self.state.resize(Holding::BYTES / 2, cx.shard().0 as u8);
+        Progress::Done
+    }
+
+    fn memory(&self) -> Vec<MemoryRange> {
+        let start = NonNull::new(self.state.as_ptr().cast_mut());
+        vec![MemoryRange {
+            start: start.expect("a vector with room has an address"),
+            bytes: Holding::BYTES,
+        }]
+    }
+
+    fn finish(self) {}
+}
+
+#[test]
+fn the_pages_of_a_shards_state_are_looked_up_at_its_end() {
+    for numa in [Numa::Strict, Numa::Prefer, Numa::Off] {
+        let options = RuntimeOptions { numa, ..options(2) };
+        let runtime =
+            Runtime::start(options, vec![Holding::seat; 2]).expect("this host allows shards");
+        assert_eq!(runtime.notices(), [] as [&str; 0]);
+        for end in runtime.join().expect("no shard panics") {
+            let ShardFigures {
+                pages,
+                memory_refused,
+                ..
+            } = end.figures;
+            assert!(pages.local >= 500 && pages.remote == 0, "{pages:?}");
+            assert_eq!(memory_refused, 0);
+        }
+    }
+}
+
+/// Run in a process of its own by the test below, where mbind is forbidden.
+#[test]
+fn shards_under_a_policy_against_mbind() {
+    if std::env::var_os("VELO_TEST_NO_MBIND").is_none() {
+        return;
+    }
+    let strict = RuntimeOptions {
+        numa: Numa::Strict,
+        ..options(2)
+    };
+    let refused = Runtime::start(strict, vec![Holding::seat; 2])
+        .err()
+        .expect("strictly, or not at all");
+    assert!(refused.is_permission());
+    let text = refused.to_string();
+    assert!(
+        text.contains("NUMA node") && text.contains("--cap-add SYS_NICE"),
+        "{text}"
+    );
+
+    let runtime =
+        Runtime::start(options(2), vec![Holding::seat; 2]).expect("where it prefers, it runs");
+    assert_eq!(runtime.notices().len(), 1, "told once for both shards");
+    for end in runtime.join().expect("no shard panics") {
+        assert_eq!(end.figures.memory_refused, 1);
+        assert!(end.figures.pages.local >= 500, "{:?}", end.figures.pages);
+    }
+}
+
+#[test]
+fn memory_that_cannot_be_bound_ends_a_strict_start_and_is_told_otherwise() {
+    let mut command = alone::command("runtime::tests::shards_under_a_policy_against_mbind");
+    command.env("VELO_TEST_NO_MBIND", "1");
+    // SAFETY: between fork and exec the closure makes two system calls and touches only its own
+    // stack.
+    unsafe { command.pre_exec(|| alone::forbid(libc::SYS_mbind)) };
+    let done = command.output().expect("the test binary starts itself");
+    assert!(
+        done.status.success(),
+        "{}",
+        String::from_utf8_lossy(&done.stdout)
+    );
 }

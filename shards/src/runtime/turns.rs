@@ -11,6 +11,7 @@ use super::panic_message;
 use crate::clock::{Clock, SystemClock, thread_cpu_ns};
 use crate::control::{FailureFlag, ShardFailure, StopHandle};
 use crate::core_map::Placement;
+use crate::memory::{NodeMemory, Pages};
 use crate::reactor::{Idle, Next, Turns};
 use crate::shard::{Context, Progress, Shard};
 
@@ -18,6 +19,7 @@ use crate::shard::{Context, Progress, Shard};
 pub(super) struct ShardLoop<S> {
     shard: S,
     placement: Placement,
+    memory: NodeMemory,
     stop: StopHandle,
     failure: FailureFlag,
     idle: Idle,
@@ -41,6 +43,7 @@ impl<S: Shard> ShardLoop<S> {
     pub(super) fn new(
         shard: S,
         placement: Placement,
+        memory: NodeMemory,
         idle: Idle,
         stop: StopHandle,
         failure: FailureFlag,
@@ -49,6 +52,7 @@ impl<S: Shard> ShardLoop<S> {
         ShardLoop {
             shard,
             placement,
+            memory,
             stop,
             failure,
             idle,
@@ -68,11 +72,17 @@ impl<S: Shard> ShardLoop<S> {
 
     /// The shard's remains, if it was done and not cut off by a failure.
     pub(super) fn finish(self) -> Option<(S::Summary, ShardFigures)> {
-        let figures = self.figures();
-        self.done.then(|| (self.shard.finish(), figures))
+        self.done.then(|| {
+            let figures = self.figures();
+            (self.shard.finish(), figures)
+        })
     }
 
     fn figures(&self) -> ShardFigures {
+        let mut pages = Pages::default();
+        for range in self.shard.memory() {
+            pages.add(self.memory.count(range.start, range.bytes));
+        }
         let counts = &self.counts;
         let elapsed_ns = self.clock.monotonic_ns() - counts.started_ns;
         let share = |ns: u64| ns as f64 / elapsed_ns.max(1) as f64;
@@ -86,6 +96,8 @@ impl<S: Shard> ShardLoop<S> {
             parked_ratio: share(counts.parked),
             cpu_s: thread_cpu_ns() as f64 / 1e9,
             elapsed_s: elapsed_ns as f64 / 1e9,
+            pages,
+            memory_refused: self.memory.refused(),
         }
     }
 }
