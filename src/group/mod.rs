@@ -5,11 +5,13 @@
 //! ```
 //!
 //! Laws: a key has one id, ids are dense and in the order in which keys were first seen, and every accumulator has a
-//! value for each of them. Nothing here depends on hash order. `clear` forgets the groups and keeps the capacity.
+//! value for each of them. Nothing here depends on hash order. `clear` forgets the groups and keeps the memory.
 //!
-//! The state is plain vectors for now. The arenas of a pane fill it behind `Accumulator`, which is the seam.
+//! The state of the aggregates lies in the arena of the pane: growing copies nothing, and forgetting the groups frees nothing
+//! one by one.
 
 mod aggregate;
+mod arena;
 mod table;
 
 use std::ops::Range;
@@ -17,6 +19,7 @@ use std::ops::Range;
 pub use aggregate::{Accumulator, Finished, build};
 pub use table::GroupTable;
 
+use self::arena::Arena;
 use crate::error::Result;
 use crate::exchange::KeyedRows;
 use crate::plan::AggregateSpec;
@@ -26,6 +29,8 @@ use crate::plan::AggregateSpec;
 pub struct Groups {
     table: GroupTable,
     accumulators: Vec<Box<dyn Accumulator>>,
+    /// Where the state of the accumulators lies.
+    arena: Arena,
     /// Index into `KeyedRows::arguments` for each accumulator.
     arguments: Vec<Option<usize>>,
     /// The group of each picked row of the last update; kept for its capacity.
@@ -45,6 +50,7 @@ impl Groups {
                 .iter()
                 .map(|aggregate| aggregate.argument)
                 .collect(),
+            arena: Arena::new(),
             ids: Vec::new(),
         })
     }
@@ -64,7 +70,7 @@ impl Groups {
         self.find_groups(rows, picked);
         for (accumulator, argument) in self.accumulators.iter_mut().zip(&self.arguments) {
             let argument = argument.map(|index| &rows.arguments[index]);
-            accumulator.update(&self.ids, picked, argument);
+            accumulator.update(&self.ids, picked, argument, &self.arena);
         }
     }
 
@@ -72,13 +78,13 @@ impl Groups {
     /// it: one value a picked row, in their order.
     pub fn update_running(&mut self, rows: &KeyedRows, picked: &[u32]) -> Vec<Finished> {
         self.find_groups(rows, picked);
-        let ids = &self.ids;
+        let (ids, arena) = (&self.ids, &self.arena);
         self.accumulators
             .iter_mut()
             .zip(&self.arguments)
             .map(|(accumulator, argument)| {
                 let argument = argument.map(|index| &rows.arguments[index]);
-                let running = accumulator.running(ids, picked, argument);
+                let running = accumulator.running(ids, picked, argument, arena);
                 assert_eq!(
                     running.values.len(),
                     picked.len(),
@@ -120,6 +126,7 @@ impl Groups {
         for accumulator in &mut self.accumulators {
             accumulator.clear();
         }
+        self.arena.reset();
     }
 
     /// Leaves the group of each picked row in `ids`, and room for all groups in the accumulators.
@@ -128,7 +135,7 @@ impl Groups {
         self.table.assign(&rows.keys, picked, &mut self.ids);
         assert_eq!(self.ids.len(), picked.len(), "a group for every row");
         for accumulator in &mut self.accumulators {
-            accumulator.grow(self.table.len());
+            accumulator.grow(self.table.len(), &self.arena);
         }
     }
 }

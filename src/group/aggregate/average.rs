@@ -9,14 +9,27 @@ use datafusion_common::arrow::datatypes::{
 };
 
 use super::scan::{each_row, each_value};
-use super::{Accumulator, Finished, Leaving, Summed, Total};
+use super::{Accumulator, Arena, Finished, Leaving, Segments, Summed, Total};
 use crate::plan::AggregateSpec;
 
 /// AVG over values of type `T`.
 #[derive(Debug)]
 struct Average<T: Summed> {
-    totals: Vec<T::Total>,
-    counts: Vec<u64>,
+    groups: Segments<Group<T::Total>>,
+}
+
+/// The values of a group that are not NULL. What is added together lies together.
+#[derive(Clone, Copy, Debug, Default)]
+struct Group<T> {
+    total: T,
+    count: u64,
+}
+
+impl<T: Total> Group<T> {
+    #[inline]
+    fn value(self) -> Option<Option<f64>> {
+        (self.count > 0).then(|| Some(self.total.as_double() / self.count as f64))
+    }
 }
 
 /// An AVG over any integer or float type.
@@ -42,61 +55,61 @@ pub fn build(aggregate: &AggregateSpec) -> Option<Box<dyn Accumulator>> {
 impl<T: Summed> Average<T> {
     fn boxed() -> Box<dyn Accumulator> {
         Box::new(Average::<T> {
-            totals: Vec::new(),
-            counts: Vec::new(),
+            groups: Segments::new(),
         })
     }
 
     #[inline]
-    fn value(&self, group: usize) -> Option<Option<f64>> {
-        let count = self.counts[group];
-        (count > 0).then(|| Some(self.totals[group].as_double() / count as f64))
-    }
-
-    #[inline]
-    fn add(&mut self, group: usize, value: T::Native) {
-        self.totals[group] += T::widen(value);
-        self.counts[group] += 1;
+    fn add(&mut self, group: usize, value: T::Native) -> Group<T::Total> {
+        let group = &mut self.groups[group];
+        group.total += T::widen(value);
+        group.count += 1;
+        *group
     }
 }
 
 impl<T: Summed> Accumulator for Average<T> {
-    fn grow(&mut self, groups: usize) {
-        self.totals.resize(groups, T::Total::default());
-        self.counts.resize(groups, 0);
+    fn grow(&mut self, groups: usize, arena: &Arena) {
+        self.groups.grow(groups, arena);
     }
 
-    fn update(&mut self, groups: &[u32], rows: &[u32], argument: Option<&ArrayRef>) {
+    fn update(&mut self, groups: &[u32], rows: &[u32], argument: Option<&ArrayRef>, _: &Arena) {
         let column = argument.expect("AVG has an argument").as_primitive::<T>();
         let values = column.values();
         each_value(groups, rows, column.nulls(), |group, row| {
-            self.add(group, values[row])
+            self.add(group, values[row]);
         });
     }
 
-    fn running(&mut self, groups: &[u32], rows: &[u32], argument: Option<&ArrayRef>) -> Finished {
+    fn running(
+        &mut self,
+        groups: &[u32],
+        rows: &[u32],
+        argument: Option<&ArrayRef>,
+        _: &Arena,
+    ) -> Finished {
         let column = argument.expect("AVG has an argument").as_primitive::<T>();
         let values = column.values();
         let mut leaving = Leaving::<Float64Type>::with_capacity(rows.len());
         each_row(groups, rows, column.nulls(), |group, row| {
-            if let Some(row) = row {
-                self.add(group, values[row]);
-            }
-            leaving.push(self.value(group));
+            let after = match row {
+                Some(row) => self.add(group, values[row]),
+                None => self.groups[group],
+            };
+            leaving.push(after.value());
         });
         leaving.finish()
     }
 
     fn finish(&self, groups: Range<usize>) -> Finished {
         let mut leaving = Leaving::<Float64Type>::with_capacity(groups.len());
-        for group in groups {
-            leaving.push(self.value(group));
+        for group in self.groups.values(groups) {
+            leaving.push(group.value());
         }
         leaving.finish()
     }
 
     fn clear(&mut self) {
-        self.totals.clear();
-        self.counts.clear();
+        self.groups.clear();
     }
 }

@@ -7,13 +7,13 @@ use datafusion_common::arrow::array::{Array, ArrayRef, Int64Array};
 use datafusion_common::arrow::datatypes::DataType;
 
 use super::scan::{each_row, each_value};
-use super::{Accumulator, Finished};
+use super::{Accumulator, Arena, Finished, Segments};
 use crate::plan::AggregateSpec;
 
 /// COUNT over an argument of any type, or over records.
 #[derive(Debug, Default)]
 struct Count {
-    counts: Vec<i64>,
+    counts: Segments<i64>,
 }
 
 /// A COUNT, if the plan wants it as a BIGINT.
@@ -22,18 +22,24 @@ pub fn build(aggregate: &AggregateSpec) -> Option<Box<dyn Accumulator>> {
 }
 
 impl Accumulator for Count {
-    fn grow(&mut self, groups: usize) {
-        self.counts.resize(groups, 0);
+    fn grow(&mut self, groups: usize, arena: &Arena) {
+        self.counts.grow(groups, arena);
     }
 
-    fn update(&mut self, groups: &[u32], rows: &[u32], argument: Option<&ArrayRef>) {
+    fn update(&mut self, groups: &[u32], rows: &[u32], argument: Option<&ArrayRef>, _: &Arena) {
         let counts = &mut self.counts;
         // Logical, because the values of an untyped NULL column have no bitmap.
         let nulls = argument.and_then(|column| column.logical_nulls());
         each_value(groups, rows, nulls.as_ref(), |group, _| counts[group] += 1);
     }
 
-    fn running(&mut self, groups: &[u32], rows: &[u32], argument: Option<&ArrayRef>) -> Finished {
+    fn running(
+        &mut self,
+        groups: &[u32],
+        rows: &[u32],
+        argument: Option<&ArrayRef>,
+        _: &Arena,
+    ) -> Finished {
         let counts = &mut self.counts;
         let nulls = argument.and_then(|column| column.logical_nulls());
         let mut running = Vec::with_capacity(rows.len());
@@ -45,7 +51,9 @@ impl Accumulator for Count {
     }
 
     fn finish(&self, groups: Range<usize>) -> Finished {
-        Finished::all(Arc::new(Int64Array::from(self.counts[groups].to_vec())))
+        Finished::all(Arc::new(Int64Array::from_iter_values(
+            self.counts.values(groups),
+        )))
     }
 
     fn clear(&mut self) {

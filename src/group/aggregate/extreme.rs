@@ -8,7 +8,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use datafusion_common::arrow::array::{
-    Array, ArrayRef, ArrowNativeTypeOp, ArrowPrimitiveType, AsArray, BooleanArray, PrimitiveArray,
+    Array, ArrayRef, ArrowNativeTypeOp, ArrowPrimitiveType, AsArray, BooleanArray,
+    BooleanBufferBuilder, PrimitiveArray,
 };
 use datafusion_common::arrow::buffer::NullBuffer;
 use datafusion_common::arrow::datatypes::{
@@ -19,17 +20,23 @@ use datafusion_common::arrow::datatypes::{
 };
 
 use super::scan::{each_row, each_value};
-use super::{Accumulator, Finished};
+use super::{Accumulator, Arena, Finished, Segments};
 use crate::plan::{AggregateKind, AggregateSpec};
 
 /// MIN or MAX over the values of `C`.
 #[derive(Debug)]
 struct Extreme<C: Comparable, const MAX: bool> {
-    values: Vec<C::Value>,
-    /// Whether the group has had a value that is not NULL.
-    seen: Vec<bool>,
+    groups: Segments<Group<C::Value>>,
     /// The column's type, with its precision or time zone.
     result: DataType,
+}
+
+/// The value that a group keeps. What is compared together lies together.
+#[derive(Clone, Copy, Debug, Default)]
+struct Group<V> {
+    value: V,
+    /// Whether the group has had a value that is not NULL.
+    seen: bool,
 }
 
 /// A column whose values have an order.
@@ -86,62 +93,73 @@ fn boxed<C: Comparable>(aggregate: &AggregateSpec) -> Box<dyn Accumulator> {
 impl<C: Comparable, const MAX: bool> Extreme<C, MAX> {
     fn new(result: &DataType) -> Extreme<C, MAX> {
         Extreme {
-            values: Vec::new(),
-            seen: Vec::new(),
+            groups: Segments::new(),
             result: result.clone(),
         }
     }
 
     #[inline]
     fn add(&mut self, group: usize, value: C::Value) {
-        let kept = &mut self.values[group];
+        let group = &mut self.groups[group];
         let beyond = if MAX {
-            C::below(*kept, value)
+            C::below(group.value, value)
         } else {
-            C::below(value, *kept)
+            C::below(value, group.value)
         };
-        if beyond || !self.seen[group] {
-            *kept = value;
-            self.seen[group] = true;
+        if beyond || !group.seen {
+            *group = Group { value, seen: true };
         }
+    }
+
+    /// The values of `groups`, as a column of `rows` values.
+    fn column(&self, groups: impl Iterator<Item = Group<C::Value>>, rows: usize) -> Finished {
+        let mut values = Vec::with_capacity(rows);
+        let mut seen = BooleanBufferBuilder::new(rows);
+        for group in groups {
+            values.push(group.value);
+            seen.append(group.seen);
+        }
+        let nulls = NullBuffer::new(seen.finish());
+        Finished::all(C::array(values, nulls, &self.result))
     }
 }
 
 impl<C: Comparable, const MAX: bool> Accumulator for Extreme<C, MAX> {
-    fn grow(&mut self, groups: usize) {
-        self.values.resize(groups, C::Value::default());
-        self.seen.resize(groups, false);
+    fn grow(&mut self, groups: usize, arena: &Arena) {
+        self.groups.grow(groups, arena);
     }
 
-    fn update(&mut self, groups: &[u32], rows: &[u32], argument: Option<&ArrayRef>) {
+    fn update(&mut self, groups: &[u32], rows: &[u32], argument: Option<&ArrayRef>, _: &Arena) {
         let column = C::column(argument.expect("MIN and MAX have an argument"));
         each_value(groups, rows, column.nulls(), |group, row| {
             self.add(group, C::value(column, row));
         });
     }
 
-    fn running(&mut self, groups: &[u32], rows: &[u32], argument: Option<&ArrayRef>) -> Finished {
+    fn running(
+        &mut self,
+        groups: &[u32],
+        rows: &[u32],
+        argument: Option<&ArrayRef>,
+        _: &Arena,
+    ) -> Finished {
         let column = C::column(argument.expect("MIN and MAX have an argument"));
-        let mut values = Vec::with_capacity(rows.len());
-        let mut seen = Vec::with_capacity(rows.len());
+        let mut after = Vec::with_capacity(rows.len());
         each_row(groups, rows, column.nulls(), |group, row| {
             if let Some(row) = row {
                 self.add(group, C::value(column, row));
             }
-            values.push(self.values[group]);
-            seen.push(self.seen[group]);
+            after.push(self.groups[group]);
         });
-        Finished::all(C::array(values, NullBuffer::from(seen), &self.result))
+        self.column(after.into_iter(), rows.len())
     }
 
     fn finish(&self, groups: Range<usize>) -> Finished {
-        let nulls = NullBuffer::from(&self.seen[groups.clone()]);
-        Finished::all(C::array(self.values[groups].to_vec(), nulls, &self.result))
+        self.column(self.groups.values(groups.clone()), groups.len())
     }
 
     fn clear(&mut self) {
-        self.values.clear();
-        self.seen.clear();
+        self.groups.clear();
     }
 }
 

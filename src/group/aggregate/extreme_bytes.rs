@@ -1,6 +1,6 @@
 //! MIN and MAX over text and byte strings, in the order of their bytes (for text: of Unicode code points).
 //!
-//! A group keeps the memory of the longest value it has had, also when it is cleared: its successor fills it again.
+//! A group keeps the memory of the longest value it has had, until its pane retires.
 
 use std::cmp::Ordering;
 use std::ops::Range;
@@ -13,7 +13,7 @@ use datafusion_common::arrow::array::{
 use datafusion_common::arrow::datatypes::DataType;
 
 use super::scan::{each_row, each_value};
-use super::{Accumulator, Finished};
+use super::{Accumulator, Arena, ByteSegments, Finished};
 use crate::plan::{AggregateKind, AggregateSpec};
 
 /// MIN or MAX over byte strings.
@@ -23,16 +23,7 @@ struct BytesExtreme {
     replaces: Ordering,
     /// The type of the column, in and out.
     result: DataType,
-    kept: Vec<Kept>,
-    /// How many of `kept` are groups; the others hold memory only.
-    groups: usize,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Kept {
-    bytes: Vec<u8>,
-    /// Whether the group has had a value that is not NULL.
-    seen: bool,
+    kept: ByteSegments,
 }
 
 /// A MIN or MAX, if argument and result are one type of text or bytes.
@@ -53,8 +44,7 @@ pub fn build(aggregate: &AggregateSpec) -> Option<Box<dyn Accumulator>> {
     Some(Box::new(BytesExtreme {
         replaces,
         result: aggregate.result_type.clone(),
-        kept: Vec::new(),
-        groups: 0,
+        kept: ByteSegments::default(),
     }))
 }
 
@@ -97,9 +87,10 @@ impl BytesExtreme {
         groups: &[u32],
         rows: &[u32],
         column: &impl ArrayAccessor<Item = &'a V>,
+        arena: &Arena,
     ) {
         each_value(groups, rows, column.nulls(), |group, row| {
-            self.add(group, column.value(row).as_ref());
+            self.add(group, column.value(row).as_ref(), arena);
         });
     }
 
@@ -108,64 +99,57 @@ impl BytesExtreme {
         groups: &[u32],
         rows: &[u32],
         column: &impl ArrayAccessor<Item = &'a V>,
+        arena: &Arena,
     ) -> ArrayRef {
         let mut column_out = BytesColumn::new(&self.result, rows.len());
         each_row(groups, rows, column.nulls(), |group, row| {
             if let Some(row) = row {
-                self.add(group, column.value(row).as_ref());
+                self.add(group, column.value(row).as_ref(), arena);
             }
-            column_out.push(self.value(group));
+            column_out.push(self.kept.get(group));
         });
         column_out.finish()
     }
 
-    fn add(&mut self, group: usize, value: &[u8]) {
-        debug_assert!(group < self.groups, "grow comes before use");
-        let kept = &mut self.kept[group];
-        if !kept.seen || value.cmp(&kept.bytes) == self.replaces {
-            kept.bytes.clear();
-            kept.bytes.extend_from_slice(value);
-            kept.seen = true;
+    fn add(&mut self, group: usize, value: &[u8], arena: &Arena) {
+        let kept = self.kept.get(group);
+        if kept.is_none_or(|kept| value.cmp(kept) == self.replaces) {
+            self.kept.set(group, value, arena);
         }
-    }
-
-    fn value(&self, group: usize) -> Option<&[u8]> {
-        let kept = &self.kept[group];
-        kept.seen.then_some(&kept.bytes[..])
     }
 }
 
 impl Accumulator for BytesExtreme {
-    fn grow(&mut self, groups: usize) {
-        if groups > self.kept.len() {
-            self.kept.resize(groups, Kept::default());
-        }
-        self.groups = groups;
+    fn grow(&mut self, groups: usize, arena: &Arena) {
+        self.kept.grow(groups, arena);
     }
 
-    fn update(&mut self, groups: &[u32], rows: &[u32], argument: Option<&ArrayRef>) {
+    fn update(&mut self, groups: &[u32], rows: &[u32], argument: Option<&ArrayRef>, arena: &Arena) {
         let argument = argument.expect("MIN and MAX have an argument");
-        typed!(argument, column => self.update_from(groups, rows, &column));
+        typed!(argument, column => self.update_from(groups, rows, &column, arena));
     }
 
-    fn running(&mut self, groups: &[u32], rows: &[u32], argument: Option<&ArrayRef>) -> Finished {
+    fn running(
+        &mut self,
+        groups: &[u32],
+        rows: &[u32],
+        argument: Option<&ArrayRef>,
+        arena: &Arena,
+    ) -> Finished {
         let argument = argument.expect("MIN and MAX have an argument");
-        Finished::all(typed!(argument, column => self.running_from(groups, rows, &column)))
+        Finished::all(typed!(argument, column => self.running_from(groups, rows, &column, arena)))
     }
 
     fn finish(&self, groups: Range<usize>) -> Finished {
         let mut column_out = BytesColumn::new(&self.result, groups.len());
         for group in groups {
-            column_out.push(self.value(group));
+            column_out.push(self.kept.get(group));
         }
         Finished::all(column_out.finish())
     }
 
     fn clear(&mut self) {
-        for kept in &mut self.kept[..self.groups] {
-            kept.seen = false;
-        }
-        self.groups = 0;
+        self.kept.clear();
     }
 }
 

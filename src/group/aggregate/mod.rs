@@ -29,13 +29,14 @@ use datafusion_common::arrow::datatypes::{
     UInt16Type, UInt32Type, UInt64Type,
 };
 
+use super::arena::{Arena, ByteSegments, Segments};
 use crate::error::{Error, Result};
 use crate::plan::{AggregateKind, AggregateSpec};
 
 /// The state of one aggregate for groups 0, 1, 2, ..
 ///
 /// # Contract
-/// 1. `grow` is called before a group id at or beyond the last count is used (`Groups`; a state vector panics otherwise).
+/// 1. `grow` is called before a group id at or beyond the last count is used (`Groups`; a state column panics otherwise).
 /// 2. `groups` and `rows` of one call are equally long: row `rows[i]` of the argument belongs to group `groups[i]`
 ///    (`Groups`, asserted by the loops). The rows are added in that order.
 /// 3. `argument` is `None` for COUNT(*) alone, and otherwise has the type that `build` was given (the planner; another
@@ -43,21 +44,30 @@ use crate::plan::{AggregateKind, AggregateSpec};
 /// 4. `running` adds what `update` adds, and returns one value a row (the implementation; `Groups` asserts the length).
 /// 5. `finish` returns one value a group and changes nothing (the implementation; `Groups` asserts the length).
 /// 6. A value that its type cannot hold is NULL in `values` and named in `out_of_range` (the implementation).
-/// 7. After `clear` all groups are forgotten and the memory is kept (the implementation).
+/// 7. All calls between two of `clear` are given the same arena, that of the pane; state lives there, and whatever is
+///    dropped one by one does not (the implementation; a column in an arena takes only `Copy` values).
+/// 8. After `clear` all groups are forgotten and nothing points into the arena (the implementation; `Arena::reset` panics
+///    otherwise).
 pub trait Accumulator: Debug + Send {
     /// Makes room for `groups` groups; those that are new are empty.
-    fn grow(&mut self, groups: usize);
+    fn grow(&mut self, groups: usize, arena: &Arena);
 
     /// Adds rows to their groups.
-    fn update(&mut self, groups: &[u32], rows: &[u32], argument: Option<&ArrayRef>);
+    fn update(&mut self, groups: &[u32], rows: &[u32], argument: Option<&ArrayRef>, arena: &Arena);
 
     /// Adds rows to their groups and returns the value of its group after each row.
-    fn running(&mut self, groups: &[u32], rows: &[u32], argument: Option<&ArrayRef>) -> Finished;
+    fn running(
+        &mut self,
+        groups: &[u32],
+        rows: &[u32],
+        argument: Option<&ArrayRef>,
+        arena: &Arena,
+    ) -> Finished;
 
     /// The values of a range of groups.
     fn finish(&self, groups: Range<usize>) -> Finished;
 
-    /// Forgets all groups.
+    /// Forgets all groups and lets go of the arena.
     fn clear(&mut self);
 }
 

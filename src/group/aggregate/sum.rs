@@ -12,16 +12,22 @@ use datafusion_common::arrow::datatypes::{
 };
 
 use super::scan::{each_row, each_value};
-use super::{Accumulator, Finished, Leaving, Summed};
+use super::{Accumulator, Arena, Finished, Leaving, Segments, Summed};
 use crate::plan::AggregateSpec;
 
 /// SUM over values of type `T`, leaving as type `R`.
 #[derive(Debug)]
 struct Sum<T: Summed, R> {
-    totals: Vec<T::Total>,
-    /// Whether the group has had a value that is not NULL.
-    seen: Vec<bool>,
+    groups: Segments<Group<T::Total>>,
     result: PhantomData<R>,
+}
+
+/// The sum of a group. What is added together lies together.
+#[derive(Clone, Copy, Debug, Default)]
+struct Group<T> {
+    total: T,
+    /// Whether the group has had a value that is not NULL.
+    seen: bool,
 }
 
 /// A total as a value of the result type, `None` if that cannot hold it.
@@ -68,61 +74,67 @@ pub fn build(aggregate: &AggregateSpec) -> Option<Box<dyn Accumulator>> {
 impl<T: Summed, R: Leaves<T::Total>> Sum<T, R> {
     fn boxed() -> Box<dyn Accumulator> {
         Box::new(Sum::<T, R> {
-            totals: Vec::new(),
-            seen: Vec::new(),
+            groups: Segments::new(),
             result: PhantomData,
         })
     }
 
     #[inline]
-    fn value(&self, group: usize) -> Option<Option<R::Native>> {
-        self.seen[group].then(|| R::leave(self.totals[group]))
+    fn value(group: Group<T::Total>) -> Option<Option<R::Native>> {
+        group.seen.then(|| R::leave(group.total))
     }
 
     #[inline]
-    fn add(&mut self, group: usize, value: T::Native) {
-        self.totals[group] += T::widen(value);
-        self.seen[group] = true;
+    fn add(&mut self, group: usize, value: T::Native) -> Group<T::Total> {
+        let group = &mut self.groups[group];
+        group.total += T::widen(value);
+        group.seen = true;
+        *group
     }
 }
 
 impl<T: Summed, R: Leaves<T::Total>> Accumulator for Sum<T, R> {
-    fn grow(&mut self, groups: usize) {
-        self.totals.resize(groups, T::Total::default());
-        self.seen.resize(groups, false);
+    fn grow(&mut self, groups: usize, arena: &Arena) {
+        self.groups.grow(groups, arena);
     }
 
-    fn update(&mut self, groups: &[u32], rows: &[u32], argument: Option<&ArrayRef>) {
+    fn update(&mut self, groups: &[u32], rows: &[u32], argument: Option<&ArrayRef>, _: &Arena) {
         let column = argument.expect("SUM has an argument").as_primitive::<T>();
         let values = column.values();
         each_value(groups, rows, column.nulls(), |group, row| {
-            self.add(group, values[row])
+            self.add(group, values[row]);
         });
     }
 
-    fn running(&mut self, groups: &[u32], rows: &[u32], argument: Option<&ArrayRef>) -> Finished {
+    fn running(
+        &mut self,
+        groups: &[u32],
+        rows: &[u32],
+        argument: Option<&ArrayRef>,
+        _: &Arena,
+    ) -> Finished {
         let column = argument.expect("SUM has an argument").as_primitive::<T>();
         let values = column.values();
         let mut leaving = Leaving::<R>::with_capacity(rows.len());
         each_row(groups, rows, column.nulls(), |group, row| {
-            if let Some(row) = row {
-                self.add(group, values[row]);
-            }
-            leaving.push(self.value(group));
+            let after = match row {
+                Some(row) => self.add(group, values[row]),
+                None => self.groups[group],
+            };
+            leaving.push(Self::value(after));
         });
         leaving.finish()
     }
 
     fn finish(&self, groups: Range<usize>) -> Finished {
         let mut leaving = Leaving::<R>::with_capacity(groups.len());
-        for group in groups {
-            leaving.push(self.value(group));
+        for group in self.groups.values(groups) {
+            leaving.push(Self::value(group));
         }
         leaving.finish()
     }
 
     fn clear(&mut self) {
-        self.totals.clear();
-        self.seen.clear();
+        self.groups.clear();
     }
 }

@@ -34,16 +34,18 @@ fn over(
 ) -> Finished {
     let column: ArrayRef = Arc::new(column);
     let rows: Vec<u32> = (0..column.len() as u32).collect();
+    let mut arena = Arena::new();
     let mut state =
         build(&aggregate(kind, column.data_type(), result)).expect("a supported aggregate");
-    state.grow(3);
-    state.update(groups, &rows, Some(&column));
+    state.grow(3, &arena);
+    state.update(groups, &rows, Some(&column), &arena);
     let finished = state.finish(0..3);
     assert_eq!(finished.values.data_type(), result);
 
     state.clear();
-    state.grow(3);
-    let running = state.running(groups, &rows, Some(&column));
+    arena.reset();
+    state.grow(3, &arena);
+    let running = state.running(groups, &rows, Some(&column), &arena);
     assert_eq!(running.values.data_type(), result);
     let again = state.finish(0..3);
     assert_eq!(again.values.as_ref(), finished.values.as_ref());
@@ -82,20 +84,21 @@ fn count_leaves_nulls_out_and_count_star_does_not() {
     );
     assert_eq!(counted.values.as_ref(), &Int64Array::from(vec![0, 0, 0]));
 
+    let arena = Arena::new();
     let mut star = build(&aggregate(
         AggregateKind::Count,
         &DataType::Null,
         &DataType::Int64,
     ))
     .expect("COUNT(*)");
-    star.grow(3);
-    star.update(&GROUPS, &[0, 1, 2, 3, 4], None);
+    star.grow(3, &arena);
+    star.update(&GROUPS, &[0, 1, 2, 3, 4], None, &arena);
     assert_eq!(
         star.finish(1..3).values.as_ref(),
         &Int64Array::from(vec![1, 1])
     );
     assert_eq!(
-        star.running(&[1, 1], &[0, 1], None).values.as_ref(),
+        star.running(&[1, 1], &[0, 1], None, &arena).values.as_ref(),
         &Int64Array::from(vec![2, 3])
     );
 }
@@ -113,15 +116,16 @@ fn sum_of_nulls_alone_is_null() {
 #[test]
 fn a_sum_may_leave_the_range_and_come_back_but_not_stay_away() {
     let column = Int64Array::from(vec![i64::MAX, i64::MAX, i64::MAX, i64::MIN, -i64::MAX]);
+    let arena = Arena::new();
     let mut state = build(&aggregate(
         AggregateKind::Sum,
         &DataType::Int64,
         &DataType::Int64,
     ))
     .expect("a sum");
-    state.grow(3);
+    state.grow(3, &arena);
     let column: ArrayRef = Arc::new(column);
-    let running = state.running(&GROUPS, &[0, 1, 2, 3, 4], Some(&column));
+    let running = state.running(&GROUPS, &[0, 1, 2, 3, 4], Some(&column), &arena);
     assert_eq!(running.out_of_range, [2]);
     assert!(running.values.is_null(2));
     let summed = state.finish(0..3);
@@ -130,7 +134,7 @@ fn a_sum_may_leave_the_range_and_come_back_but_not_stay_away() {
         summed.values.as_ref(),
         &Int64Array::from(vec![i64::MAX, i64::MAX, i64::MIN])
     );
-    state.update(&[1, 2], &[0, 3], Some(&column));
+    state.update(&[1, 2], &[0, 3], Some(&column), &arena);
     assert_eq!(state.finish(0..3).out_of_range, [1, 2]);
     assert_eq!(
         state.finish(1..3).out_of_range,
@@ -307,15 +311,16 @@ fn extremes_keep_the_type_of_their_argument() {
 
 #[test]
 fn only_the_picked_rows_count() {
+    let arena = Arena::new();
     let mut state = build(&aggregate(
         AggregateKind::Sum,
         &DataType::Int64,
         &DataType::Int64,
     ))
     .expect("a sum");
-    state.grow(1);
+    state.grow(1, &arena);
     let column: ArrayRef = Arc::new(Int64Array::from(vec![1, 10, 100]));
-    state.update(&[0, 0], &[2, 0], Some(&column));
+    state.update(&[0, 0], &[2, 0], Some(&column), &arena);
     assert_eq!(
         state.finish(0..1).values.as_ref(),
         &Int64Array::from(vec![101])
