@@ -15,7 +15,7 @@
 //! | [`memory`] | memory kept on a node, and looked up again |
 //! | [`mesh`](mod@mesh) | lanes from every shard to every other, by edge |
 //! | [`control`] | the one crossing between shards and ordinary threads |
-//! | `reactor` | what drives the turns on a pinned thread |
+//! | `reactor` | what drives the turns on a pinned thread, and when it parks |
 //! | [`runtime`] | start all, stop all, join |
 //! | [`clock`] | time, passed in |
 //! | [`latency`] | recorders that merge exactly |
@@ -24,7 +24,7 @@
 //! 1. It is built, turned, finished and dropped on one thread, pinned to one cpu, and nothing else
 //!    touches what it owns.
 //! 2. It never blocks: posting never waits, taking never waits, a stop is a flag, and an idle shard
-//!    is parked by the runtime.
+//!    is parked by the runtime and woken by its doorbell.
 //! 3. It produces only while its output has room, and a bounded amount each turn; so lanes of one
 //!    block are enough and nothing deadlocks.
 //! 4. A lane keeps its order. Between lanes there is none.
@@ -64,8 +64,8 @@ pub use control::{ExitInbox, ExitOutbox, ShardFailure, StopHandle, exit_lane};
 pub use core_map::{CoreMap, CoreMapError, CoreMapRequest, CoreRequest, Placement, Smt};
 pub use latency::{Recorder, Summary};
 pub use memory::{MemoryRange, MemoryRefusal, NodeMemory, Numa, Pages};
-pub use mesh::{Endpoint, Inbox, Outbox, mesh};
-pub use reactor::ReactorError;
+pub use mesh::{Doorbell, Doorbells, Endpoint, Inbox, Outbox, Ringer, mesh};
+pub use reactor::{Profile, ReactorChoice, ReactorError, ReactorKind};
 pub use runtime::{Runtime, RuntimeOptions, ShardEnd, ShardFigures, StartError};
 pub use shard::{Context, Progress, Shard, ShardId};
 pub use topology::{Cpu, Machine, TopologyError};

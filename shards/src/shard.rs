@@ -57,8 +57,11 @@ pub enum Progress {
 ///    [`ShardFigures::turn_ns_max`](crate::ShardFigures::turn_ns_max).
 /// 2. `turn` never blocks: no lock, no sleep, no waiting for another shard. Checked by review; the
 ///    mesh offers nothing that blocks.
-/// 3. `turn` returns `Idle` when it did nothing, and `Busy` only when it did something. Checked by
-///    nobody; a shard that lies either burns its core or sleeps over its work.
+/// 3. `turn` returns `Idle` when it did nothing, and `Busy` only when it did something. What makes the
+///    next turn do something rings the shard (a lane, the stop, a [`Ringer`](crate::Ringer)) or is a
+///    time, told by [`Context::wake_at`]. Checked by nobody while it happens; a shard that lies burns
+///    its core or sleeps over its work until the safety tick, which counts that
+///    ([`ShardFigures::safety_tick_found_work`](crate::ShardFigures::safety_tick_found_work)).
 /// 4. Once [`Context::stopping`] is true the shard takes no new input, drains what it holds and
 ///    returns `Done`. Checked by the caller of the stop, who waits for it.
 /// 5. After `Done` there is no further turn. Checked by the runtime.
@@ -88,6 +91,7 @@ pub struct Context {
     shard: ShardId,
     turn: u64,
     stopping: bool,
+    wake_at_ns: Option<u64>,
 }
 
 impl Context {
@@ -98,6 +102,7 @@ impl Context {
             shard,
             turn,
             stopping,
+            wake_at_ns: None,
         }
     }
 
@@ -114,5 +119,18 @@ impl Context {
     /// A stop was asked for: drain what is held and return [`Progress::Done`].
     pub fn stopping(&self) -> bool {
         self.stopping
+    }
+
+    /// Says that time itself brings work: at this moment of the monotonic clock
+    /// ([`Clock::monotonic_ns`](crate::Clock::monotonic_ns)) the shard is to have a turn, although
+    /// nobody rings. Holds until the next turn; of several moments the earliest.
+    pub fn wake_at(&mut self, monotonic_ns: u64) {
+        let earlier = self.wake_at_ns.unwrap_or(monotonic_ns);
+        self.wake_at_ns = Some(earlier.min(monotonic_ns));
+    }
+
+    /// The moment that [`wake_at`](Context::wake_at) was told.
+    pub fn wakes_at(&self) -> Option<u64> {
+        self.wake_at_ns
     }
 }

@@ -19,7 +19,7 @@ use std::path::Path;
 
 use toml::Value;
 use velostream_shards::core_map::CoreRequestError;
-use velostream_shards::{CoreMapRequest, CoreRequest, Numa, Smt};
+use velostream_shards::{CoreMapRequest, CoreRequest, Numa, Profile, ReactorChoice, Smt};
 
 use crate::error::{Error, Result};
 use file::{Origin, Written};
@@ -38,13 +38,17 @@ pub struct Config {
     pub kafka: KafkaConfig,
 }
 
-/// `[shards]`: how many, on which cores, and the lanes between them.
+/// `[shards]`: how many, on which cores, what drives them, and the lanes between them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShardsConfig {
     /// What is asked of the core map.
     pub core_map: CoreMapRequest,
     /// How firmly a shard's memory is kept on its NUMA node.
     pub numa: Numa,
+    /// What drives them.
+    pub reactor: ReactorChoice,
+    /// When an idle one parks.
+    pub profile: Profile,
     /// Blocks that a lane holds.
     pub lane_blocks: usize,
 }
@@ -76,6 +80,8 @@ impl Default for ShardsConfig {
                 oversubscribe: false,
             },
             numa: Numa::Prefer,
+            reactor: ReactorChoice::default(),
+            profile: Profile::default(),
             lane_blocks: limits::LANE_BLOCKS_DEFAULT,
         }
     }
@@ -231,8 +237,30 @@ const KEYS: &[Key] = &[
             Ok(())
         }),
     },
-    Key::later("shards.profile"),
-    Key::later("shards.reactor"),
+    Key {
+        path: "shards.profile",
+        take: Some(|value, config| {
+            let profiles = [
+                ("latency", Profile::Latency),
+                ("balanced", Profile::Balanced),
+                ("eco", Profile::Eco),
+            ];
+            config.shards.profile = word(value, &profiles, &[])?;
+            Ok(())
+        }),
+    },
+    Key {
+        path: "shards.reactor",
+        take: Some(|value, config| {
+            let reactors = [
+                ("auto", ReactorChoice::Auto),
+                ("glommio", ReactorChoice::Glommio),
+                ("poll", ReactorChoice::Poll),
+            ];
+            config.shards.reactor = word(value, &reactors, &[])?;
+            Ok(())
+        }),
+    },
     Key::later("shards.turn_budget_us"),
     Key {
         path: "batch.max",
@@ -388,7 +416,7 @@ mod tests {
     fn every_key_is_used() {
         let config = mean(
             "[job]\nname = 'flights'\n[shards]\ncores = '2-4,12'\nplacement = 'spread'\nsmt = 'use'\noversubscribe = true\n\
-             numa = 'strict'\nlane_blocks = 1\n[batch]\nmax = 7\n[kafka]\n'bootstrap.servers' = 'a:1'\n'fetch.wait.max.ms' = 5\n\
+             numa = 'strict'\nlane_blocks = 1\nprofile = 'eco'\nreactor = 'poll'\n[batch]\nmax = 7\n[kafka]\n'bootstrap.servers' = 'a:1'\n'fetch.wait.max.ms' = 5\n\
              [kafka.consumer]\n'fetch.wait.max.ms' = 9\n[kafka.producer]\n'linger.ms' = 1.5\n",
         )
         .expect("all are known");
@@ -403,6 +431,8 @@ mod tests {
             ShardsConfig {
                 core_map,
                 numa: Numa::Strict,
+                reactor: ReactorChoice::Poll,
+                profile: Profile::Eco,
                 lane_blocks: 1
             }
         );

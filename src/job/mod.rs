@@ -5,6 +5,8 @@
 //!                                              ^-- stop: end of input, signal, duration, error
 //! ```
 //!
+//! This thread sleeps while nothing comes, and is rung by what does: a block from a shard, a shard's end, a failure.
+//!
 //! Law: the job ends when every shard has ended and every row is acknowledged, or with the first error. A stop by signal or
 //! duration drains and flushes, but closes no window of an input that has not ended.
 
@@ -18,8 +20,9 @@ mod stop;
 use std::time::{Duration, Instant};
 
 use velostream_shards::{
-    Clock, CoreMap, ExitInbox, NodeMemory, Placement, Recorder, Runtime, RuntimeOptions, ShardEnd,
-    ShardFailure, StartError, StopHandle, SystemClock, exit_lane, mesh,
+    Clock, CoreMap, Doorbell, Doorbells, ExitInbox, NodeMemory, Placement, Recorder, Runtime,
+    RuntimeOptions, ShardEnd, ShardFailure, ShardId, StartError, StopHandle, SystemClock,
+    exit_lane, mesh,
 };
 
 pub use request::{RowFormat, RunRequest};
@@ -27,7 +30,7 @@ pub use stop::Signals;
 
 use self::report::{End, Report};
 use crate::config::Config;
-use crate::config::limits::EXIT_LANE_BLOCKS;
+use crate::config::limits::{EXIT_LANE_BLOCKS, JOB_SLEEP_US_MAX};
 use crate::error::{Error, Result, SqlError, exit};
 use crate::exchange::Block;
 use crate::pipeline::{
@@ -35,9 +38,6 @@ use crate::pipeline::{
 };
 use crate::plan::{ExchangeSend, Plan};
 use crate::sink::{Acknowledged, Sink};
-
-/// How long the job's thread sleeps when nothing came. A doorbell takes its place later.
-const NAP: Duration = Duration::from_micros(500);
 
 /// How a run ended, and what it did until then.
 pub struct Outcome {
@@ -152,6 +152,12 @@ impl Job<'_> {
             return Err(start_error(&StartError::ForeignMachine));
         }
         check(plan, config)?;
+        let doorbells = Doorbells::open(shards).map_err(|cause| {
+            Error::Config(format!(
+                "{} descriptors are needed and cannot be had: {cause}; raise `ulimit -n`",
+                shards + 1
+            ))
+        })?;
         let sources = inputs::open(
             &plan.source,
             config,
@@ -162,7 +168,7 @@ impl Job<'_> {
         let sink = outputs::open(plan, config, self.rows)?;
         let mut lanes: Vec<Option<Lanes>> = match plan.exchange.send {
             ExchangeSend::None => (0..shards).map(|_| None).collect(),
-            ExchangeSend::Rows => mesh::<Block>(shards, 1, config.shards.lane_blocks)
+            ExchangeSend::Rows => mesh::<Block>(&doorbells, 1, config.shards.lane_blocks)
                 .into_iter()
                 .map(|mut endpoint| {
                     let outbox = endpoint.outboxes.pop().expect("one edge, one outbox");
@@ -174,7 +180,7 @@ impl Job<'_> {
         let mut exits = Vec::new();
         let mut seats = Vec::new();
         for ((index, source), lanes) in sources.into_iter().enumerate().zip(lanes.drain(..)) {
-            let (exit, inbox) = exit_lane(EXIT_LANE_BLOCKS);
+            let (exit, inbox) = exit_lane(&doorbells, ShardId::from_index(index), EXIT_LANE_BLOCKS);
             exits.push(inbox);
             let plan = plan.clone();
             let encoder = outputs::encoder(&plan, self.rows);
@@ -198,11 +204,15 @@ impl Job<'_> {
                 shard_pipeline(&plan, parts).expect("checked before the shards were started")
             });
         }
-        let stop = StopHandle::new();
+        let doorbell = doorbells.of_job();
+        let stop = StopHandle::new(&doorbells);
         let options = RuntimeOptions {
             core_map: core_map.clone(),
             numa: config.shards.numa,
+            doorbells,
             stop: stop.clone(),
+            reactor: config.shards.reactor,
+            profile: config.shards.profile,
         };
         let runtime = Runtime::start(options, seats).map_err(|error| start_error(&error))?;
         for notice in runtime.notices() {
@@ -210,6 +220,7 @@ impl Job<'_> {
         }
         Ok(Running {
             runtime,
+            doorbell,
             stop,
             exits,
             sink,
@@ -227,6 +238,7 @@ impl Job<'_> {
 /// A job whose shards are up.
 struct Running {
     runtime: Runtime<ShardPipeline>,
+    doorbell: Doorbell,
     stop: StopHandle,
     exits: Vec<ExitInbox<ToJob>>,
     sink: Box<dyn Sink>,
@@ -283,14 +295,27 @@ impl Running {
                     self.stop.request();
                 }
             }
+            // Room was made for shards that hold blocks.
+            self.doorbell.ring_owed();
             if finished && !progressed {
                 break;
             }
-            if !progressed {
-                std::thread::sleep(NAP);
-            }
+            self.rest(progressed);
         }
         self.end(asked, failed, sink_failed)
+    }
+
+    /// Sleeps when two rounds in a row found nothing, the second of them after the doorbell was armed.
+    fn rest(&mut self, progressed: bool) {
+        let Running { doorbell, .. } = self;
+        match (progressed, doorbell.is_armed()) {
+            (true, false) => {}
+            (true, true) => {
+                doorbell.disarm();
+            }
+            (false, false) => doorbell.arm(),
+            (false, true) => doorbell.sleep(Duration::from_micros(JOB_SLEEP_US_MAX)),
+        }
     }
 
     /// Writes what the shards handed over: at most a block of each, so that a sink which is slower than the shards keeps

@@ -28,8 +28,13 @@ pub struct ShardFigures {
     pub turn_ns_max: u64,
     /// The share of the elapsed time spent in busy turns, 0 to 1.
     pub busy_ratio: f64,
+    /// How often it was parked.
+    pub parks: u64,
     /// The share spent parked, 0 to 1; what remains was spent looking for work.
     pub parked_ratio: f64,
+    /// How often the safety tick found work for which nobody had rung. More than zero is a mistake in
+    /// whatever should have.
+    pub safety_tick_found_work: u64,
     /// CPU time of the thread in seconds, its start included.
     pub cpu_s: f64,
     /// Seconds from the first turn to the last.
