@@ -8,6 +8,8 @@ mod cli;
 mod errors;
 // What goes wrong at run time: panics, signals, closed outputs, disks, brokers, bad records; and that nothing leaks.
 mod faults;
+// Hosts that forbid io_uring or locked memory.
+mod hosts;
 // Imports go one way: down the list of modules in src/lib.rs.
 mod layering;
 // Starting velo under a time limit, for the tests above.

@@ -9,9 +9,12 @@
 //! are rung when it is raised; what leaves by an exit lane is held while the lane is full, exactly as
 //! in the mesh. The only lock is taken by a shard that has already failed.
 
+mod flags;
+
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+
+pub(crate) use flags::{FailureCell, StopFlag};
 
 use crate::mesh::{Doorbells, LaneReader, LaneWriter, lane};
 use crate::shard::ShardId;
@@ -83,7 +86,7 @@ impl<B> ExitInbox<B> {
 /// Asks all shards to stop. Clones are the same request, and it cannot be taken back.
 #[derive(Clone)]
 pub struct StopHandle {
-    asked: Arc<AtomicBool>,
+    flag: Arc<StopFlag>,
     doorbells: Doorbells,
 }
 
@@ -91,20 +94,20 @@ impl StopHandle {
     /// A request to these shards that nobody has made yet.
     pub fn new(doorbells: &Doorbells) -> StopHandle {
         StopHandle {
-            asked: Arc::default(),
+            flag: Arc::new(StopFlag::new()),
             doorbells: doorbells.clone(),
         }
     }
 
     /// Asks: every shard drains what it holds and is done. Safe in a signal handler.
     pub fn request(&self) {
-        self.asked.store(true, Ordering::Relaxed);
+        self.flag.ask();
         self.doorbells.ring_all();
     }
 
     /// Whether anybody asked.
     pub fn requested(&self) -> bool {
-        self.asked.load(Ordering::Relaxed)
+        self.flag.asked()
     }
 }
 
@@ -129,8 +132,7 @@ impl std::error::Error for ShardFailure {}
 /// flag.
 #[derive(Clone)]
 pub(crate) struct FailureFlag {
-    raised: Arc<AtomicBool>,
-    first: Arc<Mutex<Option<ShardFailure>>>,
+    cell: Arc<FailureCell>,
     doorbells: Doorbells,
 }
 
@@ -138,38 +140,31 @@ impl FailureFlag {
     /// A flag for these shards that nobody has raised yet.
     pub(crate) fn new(doorbells: &Doorbells) -> FailureFlag {
         FailureFlag {
-            raised: Arc::default(),
-            first: Arc::default(),
+            cell: Arc::new(FailureCell::new()),
             doorbells: doorbells.clone(),
         }
     }
 
     /// Ends every shard; the first failure is the one remembered.
     pub(crate) fn raise(&self, failure: ShardFailure) {
-        self.first
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get_or_insert(failure);
-        self.abandon();
+        self.cell.raise(failure);
+        self.doorbells.ring_all();
     }
 
     /// Ends every shard without a failure of any: the runtime is given up.
     pub(crate) fn abandon(&self) {
-        self.raised.store(true, Ordering::Release);
+        self.cell.abandon();
         self.doorbells.ring_all();
     }
 
     /// Whether the shards must end.
     pub(crate) fn raised(&self) -> bool {
-        self.raised.load(Ordering::Relaxed)
+        self.cell.raised()
     }
 
     /// The failure that was first.
     pub(crate) fn first(&self) -> Option<ShardFailure> {
-        self.first
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.cell.first()
     }
 }
 

@@ -47,7 +47,7 @@ pub const EXIT_LANE_BLOCKS: usize = 64;
 
 /// How long the job's thread sleeps at most, microseconds: the longest that a signal or the end of the duration waits to be
 /// seen. All else rings.
-pub const JOB_SLEEP_US_MAX: u64 = 1_000;
+pub const JOB_SLEEP_US_MAX: u64 = 10_000;
 
 /// Least room that one read of a file is given.
 pub const FILE_READ_BYTES_MIN: usize = 256 << 10;

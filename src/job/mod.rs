@@ -5,7 +5,8 @@
 //!                                              ^-- stop: end of input, signal, duration, error
 //! ```
 //!
-//! This thread sleeps while nothing comes, and is rung by what does: a block from a shard, a shard's end, a failure.
+//! This thread sleeps while nothing comes, and is rung by what does: a block from a shard, a shard's end, a
+//! failure, an acknowledgement.
 //!
 //! Law: the job ends when every shard has ended and every row is acknowledged, or with the first error. A stop by signal or
 //! duration drains and flushes, but closes no window of an input that has not ended.
@@ -158,14 +159,20 @@ impl Job<'_> {
                 shards + 1
             ))
         })?;
-        let sources = inputs::open(
+        let mut sources = inputs::open(
             &plan.source,
             config,
             &plan.job,
             shards,
             self.gaps_are_errors,
         )?;
-        let sink = outputs::open(plan, config, self.rows)?;
+        for (index, source) in sources.iter_mut().enumerate() {
+            if let Some(source) = source {
+                source.ring_by(doorbells.ringer(ShardId::from_index(index)));
+            }
+        }
+        let mut sink = outputs::open(plan, config, self.rows)?;
+        sink.ring_by(doorbells.ringer_of_job());
         let mut lanes: Vec<Option<Lanes>> = match plan.exchange.send {
             ExchangeSend::None => (0..shards).map(|_| None).collect(),
             ExchangeSend::Rows => mesh::<Block>(&doorbells, 1, config.shards.lane_blocks)

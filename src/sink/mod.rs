@@ -12,6 +12,8 @@ pub mod kafka;
 mod lines;
 pub mod stdout;
 
+use velostream_shards::Ringer;
+
 use crate::error::Result;
 use crate::format::EncodedRows;
 
@@ -43,6 +45,10 @@ pub trait Sink: Send {
 
     /// Serves acknowledgements without waiting.
     fn poll(&mut self, acknowledged: &mut dyn FnMut(Acknowledged)) -> Result<()>;
+
+    /// Says by which ringer the thread that polls is woken when there is something to acknowledge. For a sink that waits for
+    /// others.
+    fn ring_by(&mut self, _ringer: Ringer) {}
 
     /// Waits until all that was written is acknowledged.
     fn flush(&mut self, acknowledged: &mut dyn FnMut(Acknowledged)) -> Result<()>;

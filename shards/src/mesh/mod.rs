@@ -81,5 +81,5 @@ pub fn mesh<B: Send>(doorbells: &Doorbells, edges: usize, lane_blocks: usize) ->
     endpoints
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests;

@@ -17,6 +17,8 @@ mod tests;
 
 use std::time::{Duration, Instant};
 
+use velostream_shards::Ringer;
+
 use crate::error::{Error, Result};
 use crate::kafka::{Delivered, Outgoing, Producer, Sent, Settings};
 
@@ -107,6 +109,10 @@ impl Sink for KafkaSink {
         self.producer.deliveries(Duration::ZERO, &mut |delivered| {
             acknowledged(acknowledgement(delivered))
         })
+    }
+
+    fn ring_by(&mut self, ringer: Ringer) {
+        self.producer.ring_by(ringer);
     }
 
     fn flush(&mut self, acknowledged: &mut dyn FnMut(Acknowledged)) -> Result<()> {

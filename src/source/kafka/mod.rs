@@ -18,6 +18,8 @@
 
 mod range;
 
+use velostream_shards::Ringer;
+
 use crate::batch::{Batch, Origin};
 use crate::config::options::OnError;
 use crate::error::{Error, Place, Result};
@@ -263,6 +265,12 @@ impl<D: Decoder> Source for KafkaSource<D> {
         let batch = stamps.batch(self.decoder.finish());
         batch.assert_consistent();
         Ok(Polled::Batch(batch))
+    }
+
+    fn ring_by(&mut self, ringer: Ringer) {
+        if let Some(consumer) = &mut self.consumer {
+            consumer.ring_by(ringer);
+        }
     }
 
     fn watermark(&self) -> Option<Watermark> {

@@ -10,6 +10,8 @@ use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 
 use super::flag::{Flag, INPUT, ROOM, fence_before_ringing};
+use crate::control::{FailureCell, ShardFailure, StopFlag};
+use crate::shard::ShardId;
 
 /// A flag with what stands for its eventfd.
 struct Bell {
@@ -211,5 +213,53 @@ fn loom_a_full_lane_puts_neither_end_to_sleep_for_ever() {
             }
         });
         writer.join().expect("no model panics");
+    });
+}
+
+#[test]
+fn loom_a_stop_is_never_slept_over() {
+    loom::model(|| {
+        let shared = Arc::new((Bell::new(), StopFlag::new()));
+        let stopper = {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || {
+                shared.1.ask();
+                shared.0.ring(INPUT | ROOM);
+            })
+        };
+        shared.0.run(INPUT, || match shared.1.asked() {
+            true => Turned::Done,
+            false => Turned::Idle,
+        });
+        stopper.join().expect("no model panics");
+    });
+}
+
+#[test]
+fn loom_a_failure_wakes_a_sleeper_and_the_first_is_remembered() {
+    loom::model(|| {
+        let shared = Arc::new((Bell::new(), FailureCell::new()));
+        let failing: Vec<_> = [1, 2]
+            .into_iter()
+            .map(|shard| {
+                let shared = Arc::clone(&shared);
+                thread::spawn(move || {
+                    shared.1.raise(ShardFailure {
+                        shard: ShardId(shard),
+                        message: String::new(),
+                    });
+                    shared.0.ring(INPUT | ROOM);
+                    shared.1.first().expect("it was raised above")
+                })
+            })
+            .collect();
+        shared.0.run(INPUT, || match shared.1.raised() {
+            true => Turned::Done,
+            false => Turned::Idle,
+        });
+        let first = shared.1.first().expect("what is raised has a reason");
+        for shard in failing {
+            assert_eq!(shard.join().expect("no model panics"), first);
+        }
     });
 }
