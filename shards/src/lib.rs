@@ -61,7 +61,9 @@ mod alone;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use control::{ExitInbox, ExitOutbox, ShardFailure, StopHandle, exit_lane};
-pub use core_map::{CoreMap, CoreMapError, CoreMapRequest, CoreRequest, Placement, Smt};
+pub use core_map::{
+    Arrangement, CoreMap, CoreMapError, CoreMapRequest, CoreRequest, Placement, Smt,
+};
 pub use latency::{Recorder, Summary};
 pub use memory::{MemoryRange, MemoryRefusal, NodeMemory, Numa, Pages};
 pub use mesh::{Endpoint, Inbox, Outbox, mesh};

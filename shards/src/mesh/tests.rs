@@ -291,6 +291,7 @@ fn two_edges_in_a_row_with_lanes_of_one_block_deliver_all_on_seven_shards() {
         cores: CoreRequest::Count(SHARDS),
         smt: Smt::Use,
         oversubscribe: true,
+        ..CoreMapRequest::default()
     };
     let options = RuntimeOptions {
         core_map: CoreMap::plan(&machine, &request).expect("oversubscribed shards always fit"),

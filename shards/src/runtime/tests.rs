@@ -19,6 +19,7 @@ fn options(shards: usize) -> RuntimeOptions {
         cores: CoreRequest::Count(shards),
         smt: Smt::Use,
         oversubscribe: true,
+        ..CoreMapRequest::default()
     };
     RuntimeOptions {
         core_map: CoreMap::plan(&machine, &request).expect("oversubscribed shards always fit"),
@@ -245,9 +246,8 @@ fn the_figures_tell_a_busy_shard_from_an_idle_one() {
 fn shards_are_not_started_on_a_described_machine() {
     let machine = crate::topology::described::regular(1, 1, 1, 1, 1);
     let request = CoreMapRequest {
-        cores: CoreRequest::Auto,
-        smt: Smt::Avoid,
-        oversubscribe: false,
+        housekeeping: CoreRequest::Count(0),
+        ..CoreMapRequest::default()
     };
     let options = RuntimeOptions {
         core_map: CoreMap::plan(&machine, &request).expect("one core carries one shard"),
