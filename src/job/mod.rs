@@ -9,6 +9,7 @@
 //! duration drains and flushes, but closes no window of an input that has not ended.
 
 mod figures;
+mod housekeeping;
 mod inputs;
 mod outputs;
 pub mod report;
@@ -17,6 +18,7 @@ mod stop;
 
 use std::time::{Duration, Instant};
 
+use velostream_shards::pin::Confined;
 use velostream_shards::{
     Clock, CoreMap, ExitInbox, NodeMemory, Placement, Recorder, Runtime, RuntimeOptions, ShardEnd,
     ShardFailure, StartError, StopHandle, SystemClock, exit_lane, mesh,
@@ -25,6 +27,7 @@ use velostream_shards::{
 pub use request::{RowFormat, RunRequest};
 pub use stop::Signals;
 
+use self::housekeeping::stand_on;
 use self::report::{End, Report};
 use crate::config::Config;
 use crate::config::limits::EXIT_LANE_BLOCKS;
@@ -126,8 +129,9 @@ pub struct Job<'j> {
 impl Job<'_> {
     /// Runs until the input ends or `watch`, which is called all the time, says why to stop.
     pub fn run(&self, watch: &mut dyn FnMut(Standing) -> Option<End>) -> Outcome {
-        match self.start() {
-            Ok(running) => running.watch(watch),
+        let kept = self.stand_aside();
+        match kept.and_then(|kept| Ok((self.start()?, kept))) {
+            Ok((running, _kept)) => running.watch(watch),
             Err(error) => Outcome {
                 end: End::Error,
                 result: Err(error),
@@ -139,6 +143,14 @@ impl Job<'_> {
         }
     }
 
+    /// Lets this thread, and those that it starts, run on the cores that are kept for them.
+    fn stand_aside(&self) -> Result<Option<Confined>> {
+        if self.core_map.foreign() {
+            return Err(start_error(&StartError::ForeignMachine));
+        }
+        stand_on(&self.core_map.control_cpus())
+    }
+
     /// Opens sources and sink, then starts the shards: what is impossible is found out in that order.
     fn start(&self) -> Result<Running> {
         let Job {
@@ -148,15 +160,12 @@ impl Job<'_> {
             ..
         } = *self;
         let shards = core_map.shards();
-        if core_map.foreign() {
-            return Err(start_error(&StartError::ForeignMachine));
-        }
         check(plan, config)?;
         let sources = inputs::open(
             &plan.source,
             config,
             &plan.job,
-            shards,
+            core_map,
             self.gaps_are_errors,
         )?;
         let sink = outputs::open(plan, config, self.rows)?;

@@ -73,6 +73,55 @@ fn a_list_of_cpus_is_taken_as_written() {
 }
 
 #[test]
+fn packed_shards_leave_the_other_node_alone() {
+    insta::assert_snapshot!(on(TWO_NODES, &["--shards", "7", "--set", "shards.placement=pack", "--format", "csv"]), @r"
+    ");
+}
+
+#[test]
+fn housekeeping_is_as_it_was_asked_for() {
+    let housekeeping = |value: &str| {
+        let setting = format!("shards.housekeeping={value}");
+        on(
+            "package:1 l3:2 core:3 pu:2",
+            &["--shards", "2", "--set", &setting, "--format", "csv"],
+        )
+    };
+    insta::assert_snapshot!(housekeeping("0"), @r"
+    ");
+    insta::assert_snapshot!(housekeeping("3"), @r"
+    ");
+    insta::assert_snapshot!(housekeeping("2,10"), @r"
+    ");
+    insta::assert_snapshot!(housekeeping("5"), @r"
+    ");
+    insta::assert_snapshot!(housekeeping("12-12"), @r"
+    ");
+}
+
+#[test]
+fn a_suggestion_names_what_was_decided_by_rule_and_gives_the_same_map() {
+    let suggestion = on(TWO_NODES, &["--shards", "6", "--suggest"]);
+    insta::assert_snapshot!(suggestion, @r"
+    ");
+    let folder = empty_folder();
+    let section: String = suggestion
+        .lines()
+        .filter_map(|line| line.strip_prefix("out| "))
+        .flat_map(|line| [line, "\n"])
+        .collect();
+    std::fs::write(folder.path().join("velostream.toml"), section).expect("it can be written");
+    let written = done(
+        velo(&folder)
+            .env("HWLOC_SYNTHETIC", TWO_NODES)
+            .arg("topology"),
+    );
+    assert_eq!(written, on(TWO_NODES, &["--shards", "6"]));
+    insta::assert_snapshot!(on("package:1 core:1 pu:1", &["--suggest"]), @r"
+    ");
+}
+
+#[test]
 fn a_person_reads_a_table() {
     insta::assert_snapshot!(on("package:1 core:2 pu:1", &["--format", "table"]), @r"
     exit 0

@@ -201,7 +201,7 @@ fn auto_keeps_what_the_shards_leave() {
     ));
     assert_eq!((cpus(&listed), kept(&listed)), (vec![0, 1, 2], vec![3]));
     // A node with a single core keeps it for its shard.
-    let thin = limited(&machine, |cpu| cpu >= 3 && cpu < 8);
+    let thin = limited(&machine, |cpu| (3..8).contains(&cpu));
     let map = CoreMap::plan(&thin, &CoreMapRequest::default()).expect("auto fits");
     assert_eq!((cpus(&map), kept(&map)), (vec![3, 5, 6, 7], vec![4]));
 }

@@ -158,7 +158,7 @@ mod tests {
 
     use super::Machine;
     use crate::alone;
-    use crate::core_map::{CoreMap, CoreMapRequest, CoreRequest, Smt};
+    use crate::core_map::{CoreMap, CoreMapRequest, CoreRequest};
     use crate::pin;
 
     #[test]
