@@ -9,6 +9,7 @@
 //! | module | what it says |
 //! | --- | --- |
 //! | [`shard`] | what a shard is: a turn, its progress, its end |
+//! | [`stage`] | what a turn says it is doing |
 //! | [`topology`] | the machine as plain data |
 //! | [`core_map`] | which shard is pinned to which core |
 //! | [`pin`] | pinning a thread, and reading it back |
@@ -17,6 +18,7 @@
 //! | [`control`] | the one crossing between shards and ordinary threads |
 //! | `reactor` | what drives the turns on a pinned thread |
 //! | [`runtime`] | start all, stop all, join |
+//! | [`backpressure`] | how hard a shard is pressed |
 //! | [`clock`] | time, passed in |
 //! | [`latency`] | recorders that merge exactly |
 //!
@@ -36,6 +38,8 @@
 
 pub mod shard;
 
+pub mod stage;
+
 pub mod topology;
 
 pub mod core_map;
@@ -52,6 +56,8 @@ mod reactor;
 
 pub mod runtime;
 
+pub mod backpressure;
+
 pub mod clock;
 
 pub mod latency;
@@ -59,6 +65,7 @@ pub mod latency;
 #[cfg(test)]
 mod alone;
 
+pub use backpressure::{Backpressure, Load};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use control::{ExitInbox, ExitOutbox, ShardFailure, StopHandle, exit_lane};
 pub use core_map::{
@@ -70,4 +77,5 @@ pub use mesh::{Endpoint, Inbox, Outbox, mesh};
 pub use reactor::ReactorError;
 pub use runtime::{Runtime, RuntimeOptions, ShardEnd, ShardFigures, StartError};
 pub use shard::{Context, Progress, Shard, ShardId};
+pub use stage::Stage;
 pub use topology::{Cpu, Machine, TopologyError};

@@ -14,6 +14,7 @@
 //! - No thread outlives its runtime: dropping one ends the shards and waits for them.
 
 mod figures;
+mod stall;
 mod turns;
 
 use std::any::Any;
@@ -24,13 +25,14 @@ use std::{fmt, io};
 
 pub use figures::{ShardEnd, ShardFigures};
 
+use crate::backpressure::{Backpressure, Shown};
 use crate::control::{FailureFlag, ShardFailure, StopHandle};
 use crate::core_map::{CoreMap, Placement};
 use crate::memory::{MemoryRefusal, NodeMemory, Numa};
 use crate::pin::{self, PinError};
 use crate::reactor::{GlommioReactor, Idle, ReactorError};
 use crate::shard::{Shard, ShardId};
-use turns::ShardLoop;
+use turns::{ShardLoop, Watched};
 
 /// How the shards are started.
 #[derive(Clone, Debug)]
@@ -39,6 +41,8 @@ pub struct RuntimeOptions {
     pub core_map: CoreMap,
     /// How firmly the memory of each shard is kept on its node.
     pub numa: Numa,
+    /// A turn that takes more CPU time, in microseconds, is a stall. Above zero.
+    pub turn_budget_us: u64,
     /// By this the shards are asked to stop. Made by the caller, who may need it before the shards
     /// are up.
     pub stop: StopHandle,
@@ -50,6 +54,7 @@ pub struct Runtime<S: Shard> {
     stop: StopHandle,
     failure: FailureFlag,
     notices: Vec<String>,
+    pressed: Vec<Shown>,
 }
 
 impl<S: Shard + 'static> Runtime<S> {
@@ -69,6 +74,7 @@ impl<S: Shard + 'static> Runtime<S> {
         let RuntimeOptions {
             core_map,
             numa,
+            turn_budget_us,
             stop,
         } = options;
         assert_eq!(
@@ -85,6 +91,11 @@ impl<S: Shard + 'static> Runtime<S> {
             stop,
             failure: FailureFlag::default(),
             notices: Vec::new(),
+            pressed: core_map
+                .placements()
+                .iter()
+                .map(|_| Shown::default())
+                .collect(),
         };
         let (report, reports) = mpsc::channel();
         let mut gates = Vec::with_capacity(seats.len());
@@ -96,6 +107,10 @@ impl<S: Shard + 'static> Runtime<S> {
                 placement: placement.clone(),
                 shards: core_map.shards(),
                 numa,
+                watched: Watched {
+                    turn_budget_us,
+                    shown: runtime.pressed[shard.index()].clone(),
+                },
                 shared_cpu: core_map.oversubscribed(),
                 stop: runtime.stop.clone(),
                 failure: runtime.failure.clone(),
@@ -137,6 +152,11 @@ impl<S: Shard + 'static> Runtime<S> {
     /// What the host withholds of what was wished for, a line each, told once for all shards.
     pub fn notices(&self) -> &[String] {
         &self.notices
+    }
+
+    /// How hard each shard is pressed at this moment, in their order.
+    pub fn backpressure(&self) -> impl Iterator<Item = Backpressure> {
+        self.pressed.iter().map(Shown::state)
     }
 
     /// Whether every shard has ended, by being done or by a failure; [`join`](Runtime::join) then
@@ -198,6 +218,7 @@ struct ShardThread {
     placement: Placement,
     shards: usize,
     numa: Numa,
+    watched: Watched,
     shared_cpu: bool,
     stop: StopHandle,
     failure: FailureFlag,
@@ -242,8 +263,15 @@ impl ShardThread {
             // The gate opens when all are up, and is dropped when one is not.
             self.open.recv().ok()?;
             let idle = Idle::new(self.shared_cpu);
-            let turns =
-                ShardLoop::new(built, self.placement, memory, idle, self.stop, self.failure);
+            let turns = ShardLoop::new(
+                built,
+                self.placement,
+                memory,
+                idle,
+                self.stop,
+                self.failure,
+                self.watched,
+            );
             let (summary, figures) = reactor.run(turns).finish()?;
             Some(ShardEnd { summary, figures })
         }));

@@ -48,6 +48,7 @@ fn cycle(core_map: &CoreMap) {
     let options = RuntimeOptions {
         core_map: core_map.clone(),
         numa: Numa::Prefer,
+        turn_budget_us: 100,
         stop: StopHandle::new(),
     };
     let seats = mesh(SHARDS, 1, 4).into_iter().map(|endpoint| {

@@ -211,6 +211,7 @@ impl Job<'_> {
         let options = RuntimeOptions {
             core_map: core_map.clone(),
             numa: config.shards.numa,
+            turn_budget_us: config.shards.turn_budget_us,
             stop: stop.clone(),
         };
         let runtime = Runtime::start(options, seats).map_err(|error| start_error(&error))?;

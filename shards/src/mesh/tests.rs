@@ -296,6 +296,7 @@ fn two_edges_in_a_row_with_lanes_of_one_block_deliver_all_on_seven_shards() {
     let options = RuntimeOptions {
         core_map: CoreMap::plan(&machine, &request).expect("oversubscribed shards always fit"),
         numa: Numa::Prefer,
+        turn_budget_us: 100,
         stop: StopHandle::new(),
     };
     let seats = Relay::all(SHARDS, COUNT, 1)

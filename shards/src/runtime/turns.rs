@@ -2,12 +2,14 @@
 //!
 //! The law: no panic of a shard leaves [`Turns::next`]. It raises the failure flag, and the loop
 //! ends; the loops of the other shards see the flag before their next turn. Time is read twice a
-//! turn, never within one.
+//! turn, and within it when the shard enters a stage.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::figures::ShardFigures;
 use super::panic_message;
+use super::stall::StallDetector;
+use crate::backpressure::{Gauge, Shown};
 use crate::clock::{Clock, SystemClock, thread_cpu_ns};
 use crate::control::{FailureFlag, ShardFailure, StopHandle};
 use crate::core_map::Placement;
@@ -24,6 +26,8 @@ pub(super) struct ShardLoop<S> {
     failure: FailureFlag,
     idle: Idle,
     clock: SystemClock,
+    stalls: StallDetector,
+    gauge: Gauge,
     counts: Counts,
     done: bool,
 }
@@ -33,7 +37,6 @@ struct Counts {
     started_ns: u64,
     turns: u64,
     busy_turns: u64,
-    turn_max: u64,
     busy: u64,
     parked: u64,
     parked_at: Option<u64>,
@@ -47,8 +50,11 @@ impl<S: Shard> ShardLoop<S> {
         idle: Idle,
         stop: StopHandle,
         failure: FailureFlag,
+        watched: Watched,
     ) -> ShardLoop<S> {
         let clock = SystemClock;
+        let now_ns = clock.monotonic_ns();
+        let budget_ns = watched.turn_budget_us * 1_000;
         ShardLoop {
             shard,
             placement,
@@ -57,11 +63,12 @@ impl<S: Shard> ShardLoop<S> {
             failure,
             idle,
             clock,
+            stalls: StallDetector::new(budget_ns, now_ns),
+            gauge: Gauge::new(budget_ns, now_ns, watched.shown),
             counts: Counts {
-                started_ns: clock.monotonic_ns(),
+                started_ns: now_ns,
                 turns: 0,
                 busy_turns: 0,
-                turn_max: 0,
                 busy: 0,
                 parked: 0,
                 parked_at: None,
@@ -91,7 +98,11 @@ impl<S: Shard> ShardLoop<S> {
             placement: self.placement.clone(),
             turns: counts.turns,
             busy_turns: counts.busy_turns,
-            turn_ns_max: counts.turn_max,
+            turn_ns_max: self.stalls.turn_max(),
+            turn_cpu_ns_max: self.stalls.turn_cpu_max(),
+            stalls: self.stalls.by_stage(),
+            backpressure: self.gauge.state(),
+            backpressure_worst: self.gauge.worst(),
             busy_ratio: share(counts.busy),
             parked_ratio: share(counts.parked),
             cpu_s: thread_cpu_ns() as f64 / 1e9,
@@ -100,6 +111,14 @@ impl<S: Shard> ShardLoop<S> {
             memory_refused: self.memory.refused(),
         }
     }
+}
+
+/// What is watched of a shard while it runs.
+pub(super) struct Watched {
+    /// A turn that takes longer is a stall.
+    pub(super) turn_budget_us: u64,
+    /// By this other threads see how hard the shard is pressed.
+    pub(super) shown: Shown,
 }
 
 impl<S: Shard> Turns for ShardLoop<S> {
@@ -125,7 +144,15 @@ impl<S: Shard> Turns for ShardLoop<S> {
         let ended_ns = self.clock.monotonic_ns();
         let turn_ns = ended_ns - begun_ns;
         self.counts.turns += 1;
-        self.counts.turn_max = self.counts.turn_max.max(turn_ns);
+        self.stalls.turn(begun_ns, ended_ns, cx.stages());
+
+        let turn = match self.gauge.turn(turn_ns, ended_ns) && turn.is_ok() {
+            true => catch_unwind(AssertUnwindSafe(|| self.shard.load())).and_then(|load| {
+                self.gauge.sample(&load, ended_ns);
+                turn
+            }),
+            false => turn,
+        };
 
         match turn {
             Ok(Progress::Busy) => {
