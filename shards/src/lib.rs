@@ -9,6 +9,7 @@
 //! | module | what it says |
 //! | --- | --- |
 //! | [`shard`] | what a shard is: a turn, its progress, its end |
+//! | [`stage`] | what a turn says it is doing |
 //! | [`topology`] | the machine as plain data |
 //! | [`core_map`] | which shard is pinned to which core |
 //! | [`pin`] | pinning a thread, and reading it back |
@@ -17,6 +18,7 @@
 //! | [`control`] | the one crossing between shards and ordinary threads |
 //! | `reactor` | what drives the turns on a pinned thread, and when it parks |
 //! | [`runtime`] | start all, stop all, join |
+//! | [`backpressure`] | how hard a shard is pressed |
 //! | [`clock`] | time, passed in |
 //! | [`latency`] | recorders that merge exactly |
 //!
@@ -39,6 +41,8 @@
 
 pub mod shard;
 
+pub mod stage;
+
 pub mod topology;
 
 pub mod core_map;
@@ -57,6 +61,8 @@ mod reactor;
 #[cfg(not(loom))]
 pub mod runtime;
 
+pub mod backpressure;
+
 pub mod clock;
 
 pub mod latency;
@@ -64,9 +70,12 @@ pub mod latency;
 #[cfg(test)]
 mod alone;
 
+pub use backpressure::{Backpressure, Load};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use control::{ExitInbox, ExitOutbox, ShardFailure, StopHandle, exit_lane};
-pub use core_map::{CoreMap, CoreMapError, CoreMapRequest, CoreRequest, Placement, Smt};
+pub use core_map::{
+    Arrangement, CoreMap, CoreMapError, CoreMapRequest, CoreRequest, Placement, Smt,
+};
 pub use latency::{Recorder, Summary};
 pub use memory::{MemoryRange, MemoryRefusal, NodeMemory, Numa, Pages};
 pub use mesh::{Doorbell, Doorbells, Endpoint, Inbox, Outbox, Ringer, mesh};
@@ -75,4 +84,5 @@ pub use reactor::{Profile, ReactorChoice, ReactorError, ReactorKind};
 #[cfg(not(loom))]
 pub use runtime::{Runtime, RuntimeOptions, ShardEnd, ShardFigures, StartError};
 pub use shard::{Context, Progress, Shard, ShardId};
+pub use stage::Stage;
 pub use topology::{Cpu, Machine, TopologyError};

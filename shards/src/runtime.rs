@@ -16,6 +16,7 @@
 //! - No thread outlives its runtime: dropping one ends the shards and waits for them.
 
 mod figures;
+mod stall;
 mod turns;
 
 use std::any::Any;
@@ -28,6 +29,7 @@ use std::{fmt, io};
 
 pub use figures::{ShardEnd, ShardFigures};
 
+use crate::backpressure::{Backpressure, Shown};
 use crate::control::{FailureFlag, ShardFailure, StopHandle};
 use crate::core_map::{CoreMap, Placement};
 use crate::memory::{MemoryRefusal, NodeMemory, Numa};
@@ -37,7 +39,10 @@ use crate::reactor::{
     GlommioReactor, Idle, PollReactor, Profile, Reactor, ReactorChoice, ReactorError, ReactorKind,
 };
 use crate::shard::{Shard, ShardId};
-use turns::ShardLoop;
+use turns::{ShardLoop, Watched};
+
+/// The budget of a turn unless the caller says another, microseconds of CPU time.
+const TURN_BUDGET_US: u64 = 100;
 
 /// How the shards are started.
 #[derive(Clone)]
@@ -48,6 +53,8 @@ pub struct RuntimeOptions {
     pub numa: Numa,
     /// By these the shards and the thread of the job are woken; the lanes were made with them.
     pub doorbells: Doorbells,
+    /// A turn that takes more CPU time, in microseconds, is a stall. Above zero.
+    pub turn_budget_us: u64,
     /// By this the shards are asked to stop. Made by the caller, who may need it before the shards
     /// are up.
     pub stop: StopHandle,
@@ -63,6 +70,7 @@ impl RuntimeOptions {
         RuntimeOptions {
             core_map,
             numa: Numa::Prefer,
+            turn_budget_us: TURN_BUDGET_US,
             doorbells: doorbells.clone(),
             stop: StopHandle::new(doorbells),
             reactor: ReactorChoice::default(),
@@ -80,6 +88,7 @@ pub struct Runtime<S: Shard> {
     notices: Vec<String>,
     /// How many shards have not ended.
     running: Arc<AtomicUsize>,
+    pressed: Vec<Shown>,
 }
 
 impl<S: Shard + 'static> Runtime<S> {
@@ -100,6 +109,7 @@ impl<S: Shard + 'static> Runtime<S> {
             core_map,
             numa,
             doorbells,
+            turn_budget_us,
             stop,
             reactor: choice,
             profile,
@@ -122,6 +132,11 @@ impl<S: Shard + 'static> Runtime<S> {
             failure: FailureFlag::new(&doorbells),
             notices: Vec::new(),
             running: Arc::new(AtomicUsize::new(shards)),
+            pressed: core_map
+                .placements()
+                .iter()
+                .map(|_| Shown::default())
+                .collect(),
         };
         let (report, reports) = mpsc::channel();
         let mut orders = Vec::with_capacity(shards);
@@ -136,6 +151,10 @@ impl<S: Shard + 'static> Runtime<S> {
                 choice,
                 idle: Idle::new(profile, core_map.oversubscribed()),
                 doorbells: doorbells.clone(),
+                watched: Watched {
+                    turn_budget_us,
+                    shown: runtime.pressed[shard.index()].clone(),
+                },
                 stop: runtime.stop.clone(),
                 failure: runtime.failure.clone(),
                 running: Arc::clone(&runtime.running),
@@ -193,6 +212,11 @@ impl<S: Shard + 'static> Runtime<S> {
     /// What the host withholds of what was wished for, a line each, told once for all shards.
     pub fn notices(&self) -> &[String] {
         &self.notices
+    }
+
+    /// How hard each shard is pressed at this moment, in their order.
+    pub fn backpressure(&self) -> impl Iterator<Item = Backpressure> {
+        self.pressed.iter().map(Shown::state)
     }
 
     /// Whether every shard has ended, by being done or by a failure; [`join`](Runtime::join) then
@@ -289,6 +313,7 @@ struct ShardThread {
     choice: ReactorChoice,
     idle: Idle,
     doorbells: Doorbells,
+    watched: Watched,
     stop: StopHandle,
     failure: FailureFlag,
     running: Arc<AtomicUsize>,
@@ -390,6 +415,7 @@ impl ShardThread {
                 self.idle,
                 self.stop,
                 self.failure,
+                self.watched,
             );
             let (summary, figures) = reactor.run(turns).finish()?;
             Some(ShardEnd { summary, figures })

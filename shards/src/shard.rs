@@ -11,7 +11,10 @@
 
 use std::fmt;
 
+use crate::backpressure::Load;
+use crate::clock::{Clock, SystemClock};
 use crate::memory::MemoryRange;
+use crate::stage::{Stage, StageTimes};
 
 /// The number of a shard, counted from zero in the order of the core map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,8 +56,9 @@ pub enum Progress {
 ///
 /// # Contract
 /// 1. `turn` is bounded: it takes a limited piece of work and returns. Checked by nobody while it
-///    runs; the longest turn stands in
-///    [`ShardFigures::turn_ns_max`](crate::ShardFigures::turn_ns_max).
+///    runs; a turn over budget is a stall, counted by the stage that the shard named
+///    ([`Context::enter`]), and the longest turn stands in
+///    [`ShardFigures::turn_cpu_ns_max`](crate::ShardFigures::turn_cpu_ns_max).
 /// 2. `turn` never blocks: no lock, no sleep, no waiting for another shard. Checked by review; the
 ///    mesh offers nothing that blocks.
 /// 3. `turn` returns `Idle` when it did nothing, and `Busy` only when it did something. What makes the
@@ -76,6 +80,12 @@ pub trait Shard {
     /// Takes one bounded turn.
     fn turn(&mut self, cx: &mut Context) -> Progress;
 
+    /// What waits before it and behind it. Asked about once a millisecond, between turns; must be
+    /// cheap.
+    fn load(&self) -> Load {
+        Load::default()
+    }
+
     /// The memory that holds its state, for the count of its pages. Asked once, before `finish`.
     fn memory(&self) -> Vec<MemoryRange> {
         Vec::new()
@@ -92,6 +102,7 @@ pub struct Context {
     turn: u64,
     stopping: bool,
     wake_at_ns: Option<u64>,
+    stages: StageTimes,
 }
 
 impl Context {
@@ -103,7 +114,18 @@ impl Context {
             turn,
             stopping,
             wake_at_ns: None,
+            stages: StageTimes::begin(SystemClock.monotonic_ns()),
         }
+    }
+
+    /// Says what the turn does from here on; a stall is then of the stage that took the most of it.
+    pub fn enter(&mut self, stage: Stage) {
+        self.stages.enter(stage);
+    }
+
+    /// The stages of the turn so far.
+    pub(crate) fn stages(self) -> StageTimes {
+        self.stages
     }
 
     /// The shard whose turn it is.

@@ -89,6 +89,7 @@ fn a_thousand_cycles_leak_no_thread_descriptor_or_memory() {
         cores: CoreRequest::Count(SHARDS),
         smt: Smt::Use,
         oversubscribe: true,
+        ..CoreMapRequest::default()
     };
     let core_map = CoreMap::plan(&machine, &request).expect("oversubscribed shards always fit");
     let threads = entries("/proc/self/task");

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use velostream_shards::{
     Clock, Context, CoreMap, CoreMapRequest, CoreRequest, Doorbells, Endpoint, ExitOutbox, Machine,
-    Placement, Profile, Progress, ReactorChoice, Runtime, RuntimeOptions, Shard, ShardFigures,
-    ShardId, Smt, StopHandle, SystemClock, exit_lane, mesh,
+    NodeMemory, Placement, Profile, Progress, ReactorChoice, Runtime, RuntimeOptions, Shard,
+    ShardFigures, ShardId, Smt, StopHandle, SystemClock, exit_lane, mesh,
 };
 
 const REACTORS: [ReactorChoice; 2] = [ReactorChoice::Glommio, ReactorChoice::Poll];
@@ -22,6 +22,7 @@ fn options(
         cores: CoreRequest::Count(doorbells.shards()),
         smt: Smt::Use,
         oversubscribe: true,
+        ..CoreMapRequest::default()
     };
     let core_map = CoreMap::plan(&machine, &request).expect("oversubscribed shards always fit");
     let mut options = RuntimeOptions::new(core_map, doorbells);
@@ -178,7 +179,7 @@ fn chain(
     for (index, endpoint) in mesh(&doorbells, 1, LANE_BLOCKS).into_iter().enumerate() {
         let (exit, inbox) = exit_lane(&doorbells, ShardId::from_index(index), LANE_BLOCKS);
         exits.push(inbox);
-        seats.push(move |_: &Placement| Link {
+        seats.push(move |_: &Placement, _: &NodeMemory| Link {
             endpoint,
             exit,
             pauses: Pauses::new(index as u64 * 77 + 5),
@@ -260,7 +261,7 @@ fn work_that_the_safety_tick_finds_is_counted() {
         let doorbells = Doorbells::open(1).expect("there are descriptors");
         let (options, stop) = options(&doorbells, reactor, Profile::Eco);
         // Two turns before it sleeps, some of the tick, then work.
-        let seat = |_: &Placement| Forgotten {
+        let seat = |_: &Placement, _: &NodeMemory| Forgotten {
             turns_until_work: 7,
         };
         let runtime = Runtime::start(options, vec![seat]).expect("this host allows shards");
@@ -308,7 +309,7 @@ fn a_time_that_a_shard_asked_for_wakes_it_and_is_no_forgotten_ring() {
     for reactor in REACTORS {
         let doorbells = Doorbells::open(1).expect("there are descriptors");
         let (options, stop) = options(&doorbells, reactor, Profile::Balanced);
-        let seat = |_: &Placement| Timed { due_ns: 0, done: 0 };
+        let seat = |_: &Placement, _: &NodeMemory| Timed { due_ns: 0, done: 0 };
         let runtime = Runtime::start(options, vec![seat]).expect("this host allows shards");
         thread::sleep(Duration::from_millis(600));
         stop.request();
@@ -331,7 +332,7 @@ fn a_parked_shard_uses_less_than_three_percent_of_a_cpu() {
             let doorbells = Doorbells::open(2).expect("there are descriptors");
             let (options, stop) = options(&doorbells, reactor, profile);
             let seats = vec![
-                |_: &Placement| Forgotten {
+                |_: &Placement, _: &NodeMemory| Forgotten {
                     turns_until_work: 0,
                 };
                 2

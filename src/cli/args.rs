@@ -73,6 +73,9 @@ pub struct ExplainArgs {
 pub struct TopologyArgs {
     #[command(flatten)]
     pub config: ConfigArgs,
+    /// Print a [shards] section that names the cpus of this core map
+    #[arg(long, conflicts_with = "format")]
+    pub suggest: bool,
     #[command(flatten)]
     pub output: OutputArgs,
 }

@@ -9,6 +9,15 @@ const MICROSECONDS_A_DAY: i64 = 24 * 60 * 60 * 1_000_000;
 /// Shards of one process.
 pub const SHARDS: RangeInclusive<usize> = 1..=velostream_shards::core_map::MAX_SHARDS;
 
+/// Cores kept for housekeeping, when they are asked for by number.
+pub const HOUSEKEEPING_CORES: RangeInclusive<usize> = 0..=velostream_shards::core_map::MAX_SHARDS;
+
+/// How long a turn may take before it is a stall, microseconds.
+pub const TURN_BUDGET_US: RangeInclusive<usize> = 1..=1_000_000;
+
+/// How long a turn may take unless configured, microseconds.
+pub const TURN_BUDGET_US_DEFAULT: u64 = 100;
+
 /// Blocks that a lane holds. One is enough for progress: the mesh must not deadlock on it.
 pub const LANE_BLOCKS: RangeInclusive<usize> = 1..=4096;
 

@@ -19,7 +19,9 @@ use std::path::Path;
 
 use toml::Value;
 use velostream_shards::core_map::CoreRequestError;
-use velostream_shards::{CoreMapRequest, CoreRequest, Numa, Profile, ReactorChoice, Smt};
+use velostream_shards::{
+    Arrangement, CoreMapRequest, CoreRequest, Numa, Profile, ReactorChoice, Smt,
+};
 
 use crate::error::{Error, Result};
 use file::{Origin, Written};
@@ -51,6 +53,8 @@ pub struct ShardsConfig {
     pub profile: Profile,
     /// Blocks that a lane holds.
     pub lane_blocks: usize,
+    /// A turn that takes longer is a stall, microseconds.
+    pub turn_budget_us: u64,
 }
 
 /// `[batch]`: how much a turn takes from its source.
@@ -74,15 +78,12 @@ pub struct KafkaConfig {
 impl Default for ShardsConfig {
     fn default() -> ShardsConfig {
         ShardsConfig {
-            core_map: CoreMapRequest {
-                cores: CoreRequest::Auto,
-                smt: Smt::Avoid,
-                oversubscribe: false,
-            },
+            core_map: CoreMapRequest::default(),
             numa: Numa::Prefer,
             reactor: ReactorChoice::default(),
             profile: Profile::default(),
             lane_blocks: limits::LANE_BLOCKS_DEFAULT,
+            turn_budget_us: limits::TURN_BUDGET_US_DEFAULT,
         }
     }
 }
@@ -192,20 +193,29 @@ const KEYS: &[Key] = &[
     Key {
         path: "shards.cores",
         take: Some(|value, config| {
-            config.shards.core_map.cores = cores(value)?;
+            config.shards.core_map.cores = cores(value, &limits::SHARDS)?;
             Ok(())
         }),
     },
     Key {
         path: "shards.placement",
-        // Spread is what a core map does; the key is here for those who write it down.
-        take: Some(|value, _| word(value, &[("spread", ())], &["pack"])),
+        take: Some(|value, config| {
+            let words = [("spread", Arrangement::Spread), ("pack", Arrangement::Pack)];
+            config.shards.core_map.arrangement = word(value, &words)?;
+            Ok(())
+        }),
+    },
+    Key {
+        path: "shards.housekeeping",
+        take: Some(|value, config| {
+            config.shards.core_map.housekeeping = cores(value, &limits::HOUSEKEEPING_CORES)?;
+            Ok(())
+        }),
     },
     Key {
         path: "shards.smt",
         take: Some(|value, config| {
-            config.shards.core_map.smt =
-                word(value, &[("avoid", Smt::Avoid), ("use", Smt::Use)], &[])?;
+            config.shards.core_map.smt = word(value, &[("avoid", Smt::Avoid), ("use", Smt::Use)])?;
             Ok(())
         }),
     },
@@ -224,7 +234,6 @@ const KEYS: &[Key] = &[
             Ok(())
         }),
     },
-    Key::later("shards.housekeeping"),
     Key {
         path: "shards.numa",
         take: Some(|value, config| {
@@ -233,7 +242,7 @@ const KEYS: &[Key] = &[
                 ("prefer", Numa::Prefer),
                 ("off", Numa::Off),
             ];
-            config.shards.numa = word(value, &words, &[])?;
+            config.shards.numa = word(value, &words)?;
             Ok(())
         }),
     },
@@ -261,7 +270,13 @@ const KEYS: &[Key] = &[
             Ok(())
         }),
     },
-    Key::later("shards.turn_budget_us"),
+    Key {
+        path: "shards.turn_budget_us",
+        take: Some(|value, config| {
+            config.shards.turn_budget_us = count(value, &limits::TURN_BUDGET_US)? as u64;
+            Ok(())
+        }),
+    },
     Key {
         path: "batch.max",
         take: Some(|value, config| {
@@ -293,28 +308,23 @@ fn count(value: &Value, allowed: &RangeInclusive<usize>) -> Result<usize, String
     }
 }
 
-fn word<T: Copy>(value: &Value, now: &[(&str, T)], later: &[&str]) -> Result<T, String> {
+fn word<T: Copy>(value: &Value, words: &[(&str, T)]) -> Result<T, String> {
     let written = string(value)?;
-    if let Some((_, meaning)) = now.iter().find(|(name, _)| *name == written) {
+    if let Some((_, meaning)) = words.iter().find(|(name, _)| *name == written) {
         return Ok(*meaning);
     }
-    let allowed = now
+    let allowed = words
         .iter()
         .map(|(name, _)| format!("\"{name}\""))
         .collect::<Vec<_>>()
         .join(" or ");
-    if later.contains(&written) {
-        return Err(format!(
-            "\"{written}\" is not available yet; write {allowed}"
-        ));
-    }
     Err(format!("must be {allowed}, not \"{written}\""))
 }
 
 /// A count, or text that the core map reads: `"auto"`, `"8"`, `"2-9,12"`.
-fn cores(value: &Value) -> Result<CoreRequest, String> {
+fn cores(value: &Value, allowed: &RangeInclusive<usize>) -> Result<CoreRequest, String> {
     match value {
-        Value::Integer(_) => count(value, &limits::SHARDS).map(CoreRequest::Count),
+        Value::Integer(_) => count(value, allowed).map(CoreRequest::Count),
         Value::String(text) => text
             .parse()
             .map_err(|wrong: CoreRequestError| wrong.to_string()),
@@ -415,7 +425,7 @@ mod tests {
     #[test]
     fn every_key_is_used() {
         let config = mean(
-            "[job]\nname = 'flights'\n[shards]\ncores = '2-4,12'\nplacement = 'spread'\nsmt = 'use'\noversubscribe = true\n\
+            "[job]\nname = 'flights'\n[shards]\ncores = '2-4,12'\nplacement = 'pack'\nhousekeeping = '0,1'\nturn_budget_us = 250\nsmt = 'use'\noversubscribe = true\n\
              numa = 'strict'\nlane_blocks = 1\nprofile = 'eco'\nreactor = 'poll'\n[batch]\nmax = 7\n[kafka]\n'bootstrap.servers' = 'a:1'\n'fetch.wait.max.ms' = 5\n\
              [kafka.consumer]\n'fetch.wait.max.ms' = 9\n[kafka.producer]\n'linger.ms' = 1.5\n",
         )
@@ -423,7 +433,9 @@ mod tests {
         assert_eq!(config.job_name.as_deref(), Some("flights"));
         let core_map = CoreMapRequest {
             cores: CoreRequest::List(vec![2, 3, 4, 12]),
+            arrangement: Arrangement::Pack,
             smt: Smt::Use,
+            housekeeping: CoreRequest::List(vec![0, 1]),
             oversubscribe: true,
         };
         assert_eq!(
@@ -433,7 +445,8 @@ mod tests {
                 numa: Numa::Strict,
                 reactor: ReactorChoice::Poll,
                 profile: Profile::Eco,
-                lane_blocks: 1
+                lane_blocks: 1,
+                turn_budget_us: 250,
             }
         );
         assert_eq!(config.batch.max, 7);
@@ -492,10 +505,6 @@ mod tests {
                 key.path
             );
         }
-        assert!(
-            refused("shards.placement=pack")
-                .contains("\"pack\" is not available yet; write \"spread\"")
-        );
         assert!(refused("kafka.\"ssl.key.password\"={ file = 'p' }").contains("not available yet"));
         assert!(refused("kafka.\"sasl.password\"=${PASSWORD}").contains("not available yet"));
     }
@@ -518,6 +527,12 @@ mod tests {
             refused("shards.numa=never"),
             "--set: shards.numa: must be \"strict\" or \"prefer\" or \"off\", not \"never\""
         );
+        assert_eq!(
+            refused("shards.placement=dense"),
+            "--set: shards.placement: must be \"spread\" or \"pack\", not \"dense\""
+        );
+        assert!(refused("shards.turn_budget_us=0").contains("from 1 to 1000000, not 0"));
+        assert!(refused("shards.housekeeping=-1").contains("from 0 to"));
         assert!(refused("shards.cores=true").contains("must be \"auto\""));
         assert!(refused("job.name=a b").contains("not ' '"));
     }

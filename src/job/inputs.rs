@@ -1,7 +1,10 @@
 //! The sources of a job: which shard reads what.
 //!
 //! Law: every partition is read by exactly one shard, a file by one. Where a bounded read of a topic ends is decided once for
-//! the whole job, before it starts.
+//! the whole job, before it starts. The threads of a shard's client run on the node of the shard, on cores that are kept for
+//! them if there are any.
+
+use velostream_shards::CoreMap;
 
 use crate::config::Config;
 use crate::config::options::{Format, KafkaSourceOptions};
@@ -14,6 +17,7 @@ use crate::source::Source;
 use crate::source::file::FileSource;
 use crate::source::kafka::{KafkaSource, Stream, deal, ranges};
 
+use super::housekeeping::stand_on;
 use super::wall_us;
 
 /// One source a shard; `None` for a shard with nothing to read. `gaps_are_errors` is for a broker that may drop records
@@ -22,18 +26,18 @@ pub(super) fn open(
     spec: &SourceSpec,
     config: &Config,
     job: &str,
-    shards: usize,
+    core_map: &CoreMap,
     gaps_are_errors: bool,
 ) -> Result<Vec<Option<Box<dyn Source + Send>>>> {
     match &spec.stream.connector {
         SourceConnector::File(_) => {
             let mut sources: Vec<Option<Box<dyn Source + Send>>> = Vec::new();
             sources.push(Some(Box::new(FileSource::open(spec, wall_us)?)));
-            sources.resize_with(shards, || None);
+            sources.resize_with(core_map.shards(), || None);
             Ok(sources)
         }
         SourceConnector::Kafka(options) => {
-            open_topic(spec, options, config, job, shards, gaps_are_errors)
+            open_topic(spec, options, config, job, core_map, gaps_are_errors)
         }
     }
 }
@@ -71,7 +75,7 @@ fn open_topic(
     options: &KafkaSourceOptions,
     config: &Config,
     job: &str,
-    shards: usize,
+    core_map: &CoreMap,
     gaps_are_errors: bool,
 ) -> Result<Vec<Option<Box<dyn Source + Send>>>> {
     let stream = &spec.stream;
@@ -92,12 +96,14 @@ fn open_topic(
         gaps_are_errors,
     };
     let (columns, projection) = (&stream.columns, spec.projection.as_slice());
-    deal(&ranges, shards)
+    deal(&ranges, core_map.shards())
         .iter()
-        .map(|share| {
+        .zip(core_map.placements())
+        .map(|(share, placement)| {
             if share.is_empty() {
                 return Ok(None);
             }
+            let _beside_its_shard = stand_on(&core_map.client_cpus(placement.node))?;
             let unit = stream.event_time_unit;
             let source: Box<dyn Source + Send> = match options.format {
                 Format::Json => {

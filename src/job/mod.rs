@@ -12,6 +12,7 @@
 //! duration drains and flushes, but closes no window of an input that has not ended.
 
 mod figures;
+mod housekeeping;
 mod inputs;
 mod outputs;
 pub mod report;
@@ -20,6 +21,7 @@ mod stop;
 
 use std::time::{Duration, Instant};
 
+use velostream_shards::pin::Confined;
 use velostream_shards::{
     Clock, CoreMap, Doorbell, Doorbells, ExitInbox, NodeMemory, Placement, Recorder, Runtime,
     RuntimeOptions, ShardEnd, ShardFailure, ShardId, StartError, StopHandle, SystemClock,
@@ -29,6 +31,7 @@ use velostream_shards::{
 pub use request::{RowFormat, RunRequest};
 pub use stop::Signals;
 
+use self::housekeeping::stand_on;
 use self::report::{End, Report};
 use crate::config::Config;
 use crate::config::limits::{EXIT_LANE_BLOCKS, JOB_SLEEP_US_MAX};
@@ -127,8 +130,9 @@ pub struct Job<'j> {
 impl Job<'_> {
     /// Runs until the input ends or `watch`, which is called all the time, says why to stop.
     pub fn run(&self, watch: &mut dyn FnMut(Standing) -> Option<End>) -> Outcome {
-        match self.start() {
-            Ok(running) => running.watch(watch),
+        let kept = self.stand_aside();
+        match kept.and_then(|kept| Ok((self.start()?, kept))) {
+            Ok((running, _kept)) => running.watch(watch),
             Err(error) => Outcome {
                 end: End::Error,
                 result: Err(error),
@@ -140,6 +144,14 @@ impl Job<'_> {
         }
     }
 
+    /// Lets this thread, and those that it starts, run on the cores that are kept for them.
+    fn stand_aside(&self) -> Result<Option<Confined>> {
+        if self.core_map.foreign() {
+            return Err(start_error(&StartError::ForeignMachine));
+        }
+        stand_on(&self.core_map.control_cpus())
+    }
+
     /// Opens sources and sink, then starts the shards: what is impossible is found out in that order.
     fn start(&self) -> Result<Running> {
         let Job {
@@ -149,9 +161,6 @@ impl Job<'_> {
             ..
         } = *self;
         let shards = core_map.shards();
-        if core_map.foreign() {
-            return Err(start_error(&StartError::ForeignMachine));
-        }
         check(plan, config)?;
         let doorbells = Doorbells::open(shards).map_err(|cause| {
             Error::Config(format!(
@@ -163,7 +172,7 @@ impl Job<'_> {
             &plan.source,
             config,
             &plan.job,
-            shards,
+            core_map,
             self.gaps_are_errors,
         )?;
         for (index, source) in sources.iter_mut().enumerate() {
@@ -217,6 +226,7 @@ impl Job<'_> {
             core_map: core_map.clone(),
             numa: config.shards.numa,
             doorbells,
+            turn_budget_us: config.shards.turn_budget_us,
             stop: stop.clone(),
             reactor: config.shards.reactor,
             profile: config.shards.profile,

@@ -4,6 +4,7 @@
 //! failed run has one too. Outside
 //! scripts read it by the names of the fields here, so none is renamed.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
@@ -105,7 +106,7 @@ pub struct QueryReport {
 }
 
 /// One shard.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ShardReport {
     /// Its number.
     pub shard: usize,
@@ -123,8 +124,14 @@ pub struct ShardReport {
     pub busy_ratio: f64,
     /// Share of the run that it spent parked.
     pub parked_ratio: f64,
-    /// Its longest turn.
+    /// Turns of more CPU time than `shards.turn_budget_us`.
+    pub stalls: u64,
+    /// The same by the stage that took the most of the turn.
+    pub stalls_by_stage: BTreeMap<&'static str, u64>,
+    /// The most CPU time that a turn took.
     pub turn_us_max: u64,
+    /// How hard it was pressed at worst: `healthy`, `warning`, `critical` or `saturated`.
+    pub backpressure: &'static str,
     /// CPU time that its thread used, seconds.
     pub cpu_s: f64,
     /// Pages of its state that lay on its node at the end.

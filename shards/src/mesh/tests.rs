@@ -295,6 +295,7 @@ fn relay(reactor: ReactorChoice) {
         cores: CoreRequest::Count(SHARDS),
         smt: Smt::Use,
         oversubscribe: true,
+        ..CoreMapRequest::default()
     };
     let core_map = CoreMap::plan(&machine, &request).expect("oversubscribed shards always fit");
     let doorbells = doorbells(SHARDS);

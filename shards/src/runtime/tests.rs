@@ -8,9 +8,12 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::alone;
+use crate::backpressure::Load;
+use crate::clock::thread_cpu_ns;
 use crate::core_map::{CoreMapRequest, CoreRequest, Smt};
 use crate::memory::MemoryRange;
 use crate::shard::{Context, Progress};
+use crate::stage::Stage;
 use crate::topology::Machine;
 
 /// Each test of a start runs on both.
@@ -26,6 +29,7 @@ fn options(shards: usize, reactor: ReactorChoice) -> RuntimeOptions {
         cores: CoreRequest::Count(shards),
         smt: Smt::Use,
         oversubscribe: true,
+        ..CoreMapRequest::default()
     };
     let core_map = CoreMap::plan(&machine, &request).expect("oversubscribed shards always fit");
     let mut options = RuntimeOptions::new(core_map, &doorbells(shards));
@@ -268,9 +272,8 @@ fn the_figures_tell_a_busy_shard_from_an_idle_one() {
 fn shards_are_not_started_on_a_described_machine() {
     let machine = crate::topology::described::regular(1, 1, 1, 1, 1);
     let request = CoreMapRequest {
-        cores: CoreRequest::Auto,
-        smt: Smt::Avoid,
-        oversubscribe: false,
+        housekeeping: CoreRequest::Count(0),
+        ..CoreMapRequest::default()
     };
     let core_map = CoreMap::plan(&machine, &request).expect("one core carries one shard");
     let options = RuntimeOptions::new(core_map, &doorbells(1));
@@ -385,4 +388,81 @@ fn memory_that_cannot_be_bound_ends_a_strict_start_and_is_told_otherwise() {
         "{}",
         String::from_utf8_lossy(&done.stdout)
     );
+}
+
+/// A shard that does nothing but what each turn is told, and says that its output has no room.
+struct Pressed(Box<dyn FnMut(&mut Context) -> Progress>);
+
+impl Shard for Pressed {
+    type Summary = ();
+
+    fn turn(&mut self, cx: &mut Context) -> Progress {
+        (self.0)(cx)
+    }
+
+    fn load(&self) -> Load {
+        Load {
+            held_blocks: 1,
+            ..Load::default()
+        }
+    }
+
+    fn finish(self) {}
+}
+
+fn work(us: u64) {
+    let until = thread_cpu_ns() + us * 1_000;
+    while thread_cpu_ns() < until {}
+}
+
+#[test]
+fn a_turn_over_budget_is_counted_by_shard_and_stage() {
+    const READ: Stage = Stage::new(1, "read");
+    const FIRE: Stage = Stage::new(2, "fire");
+    let seat = |_: &Placement, _: &NodeMemory| {
+        Pressed(Box::new(|cx| {
+            cx.enter(READ);
+            work(20);
+            if cx.shard() == ShardId(1) && cx.turn() % 10 == 0 {
+                cx.enter(FIRE);
+                work(3_000);
+                cx.enter(READ);
+            }
+            match cx.turn() {
+                99 => Progress::Done,
+                _ => Progress::Busy,
+            }
+        }))
+    };
+    let options = RuntimeOptions {
+        turn_budget_us: 1_500,
+        ..options(2, ReactorChoice::Auto)
+    };
+    let ends = Runtime::start(options, vec![seat; 2])
+        .expect("this host allows shards")
+        .join()
+        .expect("no shard panics");
+    assert_eq!(ends[0].figures.stalls, [] as [(&str, u64); 0]);
+    let figures = &ends[1].figures;
+    assert_eq!(figures.stalls, [("fire", 10)]);
+    assert!(figures.turn_cpu_ns_max >= 3_000_000, "{figures:?}");
+    assert!(
+        figures.turn_ns_max >= figures.turn_cpu_ns_max,
+        "{figures:?}"
+    );
+}
+
+#[test]
+fn how_hard_a_shard_is_pressed_is_seen_while_it_runs_and_at_its_end() {
+    let seats = vec![|_: &Placement, _: &NodeMemory| Pressed(Box::new(until_stopped)); 1];
+    let runtime = Runtime::start(options(1, ReactorChoice::Auto), seats).expect("this host allows shards");
+    let begun = Instant::now();
+    while runtime.backpressure().next() != Some(Backpressure::Saturated) {
+        assert!(begun.elapsed() < Duration::from_secs(5), "it has no room");
+        thread::sleep(Duration::from_millis(1));
+    }
+    runtime.stop_handle().request();
+    let ends = runtime.join().expect("no shard panics");
+    assert_eq!(ends[0].figures.backpressure, Backpressure::Saturated);
+    assert_eq!(ends[0].figures.backpressure_worst, Backpressure::Saturated);
 }

@@ -8,8 +8,8 @@
 //!
 //! Two laws. No panic of a shard leaves [`Turns::next`]: it raises the failure flag, and the loop
 //! ends; the loops of the other shards see the flag before their next turn. And no shard sleeps over
-//! work: between arming and sleeping there is one more turn. Time is read twice a turn, never within
-//! one.
+//! work: between arming and sleeping there is one more turn. Time is read twice a turn, and within it when
+//! the shard enters a stage.
 //!
 //! Work that the safety tick finds was forgotten by whoever should have rung, and is counted. Three
 //! things are not that: work that time itself brought, as the shard said by
@@ -21,6 +21,8 @@ use std::time::Duration;
 
 use super::figures::ShardFigures;
 use super::panic_message;
+use super::stall::StallDetector;
+use crate::backpressure::{Gauge, Shown};
 use crate::clock::{Clock, SystemClock, thread_cpu_ns};
 use crate::control::{FailureFlag, ShardFailure, StopHandle};
 use crate::core_map::Placement;
@@ -42,6 +44,8 @@ pub(super) struct ShardLoop<S> {
     /// Whether the last turn was told to stop.
     stopping: bool,
     clock: SystemClock,
+    stalls: StallDetector,
+    gauge: Gauge,
     counts: Counts,
     done: bool,
 }
@@ -64,7 +68,6 @@ struct Counts {
     started_ns: u64,
     turns: u64,
     busy_turns: u64,
-    turn_max: u64,
     busy: u64,
     parks: u64,
     parked: u64,
@@ -80,8 +83,11 @@ impl<S: Shard> ShardLoop<S> {
         idle: Idle,
         stop: StopHandle,
         failure: FailureFlag,
+        watched: Watched,
     ) -> ShardLoop<S> {
         let clock = SystemClock;
+        let now_ns = clock.monotonic_ns();
+        let budget_ns = watched.turn_budget_us * 1_000;
         ShardLoop {
             shard,
             placement,
@@ -93,11 +99,12 @@ impl<S: Shard> ShardLoop<S> {
             state: State::Awake,
             stopping: false,
             clock,
+            stalls: StallDetector::new(budget_ns, now_ns),
+            gauge: Gauge::new(budget_ns, now_ns, watched.shown),
             counts: Counts {
-                started_ns: clock.monotonic_ns(),
+                started_ns: now_ns,
                 turns: 0,
                 busy_turns: 0,
-                turn_max: 0,
                 busy: 0,
                 parks: 0,
                 parked: 0,
@@ -128,7 +135,11 @@ impl<S: Shard> ShardLoop<S> {
             placement: self.placement.clone(),
             turns: counts.turns,
             busy_turns: counts.busy_turns,
-            turn_ns_max: counts.turn_max,
+            turn_ns_max: self.stalls.turn_max(),
+            turn_cpu_ns_max: self.stalls.turn_cpu_max(),
+            stalls: self.stalls.by_stage(),
+            backpressure: self.gauge.state(),
+            backpressure_worst: self.gauge.worst(),
             busy_ratio: share(counts.busy),
             parks: counts.parks,
             parked_ratio: share(counts.parked),
@@ -185,6 +196,14 @@ impl<S: Shard> ShardLoop<S> {
     }
 }
 
+/// What is watched of a shard while it runs.
+pub(super) struct Watched {
+    /// A turn that takes longer is a stall.
+    pub(super) turn_budget_us: u64,
+    /// By this other threads see how hard the shard is pressed.
+    pub(super) shown: Shown,
+}
+
 impl<S: Shard> Turns for ShardLoop<S> {
     fn next(&mut self) -> Next {
         assert!(!self.done, "after Done there is no further turn");
@@ -208,7 +227,16 @@ impl<S: Shard> Turns for ShardLoop<S> {
         let ended_ns = self.clock.monotonic_ns();
         let turn_ns = ended_ns - begun_ns;
         self.counts.turns += 1;
-        self.counts.turn_max = self.counts.turn_max.max(turn_ns);
+        let wakes_at_ns = cx.wakes_at();
+        self.stalls.turn(begun_ns, ended_ns, cx.stages());
+
+        let turn = match self.gauge.turn(turn_ns, ended_ns) && turn.is_ok() {
+            true => catch_unwind(AssertUnwindSafe(|| self.shard.load())).and_then(|load| {
+                self.gauge.sample(&load, ended_ns);
+                turn
+            }),
+            false => turn,
+        };
 
         match turn {
             Ok(Progress::Busy) => {
@@ -217,7 +245,7 @@ impl<S: Shard> Turns for ShardLoop<S> {
                 self.wake(begun_ns, newly_stopping);
                 Next::Turn
             }
-            Ok(Progress::Idle) => self.rest(ended_ns, cx.wakes_at()),
+            Ok(Progress::Idle) => self.rest(ended_ns, wakes_at_ns),
             Ok(Progress::Done) => {
                 self.done = true;
                 Next::End
