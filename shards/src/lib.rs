@@ -19,6 +19,7 @@
 //! | [`runtime`] | start all, stop all, join |
 //! | [`clock`] | time, passed in |
 //! | [`latency`] | recorders that merge exactly |
+//! | [`usage`] | what the process has used |
 //!
 //! The laws of a shard:
 //! 1. It is built, turned, finished and dropped on one thread, pinned to one cpu, and nothing else
@@ -56,6 +57,8 @@ pub mod clock;
 
 pub mod latency;
 
+pub mod usage;
+
 #[cfg(test)]
 mod alone;
 
@@ -69,3 +72,4 @@ pub use reactor::ReactorError;
 pub use runtime::{Runtime, RuntimeOptions, ShardEnd, ShardFigures, StartError};
 pub use shard::{Context, Progress, Shard, ShardId};
 pub use topology::{Cpu, Machine, TopologyError};
+pub use usage::peak_rss_bytes;
