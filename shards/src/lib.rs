@@ -21,6 +21,7 @@
 //! | [`backpressure`] | how hard a shard is pressed |
 //! | [`clock`] | time, passed in |
 //! | [`latency`] | recorders that merge exactly |
+//! | [`usage`] | what the process has used |
 //!
 //! The laws of a shard:
 //! 1. It is built, turned, finished and dropped on one thread, pinned to one cpu, and nothing else
@@ -67,6 +68,8 @@ pub mod clock;
 
 pub mod latency;
 
+pub mod usage;
+
 #[cfg(test)]
 mod alone;
 
@@ -86,3 +89,4 @@ pub use runtime::{Runtime, RuntimeOptions, ShardEnd, ShardFigures, StartError};
 pub use shard::{Context, Progress, Shard, ShardId};
 pub use stage::Stage;
 pub use topology::{Cpu, Machine, TopologyError};
+pub use usage::peak_rss_bytes;

@@ -51,6 +51,9 @@ pub const FIRE_GROUPS_MAX: usize = 4096;
 /// Records that a busy shard takes before it tells its job of them; an idle one tells at once.
 pub const UNTOLD_RECORDS_MAX: u64 = 4096;
 
+/// How often a shard tells its job of latencies, at most, nanoseconds. A histogram is up to 190 KB.
+pub const LATENCY_TOLD_EVERY_NS: u64 = 500_000_000;
+
 /// Blocks of rows that wait between a shard and its job's sink.
 pub const EXIT_LANE_BLOCKS: usize = 64;
 

@@ -8,15 +8,17 @@ use crate::exchange::KeyedRows;
 use crate::group::Groups;
 
 /// Adds the rows at `picked`, which all belong to the window with these bounds (microseconds, half-open; `None` without a
-/// window), to `groups`, and makes a row after each.
+/// window), to `groups`, and makes a row after each; `monotonic_ns` tells when they had been added.
 pub fn changes(
     groups: &mut Groups,
     rows: &KeyedRows,
     picked: &[u32],
     window: Option<(i64, i64)>,
     maker: &RowMaker,
+    monotonic_ns: fn() -> u64,
 ) -> OutputRows {
     let running = groups.update_running(rows, picked);
+    let ready_ns = monotonic_ns();
     let keys = picked.iter().map(|&row| rows.keys.key(row as usize));
-    maker.make(picked.len(), keys, window, running, rows.due_us)
+    maker.make(picked.len(), keys, window, running, rows.due_us, ready_ns)
 }

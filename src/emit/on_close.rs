@@ -13,17 +13,19 @@ pub struct Closing {
     /// The first group that has not left yet.
     next: usize,
     due_us: i64,
+    ready_ns: u64,
 }
 
 impl Closing {
     /// The groups of the window with these bounds (microseconds, half-open; `None` without a window), which fired because
-    /// of a record that was due at `due_us`.
-    pub fn new(groups: Groups, window: Option<(i64, i64)>, due_us: i64) -> Closing {
+    /// of a record that was due at `due_us` (wall clock, microseconds), at `ready_ns` (monotonic clock).
+    pub fn new(groups: Groups, window: Option<(i64, i64)>, due_us: i64, ready_ns: u64) -> Closing {
         Closing {
             groups,
             window,
             next: 0,
             due_us,
+            ready_ns,
         }
     }
 
@@ -44,6 +46,7 @@ impl Closing {
             self.window,
             finished,
             self.due_us,
+            self.ready_ns,
         )
     }
 

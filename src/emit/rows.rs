@@ -36,6 +36,9 @@ pub struct OutputRows {
     pub bad: Vec<String>,
     /// When the record that caused the rows was due, wall clock, microseconds since the epoch.
     pub due_us: i64,
+    /// When there was reason to make the rows, monotonic clock, nanoseconds: for the rows of a window, when the query's
+    /// watermark passed its end and grace; else, when their record had been applied. Set by whoever makes them.
+    pub ready_ns: u64,
 }
 
 /// Makes the rows of one grouping query.
@@ -109,7 +112,7 @@ impl RowMaker {
     }
 
     /// The rows of `rows` groups: their keys in order, the bounds of their window if there is one (microseconds,
-    /// half-open), and the values of each aggregate.
+    /// half-open), and the values of each aggregate; for `due_us` and `ready_ns` see `OutputRows`.
     pub fn make<'a>(
         &self,
         rows: usize,
@@ -117,6 +120,7 @@ impl RowMaker {
         window: Option<(i64, i64)>,
         aggregates: Vec<Finished>,
         due_us: i64,
+        ready_ns: u64,
     ) -> OutputRows {
         assert_eq!(
             window.is_some(),
@@ -143,6 +147,7 @@ impl RowMaker {
             event_times_us: window.map_or_else(Vec::new, |(_, end)| vec![end - 1; kept.len()]),
             bad,
             due_us,
+            ready_ns,
         }
     }
 

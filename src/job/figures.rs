@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use velostream_shards::peak_rss_bytes;
+
 use super::Outcome;
 use super::report::{
     LatencyReport, PartitionReport, QueryReport, Report, ShardReport, StreamReport,
@@ -50,6 +52,9 @@ impl Report {
             bad_records: bad_in_source + left().map(|left| left.counts.bad_records).sum::<u64>(),
             late_records,
             late_after_idle,
+            dead_letters: 0,
+            replayed_records: 0,
+            peak_rss_bytes: peak_rss_bytes(),
             records_per_s: if elapsed_s > 0.0 {
                 records_in as f64 / elapsed_s
             } else {
@@ -96,7 +101,9 @@ impl Report {
                 })
                 .collect(),
             latency_us: LatencyReport {
-                end_to_end: outcome.end_to_end.summary().into(),
+                ingest: outcome.latency.ingest.summary().into(),
+                emit: outcome.latency.emit.summary().into(),
+                end_to_end: outcome.latency.end_to_end.summary().into(),
             },
         }
     }

@@ -14,24 +14,30 @@
 mod figures;
 mod housekeeping;
 mod inputs;
+mod latency;
+mod live_line;
 mod outputs;
 pub mod report;
 mod request;
 mod stop;
 
+use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use velostream_shards::pin::Confined;
 use velostream_shards::{
-    Clock, CoreMap, Doorbell, Doorbells, ExitInbox, NodeMemory, Placement, Recorder, Runtime,
+    Clock, CoreMap, Doorbell, Doorbells, ExitInbox, NodeMemory, Placement, Runtime,
     RuntimeOptions, ShardEnd, ShardFailure, ShardId, StartError, StopHandle, SystemClock,
     exit_lane, mesh,
 };
 
+pub use latency::Latency;
 pub use request::{RowFormat, RunRequest};
 pub use stop::Signals;
 
 use self::housekeeping::stand_on;
+use self::latency::monotonic_ns;
+use self::live_line::LiveLine;
 use self::report::{End, Report};
 use crate::config::Config;
 use crate::config::limits::{EXIT_LANE_BLOCKS, JOB_SLEEP_US_MAX};
@@ -40,8 +46,9 @@ use crate::exchange::Block;
 use crate::pipeline::{
     Lanes, ShardOutcome, ShardParts, ShardPipeline, ToJob, check_buildable, shard_pipeline,
 };
-use crate::plan::{ExchangeSend, Plan};
+use crate::plan::{ExchangeSend, Plan, SinkSpec};
 use crate::sink::{Acknowledged, Sink};
+use crate::time::Watermark;
 
 /// How a run ended, and what it did until then.
 pub struct Outcome {
@@ -53,26 +60,33 @@ pub struct Outcome {
     pub shards: Vec<ShardEnd<ShardOutcome>>,
     /// Rows acknowledged by the sink.
     pub rows_out: u64,
-    /// From when a record was due to when the rows it caused were acknowledged, microseconds.
-    pub end_to_end: Recorder,
+    /// How long it took.
+    pub latency: Latency,
     /// From the start of the shards to the last acknowledged row.
     pub elapsed: Duration,
 }
 
 /// What a watcher of a running job sees.
 #[derive(Clone, Copy, Debug)]
-pub struct Standing {
+pub struct Standing<'s> {
     /// Records taken from the sources so far, as far as the shards have told; bad ones included.
     pub records_in: u64,
     /// Rows acknowledged so far.
     pub rows_out: u64,
     /// Since the shards were started.
     pub elapsed: Duration,
+    /// The least watermark of the inputs of the shards, as far as they have told.
+    pub watermark: Watermark,
+    /// Whether a sink has no room, so that the shards wait for it.
+    pub held_back: bool,
+    /// How long it took so far; `ingest` as far as the shards have told.
+    pub latency: &'s Latency,
 }
 
 /// Runs `plan` until its input ends, a signal comes or the time is over, and writes the report.
 pub fn run(plan: &Plan, config: &Config, core_map: &CoreMap, request: &RunRequest) -> Result<()> {
     let signals = Signals::catch()?;
+    let mut live_line = LiveLine::on_terminal(matches!(plan.sink, SinkSpec::Stdout));
     let outcome = Job {
         plan,
         config,
@@ -81,6 +95,9 @@ pub fn run(plan: &Plan, config: &Config, core_map: &CoreMap, request: &RunReques
         gaps_are_errors: false,
     }
     .run(&mut |standing| {
+        if let Some(line) = &mut live_line {
+            line.show(&standing);
+        }
         if signals.asked() {
             return Some(End::Signal);
         }
@@ -89,6 +106,7 @@ pub fn run(plan: &Plan, config: &Config, core_map: &CoreMap, request: &RunReques
             .is_some_and(|duration| standing.elapsed >= duration);
         over.then_some(End::Duration)
     });
+    drop(live_line);
     let report = request.report.as_ref();
     let written = report.map_or(Ok(()), |path| Report::of(plan, &outcome).write(path));
     // What went wrong with the run comes before what went wrong with its report.
@@ -129,7 +147,7 @@ pub struct Job<'j> {
 
 impl Job<'_> {
     /// Runs until the input ends or `watch`, which is called all the time, says why to stop.
-    pub fn run(&self, watch: &mut dyn FnMut(Standing) -> Option<End>) -> Outcome {
+    pub fn run(&self, watch: &mut dyn FnMut(Standing<'_>) -> Option<End>) -> Outcome {
         let kept = self.stand_aside();
         match kept.and_then(|kept| Ok((self.start()?, kept))) {
             Ok((running, _kept)) => running.watch(watch),
@@ -138,7 +156,7 @@ impl Job<'_> {
                 result: Err(error),
                 shards: Vec::new(),
                 rows_out: 0,
-                end_to_end: Recorder::new(),
+                latency: Latency::default(),
                 elapsed: Duration::ZERO,
             },
         }
@@ -216,6 +234,7 @@ impl Job<'_> {
                     encoder,
                     exit,
                     wall_us,
+                    monotonic_ns,
                 };
                 shard_pipeline(&plan, parts).expect("checked before the shards were started")
             });
@@ -243,11 +262,8 @@ impl Job<'_> {
             sink,
             started: Instant::now(),
             records_in: 0,
-            totals: Totals {
-                rows_written: 0,
-                rows_out: 0,
-                end_to_end: Recorder::new(),
-            },
+            watermarks: vec![Watermark::END; shards],
+            totals: Totals::default(),
         })
     }
 }
@@ -261,26 +277,28 @@ struct Running {
     sink: Box<dyn Sink>,
     started: Instant,
     records_in: u64,
+    /// By shard, where its input stood when it last told; at the end for one that has told nothing.
+    watermarks: Vec<Watermark>,
     totals: Totals,
 }
 
-/// What has been acknowledged.
+/// What has been handed over and acknowledged.
+#[derive(Default)]
 struct Totals {
     rows_written: u64,
     rows_out: u64,
-    end_to_end: Recorder,
+    latency: Latency,
 }
 
 impl Totals {
     fn add(&mut self, acknowledged: Acknowledged) {
         self.rows_out += acknowledged.rows;
-        let took_us = wall_us().saturating_sub(acknowledged.due_us).max(0);
-        self.end_to_end.record_n(took_us as u64, acknowledged.rows);
+        self.latency.acknowledged(acknowledged);
     }
 }
 
 impl Running {
-    fn watch(mut self, watch: &mut dyn FnMut(Standing) -> Option<End>) -> Outcome {
+    fn watch(mut self, watch: &mut dyn FnMut(Standing<'_>) -> Option<End>) -> Outcome {
         let mut asked: Option<End> = None;
         let mut failed: Option<Error> = None;
         let mut sink_failed = false;
@@ -306,6 +324,14 @@ impl Running {
                     records_in: self.records_in,
                     rows_out: self.totals.rows_out,
                     elapsed: self.started.elapsed(),
+                    watermark: self
+                        .watermarks
+                        .iter()
+                        .copied()
+                        .min()
+                        .unwrap_or(Watermark::END),
+                    held_back: !self.sink.has_room(),
+                    latency: &self.totals.latency,
                 };
                 asked = watch(standing);
                 if asked.is_some() {
@@ -314,7 +340,8 @@ impl Running {
             }
             // Room was made for shards that hold blocks.
             self.doorbell.ring_owed();
-            if finished && !progressed {
+            // A sink without room leaves what the shards posted in their lanes.
+            if finished && !progressed && (sink_failed || self.sink.has_room()) {
                 break;
             }
             self.rest(progressed);
@@ -342,27 +369,40 @@ impl Running {
             exits,
             sink,
             records_in,
+            watermarks,
             totals,
             ..
         } = self;
+        sink.poll(&mut |acknowledged| totals.add(acknowledged))?;
+        for notice in sink.take_notices() {
+            tell(&notice);
+        }
         let mut progressed = false;
-        for block in exits.iter_mut().filter_map(ExitInbox::take) {
+        for (exit, watermark) in exits.iter_mut().zip(watermarks) {
+            if !sink.has_room() {
+                break;
+            }
+            let Some(block) = exit.take() else { continue };
             progressed = true;
             match block {
                 ToJob::Rows(rows) => {
                     totals.rows_written += rows.values.len() as u64;
+                    totals.latency.handed_over(&rows);
                     sink.write(rows, &mut |acknowledged| totals.add(acknowledged))?;
                 }
-                ToJob::Taken(records) => *records_in += records,
-                ToJob::Notice(text) => eprintln!("velo: {text}"),
+                ToJob::Taken {
+                    records,
+                    watermark: stands_at,
+                } => {
+                    *records_in += records;
+                    *watermark = stands_at;
+                }
+                ToJob::Ingest(recorded) => totals.latency.ingest.merge(&recorded),
+                ToJob::Notice(text) => tell(&text),
                 ToJob::Failed(error) => {
                     failed.get_or_insert(error);
                 }
             }
-        }
-        sink.poll(&mut |acknowledged| totals.add(acknowledged))?;
-        for notice in sink.take_notices() {
-            eprintln!("velo: {notice}");
         }
         Ok(progressed)
     }
@@ -391,6 +431,9 @@ impl Running {
             Ok(shards) => (shards, None),
             Err(failure) => (Vec::new(), Some(failure)),
         };
+        for shard in &shards {
+            totals.latency.ingest.merge(&shard.summary.ingest);
+        }
         let result = match (panicked, failed) {
             (Some(failure), _) => Err(Error::Runtime(failure_text(&failure))),
             (None, Some(error)) => Err(error),
@@ -408,7 +451,7 @@ impl Running {
             result,
             shards,
             rows_out: totals.rows_out,
-            end_to_end: totals.end_to_end,
+            latency: totals.latency,
             elapsed,
         }
     }
@@ -422,6 +465,16 @@ impl Outcome {
             Err(error) => error.exit_code(),
         }
     }
+}
+
+/// Tells the operator something. On a terminal the live line may stand where it is to be written.
+fn tell(text: &str) {
+    const CLEAR_LINE: &str = "\r\x1b[2K";
+    let clear = match std::io::stderr().is_terminal() {
+        true => CLEAR_LINE,
+        false => "",
+    };
+    eprintln!("{clear}velo: {text}");
 }
 
 fn failure_text(failure: &ShardFailure) -> String {

@@ -38,11 +38,18 @@ pub struct Report {
     pub late_records: u64,
     /// Those of them that their partition had accepted, but whose window the query had closed.
     pub late_after_idle: u64,
+    /// Bad and late records that were handed to a dead-letter sink: none, as there is none yet and a stream that asks for one
+    /// is refused.
+    pub dead_letters: u64,
     /// `records_in` a second.
     pub records_per_s: f64,
     /// The query's watermark at the end: UTC, `end` after the end of a bounded input, or null before the first promise.
     #[serde(serialize_with = "watermark")]
     pub watermark: Watermark,
+    /// Records that a restart read again: none, as every run begins where `start` says and restores nothing.
+    pub replayed_records: u64,
+    /// The most memory that the process held in RAM, bytes.
+    pub peak_rss_bytes: u64,
     /// What was read.
     pub streams: Vec<StreamReport>,
     /// What was computed.
@@ -143,6 +150,10 @@ pub struct ShardReport {
 /// How long it took.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct LatencyReport {
+    /// From when a record was due to when it was applied to state.
+    pub ingest: Quantiles,
+    /// From when there was reason to make a row to when it was handed to the sink.
+    pub emit: Quantiles,
     /// From when a record was due to when the rows it caused were acknowledged.
     pub end_to_end: Quantiles,
 }
@@ -254,8 +265,11 @@ mod tests {
             bad_records: 0,
             late_records: 1,
             late_after_idle: 0,
+            dead_letters: 0,
             records_per_s: 5.0,
             watermark: Watermark::END,
+            replayed_records: 0,
+            peak_rss_bytes: 1 << 20,
             streams: vec![StreamReport {
                 stream: "flights".into(),
                 records_in: 10,
@@ -272,9 +286,30 @@ mod tests {
                     },
                 ],
             }],
-            queries: Vec::new(),
-            shards: Vec::new(),
+            queries: vec![QueryReport {
+                query: "busy".into(),
+                sink: "stdout".into(),
+                rows_out: 3,
+                late_records: 1,
+                exchange: "hash".into(),
+            }],
+            shards: vec![ShardReport {
+                shard: 0,
+                cpu: 0,
+                core: 0,
+                node: 0,
+                l3: 0,
+                records_in: 10,
+                busy_ratio: 0.5,
+                parked_ratio: 0.25,
+                turn_us_max: 90,
+                cpu_s: 1.0,
+                numa_pages_local: 7,
+                numa_pages_remote: 0,
+            }],
             latency_us: LatencyReport {
+                ingest: Quantiles::default(),
+                emit: Quantiles::default(),
                 end_to_end: Quantiles {
                     count: 3,
                     max: 7,
@@ -294,6 +329,44 @@ mod tests {
         assert_eq!(partitions[0]["watermark"], "1970-01-01T00:00:01.500000Z");
         assert!(partitions[1]["watermark"].is_null());
         assert_eq!(document["latency_us"]["end_to_end"]["max"], 7);
+    }
+
+    /// The fields of a document, in their order: `streams[].stream` for one of an object in a list.
+    fn fields(document: &serde_json::Value, path: &str, found: &mut Vec<String>) {
+        for (name, value) in document.as_object().expect("an object") {
+            let name = format!("{path}{name}");
+            match value {
+                serde_json::Value::Object(_) => fields(value, &format!("{name}."), found),
+                serde_json::Value::Array(list) => {
+                    fields(&list[0], &format!("{name}[]."), found);
+                }
+                _ => found.push(name),
+            }
+        }
+    }
+
+    /// Outside scripts go by the documentation: every field stands there, and nothing else does.
+    #[test]
+    fn the_documentation_names_every_field_and_no_other() {
+        let text = include_str!("../../docs/OPERATIONS.md");
+        let (_, section) = text.split_once("\n## The report\n").expect("a section");
+        let (section, _) = section.split_once("\n## ").expect("another behind it");
+        let first_cells = section.lines().filter(|line| line.starts_with("| `"));
+        let mut documented: Vec<String> = first_cells
+            .flat_map(|line| line[1..].split('|').next().expect("a cell").split('`'))
+            .skip(1)
+            .step_by(2)
+            .map(str::to_owned)
+            .collect();
+        let mut written = Vec::new();
+        fields(
+            &serde_json::to_value(report()).expect("it is plain"),
+            "",
+            &mut written,
+        );
+        documented.sort();
+        written.sort();
+        assert_eq!(documented, written);
     }
 
     #[test]

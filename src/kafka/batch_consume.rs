@@ -26,8 +26,9 @@ use crate::error::{Error, Result};
 
 use super::client::text;
 use super::queue_bell::QueueBell;
+use super::produce::read_decimal;
 use super::topic::{PartitionList, Patience, partitions_of};
-use super::{BROKER_PATIENCE, Client, Code, Settings};
+use super::{BROKER_PATIENCE, Client, Code, DUE_HEADER, Settings};
 
 /// Reads some partitions of one topic.
 pub struct Consumer {
@@ -283,8 +284,14 @@ impl<'a> KafkaRecord<'a> {
             .then_some(timestamp)
     }
 
+    /// When it was due, if its feed wrote that: wall clock, microseconds since the epoch. A header that holds something else
+    /// is none.
+    pub fn due_us(&self) -> Option<i64> {
+        self.header(DUE_HEADER).and_then(read_decimal)
+    }
+
     /// The value of the last header of this name, if there is one. Costs next to nothing for a record without headers.
-    pub fn header(&self, name: &CStr) -> Option<&'a [u8]> {
+    fn header(&self, name: &CStr) -> Option<&'a [u8]> {
         let mut headers = ptr::null_mut();
         let mut value = ptr::null();
         let mut length = 0;

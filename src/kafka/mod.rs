@@ -33,7 +33,6 @@ mod topic;
 pub use batch_consume::{Consumer, Event, KafkaRecord, Position, Taken};
 pub use client::Client;
 pub use code::Code;
-pub(crate) use produce::read_decimal;
 pub use produce::{Delivered, Outgoing, Producer, Sent};
 pub use settings::{Layers, Settings};
 pub use topic::{Span, inspect};

@@ -324,7 +324,7 @@ fn decimal(value: i64, digits: &mut [u8; 20]) -> &[u8] {
 }
 
 /// The number that `header` holds in ASCII decimal; `None` if it holds something else.
-pub(crate) fn read_decimal(header: &[u8]) -> Option<i64> {
+pub(super) fn read_decimal(header: &[u8]) -> Option<i64> {
     std::str::from_utf8(header).ok()?.parse().ok()
 }
 

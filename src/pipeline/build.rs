@@ -12,6 +12,7 @@ use super::egress::{Egress, RowEncoder, ToJob};
 use super::exchange_edge::{ExchangeEdge, Lanes};
 use super::filter_project::{Evaluated, FilterProject};
 use super::grouping::Grouping;
+use super::ingest::Ingest;
 use super::query::{QueryPipeline, Stage};
 use super::window_aggregate::WindowAggregate;
 use crate::emit::{OutputRows, RowMaker};
@@ -39,12 +40,16 @@ pub struct ShardParts {
     pub exit: ExitOutbox<ToJob>,
     /// The wall clock, microseconds since the epoch: what `now()` says, and when something was due that nothing else dates.
     pub wall_us: fn() -> i64,
+    /// The monotonic clock, nanoseconds: for the latency figures.
+    pub monotonic_ns: fn() -> u64,
 }
 
 /// How computed columns become the rows of a stateless query.
 pub struct RowShape {
     output: SchemaRef,
     key: Option<SchemaRef>,
+    ingest: Ingest,
+    monotonic_ns: fn() -> u64,
 }
 
 /// Builds the operators of one shard.
@@ -56,6 +61,8 @@ pub fn shard_pipeline(plan: &Plan, parts: ShardParts) -> Result<ShardPipeline> {
             let shape = RowShape {
                 output: Arc::clone(&plan.output),
                 key: (!key.is_empty()).then(|| Arc::clone(&key_columns)),
+                ingest: Ingest::new(parts.wall_us),
+                monotonic_ns: parts.monotonic_ns,
             };
             (rows.iter().chain(key).collect(), Stage::Stateless(shape))
         }
@@ -72,7 +79,8 @@ pub fn shard_pipeline(plan: &Plan, parts: ShardParts) -> Result<ShardPipeline> {
                 codec: KeyCodec::new(&key_types(aggregate))?,
                 assigner: aggregate.window.as_ref().map(TumblingAssigner::of),
                 edge,
-                owned: WindowAggregate::new(aggregate, plan.emit, maker)?,
+                owned: WindowAggregate::new(aggregate, plan.emit, maker, parts.monotonic_ns)?,
+                ingest: Ingest::new(parts.wall_us),
                 late_records: 0,
             };
             (
@@ -89,6 +97,7 @@ pub fn shard_pipeline(plan: &Plan, parts: ShardParts) -> Result<ShardPipeline> {
         parts.batch_max,
         QueryPipeline::new(filter_project, stage, egress),
         parts.wall_us,
+        parts.monotonic_ns,
     ))
 }
 
@@ -100,7 +109,7 @@ pub fn check_buildable(plan: &Plan) -> Result<()> {
     };
     let (key, key_columns) = message_key(plan);
     let maker = RowMaker::new(aggregate, &plan.output, key, &key_columns)?;
-    WindowAggregate::new(aggregate, plan.emit, maker).map(|_| ())
+    WindowAggregate::new(aggregate, plan.emit, maker, || 0).map(|_| ())
 }
 
 /// The rows `rows` of each column.
@@ -127,13 +136,14 @@ fn message_key(plan: &Plan) -> (&[PlannedExpr], SchemaRef) {
 
 impl RowShape {
     /// The rows of a stateless query: the computed columns are the output columns, then the message key.
-    pub(super) fn rows(&self, evaluated: Evaluated) -> OutputRows {
+    pub(super) fn rows(&mut self, evaluated: Evaluated) -> OutputRows {
         let Evaluated {
             records,
             mut columns,
         } = evaluated;
         let key_columns = columns.split_off(self.output.fields().len());
         let rows = records.len();
+        self.ingest.applied(rows, records.due_us);
         OutputRows {
             batch: batch(&self.output, columns, rows),
             key: self
@@ -143,7 +153,13 @@ impl RowShape {
             event_times_us: records.event_times.iter().map(|time| time.0).collect(),
             bad: Vec::new(),
             due_us: records.due_us,
+            ready_ns: (self.monotonic_ns)(),
         }
+    }
+
+    /// How long the records took until their rows were computed.
+    pub(super) fn ingest(&mut self) -> &mut Ingest {
+        &mut self.ingest
     }
 }
 

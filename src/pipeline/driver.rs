@@ -9,10 +9,10 @@
 //! Law: nothing is produced unless there is room behind it, so a slow sink holds back the source through every stage and no
 //! queue grows. A turn is bounded: at most one batch, `INBOX_BLOCKS_MAX` blocks and one slice of groups.
 
-use velostream_shards::{Context, Progress, Shard};
+use velostream_shards::{Context, Progress, Recorder, Shard};
 
 use super::query::{QueryCounts, QueryPipeline};
-use crate::config::limits::UNTOLD_RECORDS_MAX;
+use crate::config::limits::{LATENCY_TOLD_EVERY_NS, UNTOLD_RECORDS_MAX};
 use crate::error::{Error, Result};
 use crate::plan::clock::set_batch_time;
 use crate::source::{Polled, Source, SourceFigures};
@@ -26,8 +26,12 @@ pub struct ShardPipeline {
     /// The wall clock, microseconds since the epoch.
     wall_us: fn() -> i64,
     input: Input,
+    /// The monotonic clock, nanoseconds.
+    monotonic_ns: fn() -> u64,
     /// Records taken of which the job has been told.
     told: u64,
+    /// When the job was last told of latencies, on the monotonic clock.
+    latency_told_ns: u64,
 }
 
 /// Where the shard stands with its own input.
@@ -48,6 +52,8 @@ pub struct ShardOutcome {
     pub source: Option<SourceFigures>,
     /// What its share of the query counted.
     pub counts: QueryCounts,
+    /// How long records took until they were applied here, as far as the job has not been told.
+    pub ingest: Recorder,
 }
 
 impl ShardPipeline {
@@ -57,6 +63,7 @@ impl ShardPipeline {
         batch_max: usize,
         query: QueryPipeline,
         wall_us: fn() -> i64,
+        monotonic_ns: fn() -> u64,
     ) -> ShardPipeline {
         assert!(batch_max > 0, "a batch holds records");
         ShardPipeline {
@@ -65,7 +72,9 @@ impl ShardPipeline {
             query,
             wall_us,
             input: Input::Opening,
+            monotonic_ns,
             told: 0,
+            latency_told_ns: monotonic_ns(),
         }
     }
 
@@ -86,7 +95,6 @@ impl ShardPipeline {
             Input::Open if self.query.has_room() => progressed |= self.take_records()?,
             Input::Open | Input::Closed => {}
         }
-        self.tell(progressed);
         Ok(progressed)
     }
 
@@ -95,18 +103,40 @@ impl ShardPipeline {
         let Some(source) = &self.source else { return };
         let taken = source.records_in();
         let untold = taken - self.told;
-        let due = untold >= UNTOLD_RECORDS_MAX || (untold > 0 && !progressed);
+        let pausing = !progressed || self.input == Input::Closed;
+        let due = untold >= UNTOLD_RECORDS_MAX || (untold > 0 && pausing);
+        let watermark = source.watermark().unwrap_or(Watermark::END);
         let egress = self.query.egress();
         if due && egress.has_room() {
-            egress.taken(untold);
+            egress.taken(untold, watermark);
             self.told = taken;
         }
+    }
+
+    /// Tells the job of latencies now and then, for whoever watches. The rest leaves with the shard.
+    fn tell_latency(&mut self) {
+        if self.query.ingest().is_empty() || !self.query.egress().has_room() {
+            return;
+        }
+        let now_ns = (self.monotonic_ns)();
+        if now_ns - self.latency_told_ns >= LATENCY_TOLD_EVERY_NS {
+            self.latency_told_ns = now_ns;
+            let recorded = self.query.ingest().take();
+            self.query.egress().ingest(recorded);
+        }
+    }
+
+    /// Whether the job knows of every record that was taken.
+    fn has_told(&self) -> bool {
+        let source = self.source.as_ref();
+        source.is_none_or(|source| source.records_in() == self.told)
     }
 
     fn take_records(&mut self) -> Result<bool> {
         let source = self.source.as_mut().expect("an open input has a source");
         let polled = source.poll(self.batch_max)?;
         let watermark = source.watermark();
+        let moved_us = source.watermark_due_us();
         for notice in source.take_notices() {
             self.query.egress().notice(notice);
         }
@@ -130,7 +160,7 @@ impl ShardPipeline {
             }
         };
         if let Some(time) = watermark {
-            self.query.watermark(time, due_us);
+            self.query.watermark(time, moved_us.unwrap_or(due_us));
         }
         Ok(progressed)
     }
@@ -158,7 +188,9 @@ impl Shard for ShardPipeline {
                 true
             }
         };
-        let finished = self.input == Input::Closed && self.query.is_finished();
+        self.tell(progressed);
+        self.tell_latency();
+        let finished = self.input == Input::Closed && self.has_told() && self.query.is_finished();
         match (finished, progressed) {
             (true, _) => Progress::Done,
             (false, true) => Progress::Busy,
@@ -166,10 +198,11 @@ impl Shard for ShardPipeline {
         }
     }
 
-    fn finish(self) -> ShardOutcome {
+    fn finish(mut self) -> ShardOutcome {
         ShardOutcome {
             source: self.source.as_ref().map(|source| source.figures()),
             counts: self.query.counts(),
+            ingest: self.query.ingest().take(),
         }
     }
 }

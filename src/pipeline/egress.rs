@@ -2,7 +2,7 @@
 //!
 //! Law: encoding is the shard's work, writing the job's; a block once posted is never taken back.
 
-use velostream_shards::ExitOutbox;
+use velostream_shards::{ExitOutbox, Recorder};
 
 use crate::emit::OutputRows;
 use crate::error::{Error, Place, Result};
@@ -10,6 +10,7 @@ use crate::format::Encoder;
 use crate::sink::RowBlock;
 use crate::sink::kafka::KeyEncoder;
 use crate::source::BadRecords;
+use crate::time::Watermark;
 
 /// What a shard hands to its job.
 pub enum ToJob {
@@ -17,8 +18,15 @@ pub enum ToJob {
     Rows(RowBlock),
     /// Something the operator should know.
     Notice(String),
-    /// So many more records were taken from the source.
-    Taken(u64),
+    /// More records were taken from the source.
+    Taken {
+        /// How many more.
+        records: u64,
+        /// Where the watermark of the shard's input stands.
+        watermark: Watermark,
+    },
+    /// How long records took until they were applied: what the shard has recorded since it last said so.
+    Ingest(Box<Recorder>),
     /// The shard cannot go on; the run ends with this error.
     Failed(Error),
 }
@@ -93,13 +101,19 @@ impl Egress {
             keys,
             event_times_us: rows.event_times_us,
             due_us: rows.due_us,
+            ready_ns: rows.ready_ns,
         }));
         Ok(())
     }
 
-    /// Tells the job that so many more records were taken from the source.
-    pub fn taken(&mut self, records: u64) {
-        self.lane.post(ToJob::Taken(records));
+    /// Tells the job that so many more records were taken from the source, whose watermark stands at `watermark`.
+    pub fn taken(&mut self, records: u64, watermark: Watermark) {
+        self.lane.post(ToJob::Taken { records, watermark });
+    }
+
+    /// Tells the job how long records took until they were applied.
+    pub fn ingest(&mut self, recorded: Recorder) {
+        self.lane.post(ToJob::Ingest(Box::new(recorded)));
     }
 
     /// Tells the operator something.

@@ -12,6 +12,7 @@
 use super::egress::Egress;
 use super::exchange_edge::{Arrived, ExchangeEdge};
 use super::filter_project::Evaluated;
+use super::ingest::Ingest;
 use super::window_aggregate::WindowAggregate;
 use crate::config::limits::{FIRE_GROUPS_MAX, INBOX_BLOCKS_MAX};
 use crate::emit::OutputRows;
@@ -32,6 +33,8 @@ pub struct Grouping {
     pub edge: ExchangeEdge,
     /// State and emission of the keys that this shard owns.
     pub owned: WindowAggregate,
+    /// How long records took until they were applied to the state here.
+    pub ingest: Ingest,
     /// Late records so far.
     pub late_records: u64,
 }
@@ -112,7 +115,7 @@ impl Grouping {
             due_us: records.due_us,
         };
         if let Some(own) = self.edge.send(rows) {
-            self.owned.rows(own, made);
+            self.apply(Some(Arrived::Rows(own)), made);
         }
     }
 
@@ -136,7 +139,11 @@ impl Grouping {
     fn apply(&mut self, arrived: Option<Arrived>, made: &mut Vec<OutputRows>) {
         match arrived {
             None => {}
-            Some(Arrived::Rows(rows)) => self.owned.rows(rows, made),
+            Some(Arrived::Rows(rows)) => {
+                let (records, due_us) = (rows.len(), rows.due_us);
+                self.owned.rows(rows, made);
+                self.ingest.applied(records, due_us);
+            }
             Some(Arrived::Watermark { time, due_us }) => self.owned.watermark(time, due_us),
         }
     }

@@ -18,6 +18,7 @@ mod egress;
 mod exchange_edge;
 mod filter_project;
 mod grouping;
+mod ingest;
 mod query;
 mod window_aggregate;
 

@@ -12,6 +12,7 @@ use super::build::RowShape;
 use super::egress::Egress;
 use super::filter_project::FilterProject;
 use super::grouping::{Grouping, post_all};
+use super::ingest::Ingest;
 use crate::batch::Batch;
 use crate::emit::OutputRows;
 use crate::error::{Error, Result};
@@ -141,6 +142,14 @@ impl QueryPipeline {
     pub fn fail(&mut self, error: Error) {
         self.egress.fail(error);
         self.close_input();
+    }
+
+    /// How long records took until they were applied.
+    pub fn ingest(&mut self) -> &mut Ingest {
+        match &mut self.stage {
+            Stage::Stateless(shape) => shape.ingest(),
+            Stage::Grouping(grouping) => &mut grouping.ingest,
+        }
     }
 
     /// What was counted.

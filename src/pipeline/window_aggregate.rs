@@ -10,7 +10,8 @@
 //! record whose window is closed already is left out and counted (`late_after_idle`); it cannot happen to a record that
 //! was accepted by a partition which was never idle.
 //!
-//! A synchronous state machine: no I/O, no clock, and a bounded piece of work a call.
+//! A synchronous state machine: no I/O, and a bounded piece of work a call. The clock that it is given says when rows could
+//! be made, for the latency figures; nothing is decided by it.
 
 use std::collections::VecDeque;
 
@@ -34,6 +35,8 @@ pub struct WindowAggregate {
     late_after_idle: u64,
     /// The rows of a block, by pane; kept for its capacity.
     order: Vec<u32>,
+    /// The monotonic clock, nanoseconds.
+    monotonic_ns: fn() -> u64,
 }
 
 /// Where groups are kept.
@@ -46,11 +49,16 @@ enum State {
 }
 
 impl WindowAggregate {
-    /// An operator with no groups, whose rows `maker` makes.
+    /// An operator with no groups, whose rows `maker` makes; `monotonic_ns` is the monotonic clock, nanoseconds.
     ///
     /// # Errors
     /// `Error::Config` names an aggregate that cannot be computed over its argument's type, and what to do instead.
-    pub fn new(plan: &AggregatePlan, emit: EmitPolicy, maker: RowMaker) -> Result<WindowAggregate> {
+    pub fn new(
+        plan: &AggregatePlan,
+        emit: EmitPolicy,
+        maker: RowMaker,
+        monotonic_ns: fn() -> u64,
+    ) -> Result<WindowAggregate> {
         let groups = Groups::new(&plan.aggregates)?;
         let state = match &plan.window {
             None => State::Whole(Some(groups)),
@@ -68,6 +76,7 @@ impl WindowAggregate {
             closing: VecDeque::new(),
             late_after_idle: 0,
             order: Vec::new(),
+            monotonic_ns,
         })
     }
 
@@ -103,13 +112,15 @@ impl WindowAggregate {
     /// The query's watermark on this shard stands at `time`, moved there by a record that was due at `due_us` (wall
     /// clock, microseconds). What fires is emitted by `fire_slice`. `Watermark::END` is the end of input.
     pub fn watermark(&mut self, time: Watermark, due_us: i64) {
+        let now = self.monotonic_ns;
         match &mut self.state {
             State::Windowed(panes) => {
                 while let Some((pane, mut groups)) = panes.fire(time) {
                     match self.emit {
                         EmitPolicy::Final => {
                             let window = Some(panes.bounds(pane));
-                            self.closing.push_back(Closing::new(groups, window, due_us));
+                            let closing = Closing::new(groups, window, due_us, now());
+                            self.closing.push_back(closing);
                         }
                         // Its rows have left, each with its record.
                         EmitPolicy::Changes => {
@@ -124,7 +135,8 @@ impl WindowAggregate {
                     && let Some(groups) = groups.take()
                     && self.emit == EmitPolicy::Final
                 {
-                    self.closing.push_back(Closing::new(groups, None, due_us));
+                    let closing = Closing::new(groups, None, due_us, now());
+                    self.closing.push_back(closing);
                 }
             }
         }
@@ -171,7 +183,10 @@ impl WindowAggregate {
         };
         match self.emit {
             EmitPolicy::Final => groups.update(rows, picked),
-            EmitPolicy::Changes => push(changes(groups, rows, picked, None, &self.maker), out),
+            EmitPolicy::Changes => push(
+                changes(groups, rows, picked, None, &self.maker, self.monotonic_ns),
+                out,
+            ),
         }
     }
 
@@ -195,10 +210,8 @@ impl WindowAggregate {
             (None, _) => self.late_after_idle += picked.len() as u64,
             (Some(groups), EmitPolicy::Final) => groups.update(rows, picked),
             (Some(groups), EmitPolicy::Changes) => {
-                push(
-                    changes(groups, rows, picked, Some(window), &self.maker),
-                    out,
-                );
+                let (maker, now) = (&self.maker, self.monotonic_ns);
+                push(changes(groups, rows, picked, Some(window), maker, now), out);
             }
         }
     }

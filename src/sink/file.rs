@@ -140,6 +140,7 @@ mod tests {
             keys: None,
             event_times_us: Vec::new(),
             due_us: 0,
+            ready_ns: 0,
         }
     }
 

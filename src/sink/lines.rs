@@ -102,6 +102,7 @@ mod tests {
             keys: None,
             event_times_us: Vec::new(),
             due_us,
+            ready_ns: 0,
         }
     }
 

@@ -54,6 +54,12 @@ pub trait Source {
     /// The least watermark over this source's partitions; `None` when it owns none.
     fn watermark(&self) -> Option<Watermark>;
 
+    /// When the record was due that moved the watermark to where it stands, wall clock, microseconds since the epoch;
+    /// `None` when all records of a batch are due together.
+    fn watermark_due_us(&self) -> Option<i64> {
+        None
+    }
+
     /// Records taken so far, bad ones included.
     fn records_in(&self) -> u64;
 

@@ -129,7 +129,7 @@ fn operator(plan: &AggregatePlan, emit: EmitPolicy) -> WindowAggregate {
     let nothing: SchemaRef = Arc::new(Schema::empty());
     let output = output(plan);
     let maker = RowMaker::new(plan, &output, &[], &nothing).expect("plain keys");
-    WindowAggregate::new(plan, emit, maker).expect("supported aggregates")
+    WindowAggregate::new(plan, emit, maker, || 7).expect("supported aggregates")
 }
 
 /// The schema of the plan's output columns.
@@ -557,8 +557,8 @@ fn the_message_key_stands_beside_its_row() {
     let key = [column(grouped, "window_start"), column(grouped, "k")];
     let key_columns: SchemaRef = Arc::new(grouped.project(&[1, 0]).expect("columns of the schema"));
     let maker = RowMaker::new(&plan, &output(&plan), &key, &key_columns).expect("plain keys");
-    let mut operator =
-        WindowAggregate::new(&plan, EmitPolicy::Changes, maker).expect("supported aggregates");
+    let mut operator = WindowAggregate::new(&plan, EmitPolicy::Changes, maker, || 7)
+        .expect("supported aggregates");
     let mut out = Vec::new();
     operator.rows(
         keyed(
