@@ -19,6 +19,7 @@
 //! | [`runtime`] | start all, stop all, join |
 //! | [`clock`] | time, passed in |
 //! | [`latency`] | recorders that merge exactly |
+//! | [`allocations`] | heap allocations, counted by thread |
 //!
 //! The laws of a shard:
 //! 1. It is built, turned, finished and dropped on one thread, pinned to one cpu, and nothing else
@@ -55,6 +56,8 @@ pub mod runtime;
 pub mod clock;
 
 pub mod latency;
+
+pub mod allocations;
 
 #[cfg(test)]
 mod alone;

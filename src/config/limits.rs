@@ -42,6 +42,9 @@ pub const FIRE_GROUPS_MAX: usize = 4096;
 /// Records that a busy shard takes before it tells its job of them; an idle one tells at once.
 pub const UNTOLD_RECORDS_MAX: u64 = 4096;
 
+/// Busy turns after which a shard is taken to run steadily, where its allocations are counted.
+pub const STEADY_AFTER_TURNS: u64 = 64;
+
 /// Blocks of rows that wait between a shard and its job's sink.
 pub const EXIT_LANE_BLOCKS: usize = 64;
 
@@ -68,6 +71,18 @@ pub const JOB_NAME_BYTES: RangeInclusive<usize> = 1..=128;
 
 /// How long a run may be asked to last, seconds: up to a hundred years.
 pub const DURATION_SECONDS_MAX: u64 = 36_525 * 24 * 60 * 60;
+
+/// Records of one run of a benchmark: they are kept in memory.
+pub const BENCH_RECORDS: RangeInclusive<u64> = 1..=100_000_000;
+
+/// Records of one run of a benchmark unless asked for.
+pub const BENCH_RECORDS_DEFAULT: u64 = 1_000_000;
+
+/// Different keys of a benchmark's records.
+pub const BENCH_GROUPS_MAX: u64 = 100_000_000;
+
+/// Pairs of runs of a benchmark.
+pub const BENCH_REPEATS: RangeInclusive<usize> = 1..=1_000;
 
 const _: () = {
     assert!(

@@ -11,6 +11,7 @@
 
 use velostream_shards::{Context, Progress, Shard};
 
+use super::allocation_count::{AllocationCount, AllocationFigures};
 use super::query::{QueryCounts, QueryPipeline};
 use crate::config::limits::UNTOLD_RECORDS_MAX;
 use crate::error::{Error, Result};
@@ -28,6 +29,7 @@ pub struct ShardPipeline {
     input: Input,
     /// Records taken of which the job has been told.
     told: u64,
+    allocations: AllocationCount,
 }
 
 /// Where the shard stands with its own input.
@@ -48,6 +50,8 @@ pub struct ShardOutcome {
     pub source: Option<SourceFigures>,
     /// What its share of the query counted.
     pub counts: QueryCounts,
+    /// What it allocated once it ran steadily.
+    pub allocations: AllocationFigures,
 }
 
 impl ShardPipeline {
@@ -66,6 +70,7 @@ impl ShardPipeline {
             wall_us,
             input: Input::Opening,
             told: 0,
+            allocations: AllocationCount::default(),
         }
     }
 
@@ -113,6 +118,7 @@ impl ShardPipeline {
         let (progressed, due_us) = match polled {
             Polled::Batch(batch) => {
                 let due_us = batch.due_us;
+                self.allocations.batch();
                 set_batch_time((self.wall_us)());
                 self.query.take(batch)?;
                 (true, due_us)
@@ -158,6 +164,9 @@ impl Shard for ShardPipeline {
                 true
             }
         };
+        if progressed {
+            self.allocations.busy_turn();
+        }
         let finished = self.input == Input::Closed && self.query.is_finished();
         match (finished, progressed) {
             (true, _) => Progress::Done,
@@ -170,6 +179,7 @@ impl Shard for ShardPipeline {
         ShardOutcome {
             source: self.source.as_ref().map(|source| source.figures()),
             counts: self.query.counts(),
+            allocations: self.allocations.figures(),
         }
     }
 }

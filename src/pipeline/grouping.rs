@@ -9,6 +9,8 @@
 //! Law: a watermark is applied after the rows that it covers, on every shard alike, and nothing is produced unless there is
 //! room behind it.
 
+use velostream_shards::allocations::within_update;
+
 use super::egress::Egress;
 use super::exchange_edge::{Arrived, ExchangeEdge};
 use super::filter_project::Evaluated;
@@ -112,7 +114,7 @@ impl Grouping {
             due_us: records.due_us,
         };
         if let Some(own) = self.edge.send(rows) {
-            self.owned.rows(own, made);
+            within_update(|| self.owned.rows(own, made));
         }
     }
 
@@ -136,7 +138,7 @@ impl Grouping {
     fn apply(&mut self, arrived: Option<Arrived>, made: &mut Vec<OutputRows>) {
         match arrived {
             None => {}
-            Some(Arrived::Rows(rows)) => self.owned.rows(rows, made),
+            Some(Arrived::Rows(rows)) => within_update(|| self.owned.rows(rows, made)),
             Some(Arrived::Watermark { time, due_us }) => self.owned.watermark(time, due_us),
         }
     }

@@ -1,4 +1,4 @@
-//! Where records enter: files and Kafka topics, one `Source` a shard and stream.
+//! Where records enter: files, Kafka topics and memory, one `Source` a shard and stream.
 //!
 //! ```text
 //!   bytes --Decoder--> columns --PartitionClock (one a partition)--> Batch { columns, event times, watermarks before }
@@ -10,6 +10,7 @@
 mod bad_records;
 pub mod file;
 pub mod kafka;
+pub mod memory;
 
 pub use bad_records::BadRecords;
 

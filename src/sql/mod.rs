@@ -150,7 +150,7 @@ impl Planner<'_> {
                 column: EventTimeColumn::Message,
                 bound_us: MESSAGE_TIME_BOUND_US,
             }),
-            (None, SourceConnector::File(_)) => None,
+            (None, SourceConnector::File(_) | SourceConnector::Memory(_)) => None,
         };
         if let SourceConnector::Kafka(kafka) = &connector {
             self.check_columns_exist(
