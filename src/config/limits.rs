@@ -72,6 +72,21 @@ pub const JOB_NAME_BYTES: RangeInclusive<usize> = 1..=128;
 /// How long a run may be asked to last, seconds: up to a hundred years.
 pub const DURATION_SECONDS_MAX: u64 = 36_525 * 24 * 60 * 60;
 
+/// Rows of a generated stream with an end.
+pub const DATAGEN_ROWS: RangeInclusive<u64> = 1..=1 << 60;
+
+/// Rows a second of a generated stream.
+pub const DATAGEN_RATE: RangeInclusive<u64> = 1..=1_000_000_000;
+
+/// Letters of a generated text.
+pub const DATAGEN_LENGTH: RangeInclusive<usize> = 1..=1 << 20;
+
+/// Different texts of a generated column.
+pub const DATAGEN_CARDINALITY: RangeInclusive<u64> = 1..=1 << 60;
+
+/// From a generated time to the next, nanoseconds: at most a day.
+pub const DATAGEN_STEP_NS: RangeInclusive<u64> = 0..=24 * 60 * 60 * 1_000_000_000;
+
 /// Records of one run of a benchmark: they are kept in memory.
 pub const BENCH_RECORDS: RangeInclusive<u64> = 1..=100_000_000;
 

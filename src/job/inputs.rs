@@ -4,13 +4,14 @@
 //! the whole job, before it starts.
 
 use crate::config::Config;
-use crate::config::options::{Format, KafkaSourceOptions};
+use crate::config::options::{DatagenSpec, Format, KafkaSourceOptions};
 use crate::error::Result;
 use crate::format::csv::CsvDecoder;
 use crate::format::json::JsonDecoder;
 use crate::kafka::{Layers, Settings};
 use crate::plan::{EventTimeColumn, MemoryOptions, Plan, SourceConnector, SourceSpec, StreamSpec};
 use crate::source::Source;
+use crate::source::datagen::{self, DatagenSource};
 use crate::source::file::FileSource;
 use crate::source::kafka::{KafkaSource, Stream, deal, ranges};
 use crate::source::memory::MemorySource;
@@ -37,6 +38,7 @@ pub(super) fn open(
             open_topic(spec, options, config, job, shards, gaps_are_errors)
         }
         SourceConnector::Memory(options) => open_memory(spec, options, config, shards),
+        SourceConnector::Datagen(datagen) => Ok(open_datagen(spec, datagen, shards)),
     }
 }
 
@@ -46,7 +48,9 @@ pub(super) fn check(plan: &Plan, config: &Config) -> Result<()> {
         SourceConnector::Kafka(options) => {
             settings(&plan.source.stream, options, config, &plan.job).map(|_| ())
         }
-        SourceConnector::File(_) | SourceConnector::Memory(_) => Ok(()),
+        SourceConnector::File(_) | SourceConnector::Datagen(_) | SourceConnector::Memory(_) => {
+            Ok(())
+        }
     }
 }
 
@@ -92,6 +96,26 @@ fn open_memory(
             }
             let source: Box<dyn Source + Send> = Box::new(source);
             Ok(Some(source))
+        })
+        .collect()
+}
+
+fn open_datagen(
+    spec: &SourceSpec,
+    generated: &DatagenSpec,
+    shards: usize,
+) -> Vec<Option<Box<dyn Source + Send>>> {
+    let partitions: Vec<usize> = (0..datagen::PARTITIONS).collect();
+    let started_us = wall_us();
+    deal(&partitions, shards)
+        .iter()
+        .map(|share| {
+            if share.is_empty() {
+                return None;
+            }
+            let source = DatagenSource::new(spec, generated, share, started_us, wall_us);
+            let source: Box<dyn Source + Send> = Box::new(source);
+            Some(source)
         })
         .collect()
 }

@@ -96,7 +96,7 @@ fn place(stream: &StreamSpec, origin: Origin) -> Place {
             partition: origin.partition,
             offset: origin.offset,
         },
-        SourceConnector::Memory(_) => Place::Offset {
+        SourceConnector::Datagen(_) | SourceConnector::Memory(_) => Place::Offset {
             topic: stream.name.clone(),
             partition: origin.partition,
             offset: origin.offset,

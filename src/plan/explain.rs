@@ -257,6 +257,9 @@ fn replayable(plan: &Plan) -> (bool, &'static str) {
     match plan.source.stream.connector {
         SourceConnector::File(_) => return (false, "a file keeps no committed offsets"),
         SourceConnector::Memory(_) => return (false, "memory keeps no committed offsets"),
+        SourceConnector::Datagen(_) => {
+            return (false, "a generated stream keeps no committed offsets");
+        }
         SourceConnector::Kafka(_) => {}
     }
     if matches!(plan.sink, SinkSpec::Stdout) {
@@ -328,6 +331,10 @@ fn source_detail(plan: &Plan) -> String {
         SourceConnector::Kafka(kafka) => {
             format!("{} from topic {}", format_name(kafka.format), kafka.topic)
         }
+        SourceConnector::Datagen(datagen) => match datagen.rate {
+            Some(rate) => format!("datagen, {rate} rows a second"),
+            None => "datagen".to_owned(),
+        },
         SourceConnector::Memory(memory) => match memory.decoded {
             true => "columns in memory".to_owned(),
             false => "json in memory".to_owned(),

@@ -20,7 +20,7 @@ use datafusion_physical_expr::PhysicalExpr;
 use self::in_memory::{Checksum, MemoryInput};
 
 use crate::config::options::{
-    End, FileOptions, KafkaSinkOptions, KafkaSourceOptions, KeyFormat, OnError, TimeUnit,
+    DatagenSpec,    End, FileOptions, KafkaSinkOptions, KafkaSourceOptions, KeyFormat, OnError, TimeUnit,
 };
 
 /// One query of a file, ready to run.
@@ -99,6 +99,8 @@ pub enum SourceConnector {
     File(FileOptions),
     /// A Kafka topic.
     Kafka(KafkaSourceOptions),
+    /// Drawn from a seed.
+    Datagen(DatagenSpec),
     /// Partitions in memory.
     Memory(MemoryOptions),
 }
@@ -283,6 +285,7 @@ impl SourceConnector {
     pub fn is_bounded(&self) -> bool {
         match self {
             SourceConnector::File(_) | SourceConnector::Memory(_) => true,
+            SourceConnector::Datagen(datagen) => datagen.rows.is_some(),
             SourceConnector::Kafka(kafka) => kafka.end != End::Never,
         }
     }
