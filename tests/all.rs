@@ -1,5 +1,7 @@
 //! Every test of the whole, in one binary. Tests of one module stand beside it, in src; tests of shards in shards.
 
+// The benchmarks, small, so that they never rot: every scenario's rows are the plain loop's at any number of shards.
+mod bench;
 // SQL, input and expected rows, a file a case (tests/cases/**/*.case), run at several shard counts and batch sizes.
 mod cases;
 // What a user types and reads: usage, configuration, topology.

@@ -22,6 +22,7 @@
 //! | [`clock`] | time, passed in |
 //! | [`latency`] | recorders that merge exactly |
 //! | [`usage`] | what the process has used |
+//! | [`allocations`] | heap allocations, counted by thread |
 //!
 //! The laws of a shard:
 //! 1. It is built, turned, finished and dropped on one thread, pinned to one cpu, and nothing else
@@ -69,6 +70,8 @@ pub mod clock;
 pub mod latency;
 
 pub mod usage;
+
+pub mod allocations;
 
 #[cfg(test)]
 mod alone;

@@ -54,6 +54,9 @@ pub const UNTOLD_RECORDS_MAX: u64 = 4096;
 /// How often a shard tells its job of latencies, at most, nanoseconds. A histogram is up to 190 KB.
 pub const LATENCY_TOLD_EVERY_NS: u64 = 500_000_000;
 
+/// Busy turns after which a shard is taken to run steadily, where its allocations are counted.
+pub const STEADY_AFTER_TURNS: u64 = 64;
+
 /// Blocks of rows that wait between a shard and its job's sink.
 pub const EXIT_LANE_BLOCKS: usize = 64;
 
@@ -84,6 +87,33 @@ pub const JOB_NAME_BYTES: RangeInclusive<usize> = 1..=128;
 
 /// How long a run may be asked to last, seconds: up to a hundred years.
 pub const DURATION_SECONDS_MAX: u64 = 36_525 * 24 * 60 * 60;
+
+/// Rows of a generated stream with an end.
+pub const DATAGEN_ROWS: RangeInclusive<u64> = 1..=1 << 60;
+
+/// Rows a second of a generated stream.
+pub const DATAGEN_RATE: RangeInclusive<u64> = 1..=1_000_000_000;
+
+/// Letters of a generated text.
+pub const DATAGEN_LENGTH: RangeInclusive<usize> = 1..=1 << 20;
+
+/// Different texts of a generated column.
+pub const DATAGEN_CARDINALITY: RangeInclusive<u64> = 1..=1 << 60;
+
+/// From a generated time to the next, nanoseconds: at most a day.
+pub const DATAGEN_STEP_NS: RangeInclusive<u64> = 0..=24 * 60 * 60 * 1_000_000_000;
+
+/// Records of one run of a benchmark: they are kept in memory.
+pub const BENCH_RECORDS: RangeInclusive<u64> = 1..=100_000_000;
+
+/// Records of one run of a benchmark unless asked for.
+pub const BENCH_RECORDS_DEFAULT: u64 = 1_000_000;
+
+/// Different keys of a benchmark's records.
+pub const BENCH_GROUPS_MAX: u64 = 100_000_000;
+
+/// Pairs of runs of a benchmark.
+pub const BENCH_REPEATS: RangeInclusive<usize> = 1..=1_000;
 
 const _: () = {
     assert!(

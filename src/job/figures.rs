@@ -114,5 +114,6 @@ fn sink_text(sink: &SinkSpec) -> String {
         SinkSpec::Stdout => "stdout".to_owned(),
         SinkSpec::File(file) => format!("file:{}", file.path.display()),
         SinkSpec::Kafka(kafka) => format!("kafka:{}", kafka.options.topic),
+        SinkSpec::Checksum(_) => "checksum".to_owned(),
     }
 }

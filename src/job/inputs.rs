@@ -7,15 +7,17 @@
 use velostream_shards::CoreMap;
 
 use crate::config::Config;
-use crate::config::options::{Format, KafkaSourceOptions};
+use crate::config::options::{DatagenSpec, Format, KafkaSourceOptions};
 use crate::error::Result;
 use crate::format::csv::CsvDecoder;
 use crate::format::json::JsonDecoder;
 use crate::kafka::{Layers, Settings};
-use crate::plan::{EventTimeColumn, Plan, SourceConnector, SourceSpec, StreamSpec};
+use crate::plan::{EventTimeColumn, MemoryOptions, Plan, SourceConnector, SourceSpec, StreamSpec};
 use crate::source::Source;
+use crate::source::datagen::{self, DatagenSource};
 use crate::source::file::FileSource;
 use crate::source::kafka::{KafkaSource, Stream, deal, ranges};
+use crate::source::memory::MemorySource;
 
 use super::housekeeping::stand_on;
 use super::wall_us;
@@ -39,6 +41,8 @@ pub(super) fn open(
         SourceConnector::Kafka(options) => {
             open_topic(spec, options, config, job, core_map, gaps_are_errors)
         }
+        SourceConnector::Memory(options) => open_memory(spec, options, config, shards),
+        SourceConnector::Datagen(datagen) => Ok(open_datagen(spec, datagen, shards)),
     }
 }
 
@@ -48,7 +52,9 @@ pub(super) fn check(plan: &Plan, config: &Config) -> Result<()> {
         SourceConnector::Kafka(options) => {
             settings(&plan.source.stream, options, config, &plan.job).map(|_| ())
         }
-        SourceConnector::File(_) => Ok(()),
+        SourceConnector::File(_) | SourceConnector::Datagen(_) | SourceConnector::Memory(_) => {
+            Ok(())
+        }
     }
 }
 
@@ -70,6 +76,63 @@ fn settings(
     Settings::consumer(&layers, &group)
 }
 
+fn open_memory(
+    spec: &SourceSpec,
+    options: &MemoryOptions,
+    config: &Config,
+    shards: usize,
+) -> Result<Vec<Option<Box<dyn Source + Send>>>> {
+    let stream = &spec.stream;
+    let event_time = declared_event_time(stream);
+    let (columns, projection) = (&stream.columns, spec.projection.as_slice());
+    let partitions: Vec<usize> = (0..options.input.partitions.len()).collect();
+    deal(&partitions, shards)
+        .iter()
+        .map(|share| {
+            if share.is_empty() {
+                return Ok(None);
+            }
+            let unit = stream.event_time_unit;
+            let decoder = JsonDecoder::new(columns, projection, event_time, unit)?;
+            let mut source = MemorySource::new(stream, &options.input, share, decoder, wall_us);
+            if options.decoded {
+                source.decode_all(config.batch.max)?;
+            }
+            let source: Box<dyn Source + Send> = Box::new(source);
+            Ok(Some(source))
+        })
+        .collect()
+}
+
+fn open_datagen(
+    spec: &SourceSpec,
+    generated: &DatagenSpec,
+    shards: usize,
+) -> Vec<Option<Box<dyn Source + Send>>> {
+    let partitions: Vec<usize> = (0..datagen::PARTITIONS).collect();
+    let started_us = wall_us();
+    deal(&partitions, shards)
+        .iter()
+        .map(|share| {
+            if share.is_empty() {
+                return None;
+            }
+            let source = DatagenSource::new(spec, generated, share, started_us, wall_us);
+            let source: Box<dyn Source + Send> = Box::new(source);
+            Some(source)
+        })
+        .collect()
+}
+
+/// The column that a record's event time is in, if it is in one.
+fn declared_event_time(stream: &StreamSpec) -> Option<usize> {
+    let event_time = stream.event_time.as_ref()?;
+    match event_time.column {
+        EventTimeColumn::Declared(column) => Some(column),
+        EventTimeColumn::Message => None,
+    }
+}
+
 fn open_topic(
     spec: &SourceSpec,
     options: &KafkaSourceOptions,
@@ -81,13 +144,7 @@ fn open_topic(
     let stream = &spec.stream;
     let settings = settings(stream, options, config, job)?;
     let ranges = ranges(options, &settings)?;
-    let event_time = stream
-        .event_time
-        .as_ref()
-        .and_then(|spec| match spec.column {
-            EventTimeColumn::Declared(column) => Some(column),
-            EventTimeColumn::Message => None,
-        });
+    let event_time = declared_event_time(stream);
     let described = Stream {
         name: &stream.name,
         topic: &options.topic,

@@ -13,6 +13,7 @@ use crate::kafka::{Layers, Settings};
 use crate::pipeline::RowEncoder;
 use crate::plan::{KafkaSink as KafkaSinkSpec, Plan, SinkSpec};
 use crate::sink::Sink;
+use crate::sink::checksum::ChecksumSink;
 use crate::sink::file::FileSink;
 use crate::sink::kafka::{KafkaSink, KeyEncoder};
 use crate::sink::stdout::StdoutSink;
@@ -30,7 +31,7 @@ fn plain_csv() -> CsvOptions {
 pub(super) fn check(plan: &Plan, config: &Config) -> Result<()> {
     match &plan.sink {
         SinkSpec::Kafka(kafka) => settings(&kafka.options, config).map(|_| ()),
-        SinkSpec::Stdout | SinkSpec::File(_) => Ok(()),
+        SinkSpec::Stdout | SinkSpec::File(_) | SinkSpec::Checksum(_) => Ok(()),
     }
 }
 
@@ -52,6 +53,7 @@ pub(super) fn open(plan: &Plan, config: &Config, rows: RowFormat) -> Result<Box<
             let settings = settings(options, config)?;
             Box::new(KafkaSink::open(&settings, &options.topic, wall_us)?)
         }
+        SinkSpec::Checksum(checksum) => Box::new(ChecksumSink::new(checksum)),
     })
 }
 
@@ -85,6 +87,7 @@ fn row_format(plan: &Plan, stdout: RowFormat) -> format::RowFormat {
             RowFormat::Csv => format::RowFormat::Csv(plain_csv()),
         },
         SinkSpec::File(FileOptions { format, csv, .. }) => of(*format, csv),
+        SinkSpec::Checksum(_) => format::RowFormat::Json,
         SinkSpec::Kafka(kafka) => of(kafka.options.format, &kafka.options.csv),
     }
 }

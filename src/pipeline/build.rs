@@ -130,7 +130,9 @@ fn key_types(aggregate: &AggregatePlan) -> Vec<DataType> {
 fn message_key(plan: &Plan) -> (&[PlannedExpr], SchemaRef) {
     match &plan.sink {
         SinkSpec::Kafka(kafka) => (&kafka.key, Arc::clone(&kafka.key_columns)),
-        SinkSpec::Stdout | SinkSpec::File(_) => (&[], Arc::new(Schema::empty())),
+        SinkSpec::Stdout | SinkSpec::File(_) | SinkSpec::Checksum(_) => {
+            (&[], Arc::new(Schema::empty()))
+        }
     }
 }
 

@@ -11,6 +11,7 @@
 
 use velostream_shards::{Context, Progress, Recorder, Shard};
 
+use super::allocation_count::{AllocationCount, AllocationFigures};
 use super::query::{QueryCounts, QueryPipeline};
 use crate::config::limits::{LATENCY_TOLD_EVERY_NS, UNTOLD_RECORDS_MAX};
 use crate::error::{Error, Result};
@@ -32,6 +33,7 @@ pub struct ShardPipeline {
     told: u64,
     /// When the job was last told of latencies, on the monotonic clock.
     latency_told_ns: u64,
+    allocations: AllocationCount,
 }
 
 /// Where the shard stands with its own input.
@@ -54,6 +56,8 @@ pub struct ShardOutcome {
     pub counts: QueryCounts,
     /// How long records took until they were applied here, as far as the job has not been told.
     pub ingest: Recorder,
+    /// What it allocated once it ran steadily.
+    pub allocations: AllocationFigures,
 }
 
 impl ShardPipeline {
@@ -75,6 +79,7 @@ impl ShardPipeline {
             monotonic_ns,
             told: 0,
             latency_told_ns: monotonic_ns(),
+            allocations: AllocationCount::default(),
         }
     }
 
@@ -143,6 +148,7 @@ impl ShardPipeline {
         let (progressed, due_us) = match polled {
             Polled::Batch(batch) => {
                 let due_us = batch.due_us;
+                self.allocations.batch();
                 set_batch_time((self.wall_us)());
                 self.query.take(batch)?;
                 (true, due_us)
@@ -190,6 +196,9 @@ impl Shard for ShardPipeline {
         };
         self.tell(progressed);
         self.tell_latency();
+        if progressed {
+            self.allocations.busy_turn();
+        }
         let finished = self.input == Input::Closed && self.has_told() && self.query.is_finished();
         match (finished, progressed) {
             (true, _) => Progress::Done,
@@ -203,6 +212,7 @@ impl Shard for ShardPipeline {
             source: self.source.as_ref().map(|source| source.figures()),
             counts: self.query.counts(),
             ingest: self.query.ingest().take(),
+            allocations: self.allocations.figures(),
         }
     }
 }

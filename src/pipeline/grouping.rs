@@ -9,6 +9,8 @@
 //! Law: a watermark is applied after the rows that it covers, on every shard alike, and nothing is produced unless there is
 //! room behind it.
 
+use velostream_shards::allocations::within_update;
+
 use super::egress::Egress;
 use super::exchange_edge::{Arrived, ExchangeEdge};
 use super::filter_project::Evaluated;
@@ -141,7 +143,7 @@ impl Grouping {
             None => {}
             Some(Arrived::Rows(rows)) => {
                 let (records, due_us) = (rows.len(), rows.due_us);
-                self.owned.rows(rows, made);
+                within_update(|| self.owned.rows(rows, made));
                 self.ingest.applied(records, due_us);
             }
             Some(Arrived::Watermark { time, due_us }) => self.owned.watermark(time, due_us),

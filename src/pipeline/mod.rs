@@ -12,6 +12,7 @@
 //! Law: operators are plain synchronous state machines; they know no lane, no clock and no I/O. Only the driver moves what
 //! they make.
 
+mod allocation_count;
 mod build;
 mod driver;
 mod egress;
@@ -22,6 +23,7 @@ mod ingest;
 mod query;
 mod window_aggregate;
 
+pub use allocation_count::AllocationFigures;
 pub use build::{ShardParts, check_buildable, shard_pipeline};
 pub use driver::{ShardOutcome, ShardPipeline};
 pub use egress::{RowEncoder, ToJob};

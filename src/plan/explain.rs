@@ -254,8 +254,13 @@ impl Explanation {
 /// By the rule for restart by replay: stateless queries and one event-time window stage, directly over Kafka, into a sink
 /// that acknowledges.
 fn replayable(plan: &Plan) -> (bool, &'static str) {
-    if matches!(plan.source.stream.connector, SourceConnector::File(_)) {
-        return (false, "a file keeps no committed offsets");
+    match plan.source.stream.connector {
+        SourceConnector::File(_) => return (false, "a file keeps no committed offsets"),
+        SourceConnector::Memory(_) => return (false, "memory keeps no committed offsets"),
+        SourceConnector::Datagen(_) => {
+            return (false, "a generated stream keeps no committed offsets");
+        }
+        SourceConnector::Kafka(_) => {}
     }
     if matches!(plan.sink, SinkSpec::Stdout) {
         return (false, "a bare query has no sink that acknowledges its rows");
@@ -326,6 +331,14 @@ fn source_detail(plan: &Plan) -> String {
         SourceConnector::Kafka(kafka) => {
             format!("{} from topic {}", format_name(kafka.format), kafka.topic)
         }
+        SourceConnector::Datagen(datagen) => match datagen.rate {
+            Some(rate) => format!("datagen, {rate} rows a second"),
+            None => "datagen".to_owned(),
+        },
+        SourceConnector::Memory(memory) => match memory.decoded {
+            true => "columns in memory".to_owned(),
+            false => "json in memory".to_owned(),
+        },
     };
     if let Some(time) = &stream.event_time {
         let column = match time.column {
@@ -362,12 +375,14 @@ fn sink_name(sink: &SinkSpec) -> String {
         SinkSpec::Stdout => "stdout".into(),
         SinkSpec::File(file) => format!("file:{}", file.path.display()),
         SinkSpec::Kafka(kafka) => format!("kafka:{}", kafka.options.topic),
+        SinkSpec::Checksum(_) => "checksum".into(),
     }
 }
 
 fn sink_detail(sink: &SinkSpec) -> String {
     match sink {
         SinkSpec::Stdout => "rows to standard output".into(),
+        SinkSpec::Checksum(_) => "rows to a checksum".into(),
         SinkSpec::File(file) => format!(
             "{} to {}",
             format_name(file.format),

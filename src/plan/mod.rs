@@ -10,14 +10,17 @@
 
 pub mod clock;
 pub mod explain;
+pub mod in_memory;
 
 use std::sync::Arc;
 
 use datafusion_common::arrow::datatypes::{DataType, SchemaRef};
 use datafusion_physical_expr::PhysicalExpr;
 
+use self::in_memory::{Checksum, MemoryInput};
+
 use crate::config::options::{
-    End, FileOptions, KafkaSinkOptions, KafkaSourceOptions, KeyFormat, OnError, TimeUnit,
+    DatagenSpec,    End, FileOptions, KafkaSinkOptions, KafkaSourceOptions, KeyFormat, OnError, TimeUnit,
 };
 
 /// One query of a file, ready to run.
@@ -96,6 +99,19 @@ pub enum SourceConnector {
     File(FileOptions),
     /// A Kafka topic.
     Kafka(KafkaSourceOptions),
+    /// Drawn from a seed.
+    Datagen(DatagenSpec),
+    /// Partitions in memory.
+    Memory(MemoryOptions),
+}
+
+/// Partitions in memory as a source; their records are JSON.
+#[derive(Clone, Debug)]
+pub struct MemoryOptions {
+    /// The records.
+    pub input: Arc<MemoryInput>,
+    /// Whether they are decoded before the run starts.
+    pub decoded: bool,
 }
 
 /// A stream as one query reads it.
@@ -247,6 +263,8 @@ pub enum SinkSpec {
     File(FileOptions),
     /// A Kafka topic.
     Kafka(KafkaSink),
+    /// A checksum, for whoever runs the plan.
+    Checksum(Arc<Checksum>),
 }
 
 /// A Kafka sink with its key resolved.
@@ -266,7 +284,8 @@ impl SourceConnector {
     /// Whether the input has an end.
     pub fn is_bounded(&self) -> bool {
         match self {
-            SourceConnector::File(_) => true,
+            SourceConnector::File(_) | SourceConnector::Memory(_) => true,
+            SourceConnector::Datagen(datagen) => datagen.rows.is_some(),
             SourceConnector::Kafka(kafka) => kafka.end != End::Never,
         }
     }

@@ -1,4 +1,4 @@
-//! Where rows leave: standard output, files, Kafka topics. The sink belongs to the job and runs on an ordinary thread;
+//! Where rows leave: standard output, files, Kafka topics, a checksum. The sink belongs to the job and runs on an ordinary thread;
 //! shards encode their rows and hand the bytes over an exit lane.
 //!
 //! ```text
@@ -7,6 +7,7 @@
 //!
 //! Law: a row counts as out when the sink has acknowledged it, and its latency ends there.
 
+pub mod checksum;
 pub mod file;
 pub mod kafka;
 mod lines;

@@ -1,4 +1,4 @@
-//! Where records enter: files and Kafka topics, one `Source` a shard and stream.
+//! Where records enter: files, Kafka topics, generators and memory, one `Source` a shard and stream.
 //!
 //! ```text
 //!   bytes --Decoder--> columns --PartitionClock (one a partition)--> Batch { columns, event times, watermarks before }
@@ -8,8 +8,10 @@
 //! with that watermark as it stood just before it, also when the record itself is bad.
 
 mod bad_records;
+pub mod datagen;
 pub mod file;
 pub mod kafka;
+pub mod memory;
 
 pub use bad_records::BadRecords;
 

@@ -140,6 +140,12 @@ impl Planner<'_> {
         let connector = match options.connector {
             StreamConnector::File(file) => SourceConnector::File(file),
             StreamConnector::Kafka(kafka) => SourceConnector::Kafka(kafka),
+            StreamConnector::Datagen(datagen) => {
+                let event_time = declaration.watermark.map(|(index, _)| index);
+                let drawn = datagen.resolve(&declaration.columns, event_time);
+                let drawn = drawn.map_err(|error| self.option_error(error, declaration.span))?;
+                SourceConnector::Datagen(drawn)
+            }
         };
         let event_time = match (declaration.watermark, &connector) {
             (Some((index, bound_us)), _) => Some(EventTimeSpec {
@@ -150,7 +156,7 @@ impl Planner<'_> {
                 column: EventTimeColumn::Message,
                 bound_us: MESSAGE_TIME_BOUND_US,
             }),
-            (None, SourceConnector::File(_)) => None,
+            (None, _) => None,
         };
         if let SourceConnector::Kafka(kafka) = &connector {
             self.check_columns_exist(

@@ -8,6 +8,7 @@
 //! one with the nearest known one, one of later work as not available yet.
 
 mod admit;
+mod datagen;
 mod read;
 mod table;
 
@@ -16,6 +17,7 @@ use std::path::PathBuf;
 
 use crate::error::Span;
 
+pub use datagen::{ColumnSpec, DatagenOptions, DatagenSpec, Generator};
 pub use read::{query_options, sink_options, stream_options};
 pub use table::{OPTIONS, OptionSpec, Scope, ValueKind, markdown};
 
@@ -61,6 +63,8 @@ pub enum StreamConnector {
     File(FileOptions),
     /// `connector = 'kafka'`.
     Kafka(KafkaSourceOptions),
+    /// `connector = 'datagen'`.
+    Datagen(DatagenOptions),
 }
 
 /// What WITH of a CREATE STREAM AS says.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::admit::{Admitted, find, hold_value, refuse, unknown, wrong_value};
 use super::table::{Scope, ValueKind};
 use super::{
-    Compression, CsvOptions, End, FileOptions, Format, KafkaSinkOptions, KafkaSourceOptions,
+    Compression, CsvOptions, DatagenOptions, End, FileOptions, Format, KafkaSinkOptions, KafkaSourceOptions,
     KeyFormat, Late, OnError, OptionError, QueryOptions, RequestedExchange, SinkConnector,
     SinkOptions, Start, StreamConnector, StreamOptions, TimeUnit, WrittenOption,
 };
@@ -16,18 +16,19 @@ use crate::config::job_name_is_wrong;
 
 /// Reads WITH of a CREATE STREAM that declares its columns.
 pub fn stream_options(written: &[WrittenOption]) -> Result<StreamOptions, OptionError> {
-    let kafka = connector_is_kafka(written, &[Scope::KafkaSource, Scope::FileSource])?;
-    let scopes = [if kafka {
-        Scope::KafkaSource
-    } else {
-        Scope::FileSource
-    }];
+    let sources = [Scope::KafkaSource, Scope::FileSource, Scope::DatagenSource];
+    let scope = match connector(written, &sources)? {
+        "kafka" => Scope::KafkaSource,
+        "datagen" => Scope::DatagenSource,
+        _ => Scope::FileSource,
+    };
+    let scopes = [scope];
     let options = Admitted::hold(written, &scopes)?;
     Ok(StreamOptions {
-        connector: if kafka {
-            StreamConnector::Kafka(kafka_source(&options)?)
-        } else {
-            StreamConnector::File(file(&options)?)
+        connector: match scope {
+            Scope::KafkaSource => StreamConnector::Kafka(kafka_source(&options)?),
+            Scope::DatagenSource => StreamConnector::Datagen(datagen(&options)?),
+            _ => StreamConnector::File(file(&options)?),
         },
         on_error: match options.word("on_error") {
             Some("skip") => OnError::Skip,
@@ -44,7 +45,8 @@ pub fn stream_options(written: &[WrittenOption]) -> Result<StreamOptions, Option
 
 /// Reads WITH of a CREATE STREAM AS: where its rows go, and what it says of its query.
 pub fn sink_options(written: &[WrittenOption]) -> Result<SinkOptions, OptionError> {
-    let kafka = connector_is_kafka(written, &[Scope::KafkaSink, Scope::FileSink, Scope::Query])?;
+    let sinks = [Scope::KafkaSink, Scope::FileSink, Scope::Query];
+    let kafka = connector(written, &sinks)? == "kafka";
     let scopes = [
         if kafka {
             Scope::KafkaSink
@@ -112,6 +114,14 @@ fn kafka_source(options: &Admitted<'_>) -> Result<KafkaSourceOptions, OptionErro
         },
         properties: options.properties(),
     })
+}
+
+fn datagen(options: &Admitted<'_>) -> Result<DatagenOptions, OptionError> {
+    let columns = options
+        .iter()
+        .filter(|option| option.key.starts_with("columns."));
+    let [rows, rate, seed] = ["rows", "rate", "seed"].map(|name| options.get(name));
+    DatagenOptions::new(rows, rate, seed, columns.cloned().collect())
 }
 
 fn kafka_sink(options: &Admitted<'_>) -> Result<KafkaSinkOptions, OptionError> {
@@ -256,12 +266,12 @@ fn offsets(option: &WrittenOption) -> Result<Vec<(i32, i64)>, OptionError> {
     Ok(offsets)
 }
 
-/// Whether `connector` says kafka; it must be there and say kafka or file. `scopes` are those that it may decide for.
-fn connector_is_kafka(written: &[WrittenOption], scopes: &[Scope]) -> Result<bool, OptionError> {
+/// What `connector` says; it must be there and be known in `scopes`, those that it may decide for.
+fn connector<'w>(written: &'w [WrittenOption], scopes: &[Scope]) -> Result<&'w str, OptionError> {
     if let Some(connector) = written.iter().find(|option| option.key == "connector") {
         let spec = find("connector", scopes).expect("every stream has a connector");
         hold_value(connector, spec)?;
-        return Ok(connector.value == "kafka");
+        return Ok(&connector.value);
     }
     // A slip in the word itself is a better answer than that the word is missing.
     for option in written {
@@ -386,12 +396,17 @@ mod tests {
             for scope in spec.scopes {
                 let (connector, sink) = match scope {
                     Scope::KafkaSource => ("kafka", false),
+                    Scope::DatagenSource => ("datagen", false),
                     Scope::FileSource => ("file", false),
                     Scope::KafkaSink | Scope::Query => ("kafka", true),
                     Scope::FileSink => ("file", true),
                 };
                 let read = |value: &str| {
-                    let place = needed[if connector == "kafka" { 1 } else { 2 }];
+                    let place = match connector {
+                        "kafka" => needed[1],
+                        "file" => needed[2],
+                        _ => ("rows", "1"),
+                    };
                     let options = with(&[("connector", connector), place, (spec.name, value)]);
                     if sink {
                         sink_options(&options).map(|_| ())
