@@ -54,6 +54,8 @@ pub struct ShardsConfig {
 pub struct BatchConfig {
     /// Records at most.
     pub max: usize,
+    /// Whether records are scanned by the machine's vector instructions; by their portable twin otherwise.
+    pub simd: bool,
 }
 
 /// `[kafka]`: librdkafka properties and their values. Which may be set, and which layer wins, `kafka` decides.
@@ -85,6 +87,7 @@ impl Default for BatchConfig {
     fn default() -> BatchConfig {
         BatchConfig {
             max: limits::BATCH_RECORDS_DEFAULT,
+            simd: true,
         }
     }
 }
@@ -238,6 +241,13 @@ const KEYS: &[Key] = &[
         path: "batch.max",
         take: Some(|value, config| {
             config.batch.max = count(value, &limits::BATCH_RECORDS)?;
+            Ok(())
+        }),
+    },
+    Key {
+        path: "batch.simd",
+        take: Some(|value, config| {
+            config.batch.simd = word(value, &[("auto", true), ("off", false)], &[])?;
             Ok(())
         }),
     },

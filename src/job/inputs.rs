@@ -6,6 +6,7 @@
 use crate::config::Config;
 use crate::config::options::{Format, KafkaSourceOptions};
 use crate::error::Result;
+use crate::format::Kernel;
 use crate::format::csv::CsvDecoder;
 use crate::format::json::JsonDecoder;
 use crate::kafka::{Layers, Settings};
@@ -28,7 +29,8 @@ pub(super) fn open(
     match &spec.stream.connector {
         SourceConnector::File(_) => {
             let mut sources: Vec<Option<Box<dyn Source + Send>>> = Vec::new();
-            sources.push(Some(Box::new(FileSource::open(spec, wall_us)?)));
+            let kernel = Kernel::detect(config.batch.simd);
+            sources.push(Some(Box::new(FileSource::open(spec, kernel, wall_us)?)));
             sources.resize_with(shards, || None);
             Ok(sources)
         }
@@ -99,16 +101,20 @@ fn open_topic(
                 return Ok(None);
             }
             let unit = stream.event_time_unit;
+            let kernel = Kernel::detect(config.batch.simd);
             let source: Box<dyn Source + Send> = match options.format {
                 Format::Json => {
-                    let decoder = JsonDecoder::new(columns, projection, event_time, unit)?;
+                    let decoder = JsonDecoder::new(columns, projection, event_time, unit)?
+                        .validating(options.json_validate)
+                        .on(kernel);
                     Box::new(KafkaSource::new(
                         &described, &settings, share, decoder, wall_us,
                     )?)
                 }
                 Format::Csv => {
                     let decoder =
-                        CsvDecoder::new(columns, projection, event_time, unit, &options.csv, None)?;
+                        CsvDecoder::new(columns, projection, event_time, unit, &options.csv, None)?
+                            .on(kernel);
                     Box::new(KafkaSource::new(
                         &described, &settings, share, decoder, wall_us,
                     )?)
