@@ -29,7 +29,7 @@ use crate::time::EventTime;
 
 pub(super) use cells::Takes;
 use cells::{Cells, TIMESTAMP};
-pub(super) use views::ShortText;
+pub(super) use views::{SHORT_BYTES_MAX, ShortText};
 
 /// Columns in the making.
 pub struct ColumnBuilders {

@@ -26,6 +26,10 @@
 //! The lazy iterator of sonic-rs stood here before: 550 ns for a record of 142 bytes (docs/decisions/0015).
 
 mod flaw;
+#[cfg(test)]
+mod fuzz;
+#[cfg(test)]
+mod model;
 mod names;
 mod scan;
 mod text;

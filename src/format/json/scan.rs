@@ -10,7 +10,7 @@
 use super::flaw::Flaw;
 use super::names::Names;
 use super::text::{checked_end, decode};
-use super::value::{behind_colon, behind_space, byte_at, check, number_length, skip};
+use super::value::{behind_space, byte_at, check, number_length, skip};
 use crate::config::options::JsonValidate;
 use crate::format::columns::{ColumnBuilders, ShortText};
 use crate::format::plain::Plain;
@@ -75,12 +75,17 @@ impl Scanner {
                 false => Flaw::Empty,
             });
         }
-        at = behind_space(record, at + 1);
+        at += 1;
         let mut index = 0;
-        if byte_at(record, at) != b'}' {
+        if byte_at(record, behind_space(record, at)) == b'}' {
+            at = behind_space(record, at);
+        } else {
             loop {
-                let (slot, behind) = self.name::<V>(index, record, at)?;
-                let value = behind_colon(record, behind_space(record, behind))?;
+                let (slot, value) = match self.names.guess(index, record, at) {
+                    Some(found) => found,
+                    None => self.member::<V>(index, record, at)?,
+                };
+                let value = behind_space(record, value);
                 at = match slot {
                     Some(slot) if columns.awaits(slot) => {
                         self.put::<V>(record, value, slot, columns)?
@@ -90,7 +95,7 @@ impl Scanner {
                 };
                 at = behind_space(record, at);
                 match byte_at(record, at) {
-                    b',' => at = behind_space(record, at + 1),
+                    b',' => at += 1,
                     b'}' => break,
                     _ => return Err(Flaw::Missing("a comma or a closing brace", at)),
                 }
@@ -103,37 +108,32 @@ impl Scanner {
         }
     }
 
-    /// Where the field goes whose name stands at `at`, and the byte behind the name.
+    /// Where the member goes that starts at `at`, whitespace ahead, and the byte behind its colon.
     #[inline(always)]
-    fn name<V: Vector>(
+    fn member<V: Vector>(
         &mut self,
         index: usize,
         record: &[u8],
         at: usize,
     ) -> Result<(Option<usize>, usize), Flaw> {
-        match self.names.guess(index, record, at) {
-            Some(found) => Ok(found),
-            None => self.find_name::<V>(index, record, at),
+        let open = behind_space(record, at);
+        if let Some(found) = self.names.guess(index, record, open) {
+            return Ok(found);
         }
-    }
-
-    #[inline(always)]
-    fn find_name<V: Vector>(
-        &mut self,
-        index: usize,
-        record: &[u8],
-        at: usize,
-    ) -> Result<(Option<usize>, usize), Flaw> {
-        if byte_at(record, at) != b'"' {
-            return Err(Flaw::Missing("a name in quotes", at));
+        if byte_at(record, open) != b'"' {
+            return Err(Flaw::Missing("a name in quotes", open));
         }
-        let behind = checked_end::<V>(record, at)?;
-        let written = &record[at..behind];
-        if std::str::from_utf8(written).is_err() {
-            return Err(Flaw::NotUtf8(at));
+        let close = checked_end::<V>(record, open)?;
+        if std::str::from_utf8(&record[open..close]).is_err() {
+            return Err(Flaw::NotUtf8(open));
         }
-        decode(record, at + 1, behind - 1, &mut self.decoded);
-        Ok((self.names.find(index, written, &self.decoded), behind))
+        let colon = behind_space(record, close);
+        if byte_at(record, colon) != b':' {
+            return Err(Flaw::Missing("a colon", colon));
+        }
+        decode(record, open + 1, close - 1, &mut self.decoded);
+        let slot = self.names.find(index, &record[open..=colon], &self.decoded);
+        Ok((slot, colon + 1))
     }
 
     /// Decodes the value at `at` into its column; the byte behind it.

@@ -105,7 +105,6 @@ fn hourly() -> Plan {
             options: KafkaSinkOptions {
                 topic: "out".into(),
                 format: Format::Json,
-                json_validate: Default::default(),
                 csv: csv(),
                 key_columns: None,
                 key_format: None,
