@@ -70,14 +70,11 @@ pub const FILE_READ_BYTES_MIN: usize = 256 << 10;
 /// Bytes of one record of a file. A longer one is taken for a quote that was never closed, or for no text at all.
 pub const RECORD_BYTES_MAX: usize = 64 << 20;
 
-/// Levels of a JSON record. Deeper ones are bad records: values that are not wanted are skipped by recursion.
+/// Levels of brackets of a JSON record, its own counted. Deeper ones are bad records: which are open is a word of bits.
 pub const JSON_NESTING_MAX: usize = 128;
 
 /// Fields of a JSON record that are remembered as a guess for the next record.
 pub const JSON_GUESSES_MAX: usize = 1024;
-
-/// Struck rows that are kept in the column builders while there are no others.
-pub const STRUCK_ROWS_MAX: usize = 1024;
 
 /// Bytes of lines that a sink gathers before it hands them on.
 pub const SINK_BUFFER_BYTES: usize = 128 << 10;

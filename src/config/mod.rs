@@ -62,6 +62,8 @@ pub struct ShardsConfig {
 pub struct BatchConfig {
     /// Records at most.
     pub max: usize,
+    /// Whether records are scanned by the machine's vector instructions; by their portable twin otherwise.
+    pub simd: bool,
 }
 
 /// `[kafka]`: librdkafka properties and their values. Which may be set, and which layer wins, `kafka` decides.
@@ -92,6 +94,7 @@ impl Default for BatchConfig {
     fn default() -> BatchConfig {
         BatchConfig {
             max: limits::BATCH_RECORDS_DEFAULT,
+            simd: true,
         }
     }
 }
@@ -281,6 +284,13 @@ const KEYS: &[Key] = &[
         path: "batch.max",
         take: Some(|value, config| {
             config.batch.max = count(value, &limits::BATCH_RECORDS)?;
+            Ok(())
+        }),
+    },
+    Key {
+        path: "batch.simd",
+        take: Some(|value, config| {
+            config.batch.simd = word(value, &[("auto", true), ("off", false)], &[])?;
             Ok(())
         }),
     },

@@ -9,6 +9,7 @@ use velostream_shards::CoreMap;
 use crate::config::Config;
 use crate::config::options::{DatagenSpec, Format, KafkaSourceOptions};
 use crate::error::Result;
+use crate::format::Kernel;
 use crate::format::csv::CsvDecoder;
 use crate::format::json::JsonDecoder;
 use crate::kafka::{Layers, Settings};
@@ -34,7 +35,8 @@ pub(super) fn open(
     match &spec.stream.connector {
         SourceConnector::File(_) => {
             let mut sources: Vec<Option<Box<dyn Source + Send>>> = Vec::new();
-            sources.push(Some(Box::new(FileSource::open(spec, wall_us)?)));
+            let kernel = Kernel::detect(config.batch.simd);
+            sources.push(Some(Box::new(FileSource::open(spec, kernel, wall_us)?)));
             sources.resize_with(core_map.shards(), || None);
             Ok(sources)
         }
@@ -162,16 +164,20 @@ fn open_topic(
             }
             let _beside_its_shard = stand_on(&core_map.client_cpus(placement.node))?;
             let unit = stream.event_time_unit;
+            let kernel = Kernel::detect(config.batch.simd);
             let source: Box<dyn Source + Send> = match options.format {
                 Format::Json => {
-                    let decoder = JsonDecoder::new(columns, projection, event_time, unit)?;
+                    let decoder = JsonDecoder::new(columns, projection, event_time, unit)?
+                        .validating(options.json_validate)
+                        .on(kernel);
                     Box::new(KafkaSource::new(
                         &described, &settings, share, decoder, wall_us,
                     )?)
                 }
                 Format::Csv => {
                     let decoder =
-                        CsvDecoder::new(columns, projection, event_time, unit, &options.csv, None)?;
+                        CsvDecoder::new(columns, projection, event_time, unit, &options.csv, None)?
+                            .on(kernel);
                     Box::new(KafkaSource::new(
                         &described, &settings, share, decoder, wall_us,
                     )?)

@@ -126,6 +126,7 @@ mod tests {
             path,
             format: Format::Csv,
             compression,
+            json_validate: Default::default(),
             csv,
         }
     }

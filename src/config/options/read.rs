@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use super::admit::{Admitted, find, hold_value, refuse, unknown, wrong_value};
 use super::table::{Scope, ValueKind};
 use super::{
-    Compression, CsvOptions, DatagenOptions, End, FileOptions, Format, KafkaSinkOptions, KafkaSourceOptions,
-    KeyFormat, Late, OnError, OptionError, QueryOptions, RequestedExchange, SinkConnector,
-    SinkOptions, Start, StreamConnector, StreamOptions, TimeUnit, WrittenOption,
+    Compression, CsvOptions, DatagenOptions, End, FileOptions, Format, JsonValidate, KafkaSinkOptions,
+    KafkaSourceOptions, KeyFormat, Late, OnError, OptionError, QueryOptions, RequestedExchange,
+    SinkConnector, SinkOptions, Start, StreamConnector, StreamOptions, TimeUnit, WrittenOption,
 };
 use crate::config::job_name_is_wrong;
 
@@ -94,6 +94,7 @@ fn kafka_source(options: &Admitted<'_>) -> Result<KafkaSourceOptions, OptionErro
         topic: options.needed("topic")?.value.clone(),
         format,
         csv: csv(options, format)?,
+        json_validate: json_validate(options, format)?,
         key_columns: options.columns("key.columns")?.unwrap_or_default(),
         group: options.text("group"),
         start: match options.get("start") {
@@ -163,11 +164,13 @@ fn file(options: &Admitted<'_>) -> Result<FileOptions, OptionError> {
         },
     };
     let csv = csv(options, format)?;
+    let json_validate = json_validate(options, format)?;
     Ok(FileOptions {
         path: PathBuf::from(&path.value),
         format,
         compression,
         csv,
+        json_validate,
     })
 }
 
@@ -224,6 +227,18 @@ fn csv(options: &Admitted<'_>, format: Format) -> Result<CsvOptions, OptionError
         delimiter,
         null: options.text("csv.null").unwrap_or_default(),
     })
+}
+
+fn json_validate(options: &Admitted<'_>, format: Format) -> Result<JsonValidate, OptionError> {
+    match options.get("json.validate") {
+        Some(stray) if format != Format::Json => Err(refuse(
+            stray,
+            "option json.validate is only for JSON, and the format is csv".into(),
+            Some("add format = 'json', or leave it out"),
+        )),
+        Some(option) if option.value == "strict" => Ok(JsonValidate::Strict),
+        _ => Ok(JsonValidate::Wanted),
+    }
 }
 
 /// Reads `offsets:0=17,1=4`.
@@ -476,6 +491,10 @@ mod tests {
         assert!(refused(&[("key.columns", "a,,b")]).contains("column names"));
         assert!(refused(&[("topic", "t")]).contains("stands twice"));
         assert!(refused(&[("csv.null", "")]).contains("only for CSV"));
+        assert!(
+            refused(&[("format", "csv"), ("json.validate", "strict")]).contains("only for JSON")
+        );
+        assert!(refused(&[("json.validate", "all")]).contains("allowed: wanted, strict"));
     }
 
     #[test]

@@ -195,6 +195,16 @@ pub const OPTIONS: &[OptionSpec] = &[
         about: "the field that stands for NULL",
     },
     OptionSpec {
+        name: "json.validate",
+        scopes: ANY_SOURCE,
+        kind: Some(ValueKind::Choice {
+            now: &["wanted", "strict"],
+            later: &[],
+        }),
+        default: "wanted",
+        about: "how much of a JSON record must be valid: its structure and what the query needs, or all of it",
+    },
+    OptionSpec {
         name: "key.columns",
         scopes: ANY_KAFKA,
         kind: Some(ValueKind::Columns),

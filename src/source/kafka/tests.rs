@@ -76,6 +76,7 @@ fn options(start: Start, end: End) -> KafkaSourceOptions {
     KafkaSourceOptions {
         topic: "t".into(),
         format: Format::Json,
+        json_validate: Default::default(),
         csv: CsvOptions {
             header: false,
             delimiter: b',',
