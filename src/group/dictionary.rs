@@ -71,19 +71,14 @@ impl Dictionary {
         }
     }
 
-    /// Number of values.
-    pub fn len(&self) -> usize {
-        self.slots.len()
-    }
-
     /// Bytes taken from the system.
     pub fn bytes(&self) -> usize {
         self.slots.bytes() + self.arena.reserved_bytes() + self.slab.bytes()
     }
 
-    /// Probes that took long, since the beginning.
-    pub fn long_probes(&self) -> u64 {
-        self.slots.long_probes()
+    /// Probes that took long, since this was last asked.
+    pub fn take_long_probes(&mut self) -> u64 {
+        self.slots.take_long_probes()
     }
 
     /// Calls `put(n, id)` with the id of row `rows[n]` of `column`, for each of them. A value that is new is not yet in
@@ -249,5 +244,126 @@ impl Dictionary {
             ..Entry::default()
         };
         self.free = id;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use datafusion_common::arrow::array::{AsArray, StringViewArray};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn intern(dictionary: &mut Dictionary, values: &[Option<&str>]) -> Vec<u32> {
+        let column = StringViewArray::from(values.to_vec());
+        let rows: Vec<u32> = (0..values.len() as u32).collect();
+        let mut ids = vec![u32::MAX; values.len()];
+        dictionary.intern(&column, &rows, |number, id| ids[number] = id);
+        ids
+    }
+
+    #[test]
+    fn short_and_long_values_have_ids_and_null_has_none() {
+        let mut dictionary = Dictionary::new(7);
+        let long = "a value that is longer than twelve bytes";
+        let values = [
+            Some("twelve bytes"),
+            None,
+            Some(""),
+            Some(long),
+            Some("twelve bytes"),
+        ];
+        let ids = intern(&mut dictionary, &values);
+        assert_eq!(ids, [1, NULL_ID, 2, 3, 1]);
+        let column = dictionary.column(ids.into_iter(), true);
+        assert_eq!(
+            column.as_string_view(),
+            &StringViewArray::from(values.to_vec())
+        );
+        assert_eq!(dictionary.slots.len(), 3);
+    }
+
+    #[test]
+    fn the_last_release_gives_the_id_and_the_bytes_to_the_next() {
+        let mut dictionary = Dictionary::new(7);
+        let long = |number: usize| format!("a value that is longer than twelve bytes, {number}");
+        let mut bytes = Vec::new();
+        for round in 0..5 {
+            let values: Vec<String> = (0..1_000)
+                .map(|number| long(round * 1_000 + number))
+                .collect();
+            for block in values.chunks(100) {
+                let block: Vec<Option<&str>> =
+                    block.iter().map(|value| Some(value.as_str())).collect();
+                for id in intern(&mut dictionary, &block) {
+                    assert!((1..=1_000).contains(&id));
+                    dictionary.retain(id);
+                }
+            }
+            bytes.push(dictionary.bytes());
+            for id in 1..=1_000 {
+                dictionary.release(id);
+            }
+            assert_eq!((dictionary.slots.len(), dictionary.slab.bytes()), (0, 0));
+        }
+        assert!(bytes.windows(2).all(|two| two[1] <= two[0]), "{bytes:?}");
+    }
+
+    #[test]
+    #[should_panic(expected = "released as often as it is retained")]
+    fn a_release_too_many_is_a_programmers_error() {
+        let mut dictionary = Dictionary::new(7);
+        let ids = intern(&mut dictionary, &[Some("a")]);
+        dictionary.release(ids[0]);
+    }
+
+    /// Values that differ late, early and in their length alone, short and long.
+    fn any_value() -> impl Strategy<Value = Option<String>> {
+        prop_oneof![
+            1 => Just(None),
+            4 => "[ab]{0,3}".prop_map(Some),
+            2 => "[ab]{11,13}".prop_map(Some),
+            2 => "abababababab[ab]{0,4}".prop_map(Some),
+        ]
+    }
+
+    /// Two panes: each interns blocks and is released now and then.
+    fn any_steps() -> impl Strategy<Value = Vec<(usize, Vec<Option<String>>)>> {
+        prop::collection::vec(
+            (0usize..2, prop::collection::vec(any_value(), 0..30)),
+            0..40,
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn a_dictionary_is_a_counted_map(steps in any_steps(), seed in any::<u64>()) {
+            let mut dictionary = Dictionary::new(seed);
+            let mut panes: [Vec<(u32, Option<String>)>; 2] = Default::default();
+            for (pane, values) in steps {
+                if values.is_empty() {
+                    for (id, _) in panes[pane].drain(..) {
+                        dictionary.release(id);
+                    }
+                }
+                let given: Vec<Option<&str>> = values.iter().map(Option::as_deref).collect();
+                for (id, value) in intern(&mut dictionary, &given).into_iter().zip(&values) {
+                    dictionary.retain(id);
+                    panes[pane].push((id, value.clone()));
+                }
+                // One id a value, one value an id, and each id still names its value.
+                let live: Vec<&(u32, Option<String>)> = panes.iter().flatten().collect();
+                let by_id: BTreeMap<u32, &Option<String>> = live.iter().map(|(id, value)| (*id, value)).collect();
+                let by_value: BTreeMap<&Option<String>, u32> = live.iter().map(|(id, value)| (value, *id)).collect();
+                prop_assert!(live.iter().all(|(id, value)| by_id[id] == value && by_value[value] == *id));
+                prop_assert_eq!(dictionary.slots.len(), by_id.keys().filter(|&&id| id != NULL_ID).count());
+                let ids: Vec<u32> = by_id.keys().copied().collect();
+                let column = dictionary.column(ids.into_iter(), true);
+                let expected: Vec<Option<&str>> = by_id.values().map(|value| value.as_deref()).collect();
+                prop_assert_eq!(column.as_string_view(), &StringViewArray::from(expected));
+            }
+        }
     }
 }

@@ -63,6 +63,17 @@ impl KeySpace {
             ids: Vec::new(),
         }
     }
+
+    /// Bytes that the dictionaries take.
+    pub fn bytes(&self) -> usize {
+        self.dictionaries.iter().map(Dictionary::bytes).sum()
+    }
+
+    /// Searches in dictionaries that took long, since this was last asked.
+    pub fn take_long_probes(&mut self) -> u64 {
+        let dictionaries = self.dictionaries.iter_mut();
+        dictionaries.map(Dictionary::take_long_probes).sum()
+    }
 }
 
 /// A seed that no other process has.
@@ -81,6 +92,8 @@ pub struct Groups {
     arguments: Vec<Option<usize>>,
     /// Groups that have been released, from the first on.
     released: usize,
+    /// What `grown_bytes` has said so far, all told.
+    told_bytes: usize,
 }
 
 impl Groups {
@@ -100,6 +113,7 @@ impl Groups {
                 .map(|aggregate| aggregate.argument)
                 .collect(),
             released: 0,
+            told_bytes: 0,
         })
     }
 
@@ -111,6 +125,23 @@ impl Groups {
     /// Whether there is no group.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Bytes taken from the system since this was last asked, less those given back.
+    pub fn grown_bytes(&mut self) -> i64 {
+        let bytes = self.table.bytes() + self.arena.reserved_bytes();
+        let before = std::mem::replace(&mut self.told_bytes, bytes);
+        bytes as i64 - before as i64
+    }
+
+    /// What `grown_bytes` has said so far, all told.
+    pub fn told_bytes(&self) -> i64 {
+        self.told_bytes as i64
+    }
+
+    /// Searches for groups that took long, since this was last asked.
+    pub fn take_long_probes(&mut self) -> u64 {
+        self.table.take_long_probes()
     }
 
     /// Adds the rows at `picked` to their groups.

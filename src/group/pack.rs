@@ -362,3 +362,131 @@ fn kind_of(data_type: &DataType, dictionaries: &mut usize) -> Kind {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use datafusion_common::arrow::array::{
+        BinaryViewArray, Decimal128Array, Decimal256Array, Float64Array, Int8Array, Int32Array,
+        Int64Array, IntervalMonthDayNanoArray, StringViewArray, TimestampMicrosecondArray,
+        UInt16Array, UInt32Array,
+    };
+    use datafusion_common::arrow::compute::take;
+    use datafusion_common::arrow::datatypes::{IntervalMonthDayNano, i256};
+    use datafusion_common::arrow::util::display::array_value_to_string;
+    use proptest::prelude::*;
+
+    use super::super::arena::Arena;
+    use super::super::table::GroupTable;
+    use super::*;
+
+    /// Columns of every kind, each with some NULLs, from one small number a row.
+    fn columns(numbers: &[Option<u8>]) -> Vec<ArrayRef> {
+        fn of<T>(numbers: &[Option<u8>], value: impl Fn(u8) -> T) -> Vec<Option<T>> {
+            numbers.iter().map(|number| number.map(&value)).collect()
+        }
+        let long = |number: u8| format!("a text of more than twelve bytes: {number}");
+        vec![
+            Arc::new(StringViewArray::from_iter(of(numbers, |it| it.to_string()))),
+            Arc::new(Int8Array::from(of(numbers, |it| it as i8))),
+            Arc::new(BooleanArray::from(of(numbers, |it| it % 2 == 0))),
+            Arc::new(Int64Array::from(of(numbers, |it| -i64::from(it)))),
+            Arc::new(StringViewArray::from_iter(of(numbers, long))),
+            Arc::new(Decimal256Array::from(of(numbers, |it| {
+                i256::from_i128(-i128::from(it))
+            }))),
+            Arc::new(UInt16Array::from(of(numbers, |it| u16::from(it) << 8))),
+            Arc::new(Decimal128Array::from(of(numbers, |it| {
+                i128::from(it) << 90
+            }))),
+            Arc::new(NullArray::new(numbers.len())),
+            Arc::new(Float64Array::from(of(numbers, f64::from))),
+            Arc::new(IntervalMonthDayNanoArray::from(of(numbers, |it| {
+                IntervalMonthDayNano::new(i32::from(it), -1, 1 << 40)
+            }))),
+            Arc::new(BinaryViewArray::from_iter(of(numbers, |it| {
+                vec![it; it as usize % 20]
+            }))),
+            Arc::new(TimestampMicrosecondArray::from(of(numbers, |it| {
+                i64::from(it) << 32
+            }))),
+            Arc::new(Int32Array::from(of(numbers, |it| -i32::from(it)))),
+        ]
+    }
+
+    fn line(columns: &[ArrayRef], row: usize) -> String {
+        let value = |column: &ArrayRef| match column.is_null(row) {
+            true => String::from("NULL"),
+            false => array_value_to_string(column, row).expect("a printable value"),
+        };
+        columns.iter().map(value).collect::<Vec<_>>().join("|")
+    }
+
+    proptest! {
+        #[test]
+        fn keys_come_back_as_they_were_and_equal_ones_once(
+            numbers in prop::collection::vec(prop::collection::vec(prop::option::of(0u8..6), 14), 0..60),
+            kept in prop::collection::vec(any::<bool>(), 14),
+        ) {
+            // A number a row and column, so that keys differ in any part of them.
+            let given: Vec<ArrayRef> = (0..14)
+                .filter(|&column| kept[column])
+                .map(|column| {
+                    let of_column: Vec<Option<u8>> = numbers.iter().map(|row| row[column]).collect();
+                    Arc::clone(&columns(&of_column)[column])
+                })
+                .collect();
+            let types: Vec<(DataType, bool)> = given.iter().map(|column| (column.data_type().clone(), true)).collect();
+            let layout = KeyLayout::new(&types);
+            let mut dictionaries: Vec<Dictionary> = (0..layout.dictionaries()).map(|_| Dictionary::new(7)).collect();
+            // Every other row, in order.
+            let rows: Vec<u32> = (0..numbers.len() as u32).step_by(2).collect();
+            let mut packed = vec![u64::MAX; 3];
+            layout.pack(&given, &rows, &mut dictionaries, &mut packed);
+            let arena = Arena::new();
+            let mut table = GroupTable::new(layout.words(), 7);
+            let mut ids = Vec::new();
+            table.assign(&packed, &mut ids, &arena);
+
+            let mut seen = HashMap::new();
+            let mut firsts = Vec::new();
+            for (&row, &id) in rows.iter().zip(&ids) {
+                let next = seen.len() as u32;
+                let first = *seen.entry(line(&given, row as usize)).or_insert(next);
+                prop_assert_eq!(id, first);
+                if first == next {
+                    firsts.push(row);
+                }
+            }
+            let back = layout.unpack(table.words(), 0..table.len(), &dictionaries);
+            let picked = UInt32Array::from(firsts);
+            for (back, given) in back.iter().zip(&given) {
+                prop_assert_eq!(back, &take(given, &picked, None).expect("rows of the column"));
+            }
+        }
+    }
+
+    #[test]
+    fn what_lies_under_a_null_does_not_matter() {
+        let nulls = NullBuffer::from(vec![false, false, true]);
+        let column: ArrayRef = Arc::new(Int64Array::new(vec![5, 6, 0].into(), Some(nulls)));
+        let layout = KeyLayout::new(&[(DataType::Int64, true)]);
+        let mut packed = Vec::new();
+        layout.pack(&[column], &[0, 1, 2], &mut [], &mut packed);
+        assert_eq!(layout.words(), 2);
+        assert_eq!(packed, [0, 1, 0, 1, 0, 0]);
+    }
+
+    #[test]
+    fn two_texts_and_a_number_that_is_never_null_take_a_word_each() {
+        let text = (DataType::Utf8View, true);
+        assert_eq!(KeyLayout::new(&[text.clone(), text.clone()]).words(), 1);
+        assert_eq!(KeyLayout::new(&[(DataType::Int64, false)]).words(), 1);
+        assert_eq!(
+            KeyLayout::new(&[text.clone(), text.clone(), text]).words(),
+            2
+        );
+        assert_eq!(KeyLayout::new(&[]).words(), 1);
+    }
+}

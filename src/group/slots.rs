@@ -178,9 +178,9 @@ impl<const W: usize> Slots<W> {
         words * size_of::<u64>()
     }
 
-    /// Probes that went past more than `LONG_PROBE` slots, since the beginning.
-    pub fn long_probes(&self) -> u64 {
-        self.long_probes
+    /// Probes that went past `LONG_PROBE` slots, since this was last asked.
+    pub fn take_long_probes(&mut self) -> u64 {
+        std::mem::take(&mut self.long_probes)
     }
 
     /// Makes room for about `keys` keys, while there are none.
@@ -412,7 +412,7 @@ mod tests {
         }
         assert_eq!(slots.len(), 100_000);
         assert!(moving > 16, "large tables moved over in several calls");
-        assert_eq!(slots.long_probes(), 0);
+        assert_eq!(slots.take_long_probes(), 0);
     }
 
     #[test]

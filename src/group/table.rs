@@ -62,11 +62,11 @@ impl GroupTable {
         }
     }
 
-    /// Probes that took long, since the beginning.
-    pub fn long_probes(&self) -> u64 {
-        match &self.index {
-            Index::One(slots) => slots.long_probes(),
-            Index::Two(slots) | Index::Many(slots, _) => slots.long_probes(),
+    /// Probes that took long, since this was last asked.
+    pub fn take_long_probes(&mut self) -> u64 {
+        match &mut self.index {
+            Index::One(slots) => slots.take_long_probes(),
+            Index::Two(slots) | Index::Many(slots, _) => slots.take_long_probes(),
         }
     }
 

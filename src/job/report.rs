@@ -42,6 +42,10 @@ pub struct Report {
     /// The query's watermark at the end: UTC, `end` after the end of a bounded input, or null before the first promise.
     #[serde(serialize_with = "watermark")]
     pub watermark: Watermark,
+    /// Most bytes that groups and dictionaries have taken at once, the shards' maxima added up.
+    pub peak_state_bytes: u64,
+    /// Searches for a group or a dictionary entry that went past many others: 0, or nearly.
+    pub long_probes: u64,
     /// What was read.
     pub streams: Vec<StreamReport>,
     /// What was computed.
@@ -249,6 +253,8 @@ mod tests {
             late_after_idle: 0,
             records_per_s: 5.0,
             watermark: Watermark::END,
+            peak_state_bytes: 0,
+            long_probes: 0,
             streams: vec![StreamReport {
                 stream: "flights".into(),
                 records_in: 10,

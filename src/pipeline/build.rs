@@ -16,7 +16,8 @@ use super::query::{QueryPipeline, Stage};
 use super::window_aggregate::WindowAggregate;
 use crate::emit::{OutputRows, RowMaker};
 use crate::error::Result;
-use crate::exchange::KeyCodec;
+use crate::exchange::KeyForm;
+use crate::group::random_seed;
 use crate::plan::{AggregatePlan, Plan, PlannedExpr, Shape, SinkSpec};
 use crate::source::{BadRecords, Source};
 use crate::window::TumblingAssigner;
@@ -66,13 +67,13 @@ pub fn shard_pipeline(plan: &Plan, parts: ShardParts) -> Result<ShardPipeline> {
                 plan.exchange.strategy,
                 parts.lanes,
             );
-            let maker = RowMaker::new(aggregate, &plan.output, key, &key_columns)?;
+            let maker = RowMaker::new(aggregate, &plan.output, key, &key_columns);
             let grouping = Grouping {
                 keys: aggregate.keys.len(),
-                codec: KeyCodec::new(&key_types(aggregate))?,
+                form: KeyForm::new(&key_types(aggregate))?,
                 assigner: aggregate.window.as_ref().map(TumblingAssigner::of),
                 edge,
-                owned: WindowAggregate::new(aggregate, plan.emit, maker)?,
+                owned: WindowAggregate::new(aggregate, plan.emit, maker, random_seed())?,
                 late_records: 0,
             };
             (
@@ -99,8 +100,8 @@ pub fn check_buildable(plan: &Plan) -> Result<()> {
         return Ok(());
     };
     let (key, key_columns) = message_key(plan);
-    let maker = RowMaker::new(aggregate, &plan.output, key, &key_columns)?;
-    WindowAggregate::new(aggregate, plan.emit, maker).map(|_| ())
+    let maker = RowMaker::new(aggregate, &plan.output, key, &key_columns);
+    WindowAggregate::new(aggregate, plan.emit, maker, 0).map(|_| ())
 }
 
 /// The rows `rows` of each column.
