@@ -48,6 +48,12 @@ pub const INBOX_BLOCKS_MAX: usize = 64;
 /// Groups that a shard emits in one turn when windows fire.
 pub const FIRE_GROUPS_MAX: usize = 4096;
 
+/// Panes of which a shard emits groups in one turn: each costs an evaluation of the output columns.
+pub const FIRE_PANES_MAX: usize = 64;
+
+/// Panes that are found by their number modulo this at most; what does not fit is found in a tree.
+pub const RING_PANES_MAX: usize = 4096;
+
 /// Records that a busy shard takes before it tells its job of them; an idle one tells at once.
 pub const UNTOLD_RECORDS_MAX: u64 = 4096;
 

@@ -61,6 +61,8 @@ impl Report {
                 0.0
             },
             watermark,
+            peak_state_bytes: left().map(|left| left.counts.state_bytes_max).sum(),
+            long_probes: left().map(|left| left.counts.long_probes).sum(),
             streams: vec![StreamReport {
                 stream: plan.source.stream.name.clone(),
                 records_in,

@@ -50,6 +50,10 @@ pub struct Report {
     pub replayed_records: u64,
     /// The most memory that the process held in RAM, bytes.
     pub peak_rss_bytes: u64,
+    /// Most bytes that groups and dictionaries have taken at once, the shards' maxima added up.
+    pub peak_state_bytes: u64,
+    /// Searches for a group or a dictionary entry that went past many others: 0, or nearly.
+    pub long_probes: u64,
     /// What was read.
     pub streams: Vec<StreamReport>,
     /// What was computed.
@@ -270,6 +274,8 @@ mod tests {
             watermark: Watermark::END,
             replayed_records: 0,
             peak_rss_bytes: 1 << 20,
+            peak_state_bytes: 0,
+            long_probes: 0,
             streams: vec![StreamReport {
                 stream: "flights".into(),
                 records_in: 10,

@@ -17,7 +17,8 @@ use super::query::{QueryPipeline, Stage};
 use super::window_aggregate::WindowAggregate;
 use crate::emit::{OutputRows, RowMaker};
 use crate::error::Result;
-use crate::exchange::KeyCodec;
+use crate::exchange::KeyForm;
+use crate::group::random_seed;
 use crate::plan::{AggregatePlan, Plan, PlannedExpr, Shape, SinkSpec};
 use crate::source::{BadRecords, Source};
 use crate::window::TumblingAssigner;
@@ -73,13 +74,19 @@ pub fn shard_pipeline(plan: &Plan, parts: ShardParts) -> Result<ShardPipeline> {
                 plan.exchange.strategy,
                 parts.lanes,
             );
-            let maker = RowMaker::new(aggregate, &plan.output, key, &key_columns)?;
+            let maker = RowMaker::new(aggregate, &plan.output, key, &key_columns);
             let grouping = Grouping {
                 keys: aggregate.keys.len(),
-                codec: KeyCodec::new(&key_types(aggregate))?,
+                form: KeyForm::new(&key_types(aggregate))?,
                 assigner: aggregate.window.as_ref().map(TumblingAssigner::of),
                 edge,
-                owned: WindowAggregate::new(aggregate, plan.emit, maker, parts.monotonic_ns)?,
+                owned: WindowAggregate::new(
+                    aggregate,
+                    plan.emit,
+                    maker,
+                    random_seed(),
+                    parts.monotonic_ns,
+                )?,
                 ingest: Ingest::new(parts.wall_us),
                 late_records: 0,
             };
@@ -108,8 +115,8 @@ pub fn check_buildable(plan: &Plan) -> Result<()> {
         return Ok(());
     };
     let (key, key_columns) = message_key(plan);
-    let maker = RowMaker::new(aggregate, &plan.output, key, &key_columns)?;
-    WindowAggregate::new(aggregate, plan.emit, maker, || 0).map(|_| ())
+    let maker = RowMaker::new(aggregate, &plan.output, key, &key_columns);
+    WindowAggregate::new(aggregate, plan.emit, maker, 0, || 0).map(|_| ())
 }
 
 /// The rows `rows` of each column.

@@ -19,7 +19,7 @@ use super::window_aggregate::WindowAggregate;
 use crate::config::limits::{FIRE_GROUPS_MAX, INBOX_BLOCKS_MAX};
 use crate::emit::OutputRows;
 use crate::error::Result;
-use crate::exchange::{KeyCodec, KeyedRows};
+use crate::exchange::{KeyForm, KeyedRows, stable_hashes};
 use crate::time::Watermark;
 use crate::window::TumblingAssigner;
 
@@ -27,8 +27,8 @@ use crate::window::TumblingAssigner;
 pub struct Grouping {
     /// How many of the computed columns are keys; the rest are arguments.
     pub keys: usize,
-    /// Keys to bytes.
-    pub codec: KeyCodec,
+    /// The form in which keys travel.
+    pub form: KeyForm,
     /// Event times to panes; `None` without a window.
     pub assigner: Option<TumblingAssigner>,
     /// The way to the owners of the keys.
@@ -80,6 +80,11 @@ impl Grouping {
         self.edge.is_finished() && self.owned.is_idle()
     }
 
+    /// Most bytes of state at once, and searches in it that took long.
+    pub fn state(&self) -> (u64, u64) {
+        (self.owned.state_bytes_max(), self.owned.long_probes())
+    }
+
     /// Late records, and those whose window the query had closed though their partition had not.
     pub fn late(&self) -> (u64, u64) {
         (self.late_records, self.owned.late_after_idle())
@@ -110,8 +115,14 @@ impl Grouping {
             return;
         }
         let arguments = columns.split_off(self.keys);
+        let keys = self.form.normalise(&columns);
         let rows = KeyedRows {
-            keys: self.codec.encode(&columns, records.len()),
+            rows: records.len(),
+            hashes: match self.edge.splits_by_key() {
+                true => stable_hashes(&keys, records.len()),
+                false => Vec::new(),
+            },
+            keys,
             panes,
             arguments,
             due_us: records.due_us,

@@ -46,6 +46,10 @@ pub struct QueryCounts {
     pub late_records: u64,
     /// Records whose window the query had closed though their partition had not.
     pub late_after_idle: u64,
+    /// Most bytes that its groups and dictionaries have taken at once.
+    pub state_bytes_max: u64,
+    /// Searches for a group or a dictionary entry that went past many others.
+    pub long_probes: u64,
 }
 
 impl QueryPipeline {
@@ -158,10 +162,16 @@ impl QueryPipeline {
             Stage::Stateless(_) => (0, 0),
             Stage::Grouping(grouping) => grouping.late(),
         };
+        let (state_bytes_max, long_probes) = match &self.stage {
+            Stage::Stateless(_) => (0, 0),
+            Stage::Grouping(grouping) => grouping.state(),
+        };
         QueryCounts {
             bad_records: self.filter_project.bad_records() + self.egress.bad_rows(),
             late_records,
             late_after_idle,
+            state_bytes_max,
+            long_probes,
         }
     }
 }
