@@ -257,7 +257,7 @@ const KEYS: &[Key] = &[
                 ("balanced", Profile::Balanced),
                 ("eco", Profile::Eco),
             ];
-            config.shards.profile = word(value, &profiles, &[])?;
+            config.shards.profile = word(value, &profiles)?;
             Ok(())
         }),
     },
@@ -269,7 +269,7 @@ const KEYS: &[Key] = &[
                 ("glommio", ReactorChoice::Glommio),
                 ("poll", ReactorChoice::Poll),
             ];
-            config.shards.reactor = word(value, &reactors, &[])?;
+            config.shards.reactor = word(value, &reactors)?;
             Ok(())
         }),
     },
@@ -290,7 +290,7 @@ const KEYS: &[Key] = &[
     Key {
         path: "batch.simd",
         take: Some(|value, config| {
-            config.batch.simd = word(value, &[("auto", true), ("off", false)], &[])?;
+            config.batch.simd = word(value, &[("auto", true), ("off", false)])?;
             Ok(())
         }),
     },

@@ -168,6 +168,7 @@ impl<const W: usize> Slots<W> {
     }
 
     /// Number of keys.
+    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.len
     }

@@ -43,8 +43,8 @@ pub(super) fn open(
         SourceConnector::Kafka(options) => {
             open_topic(spec, options, config, job, core_map, gaps_are_errors)
         }
-        SourceConnector::Memory(options) => open_memory(spec, options, config, shards),
-        SourceConnector::Datagen(datagen) => Ok(open_datagen(spec, datagen, shards)),
+        SourceConnector::Memory(options) => open_memory(spec, options, config, core_map.shards()),
+        SourceConnector::Datagen(datagen) => Ok(open_datagen(spec, datagen, core_map.shards())),
     }
 }
 
@@ -95,7 +95,8 @@ fn open_memory(
                 return Ok(None);
             }
             let unit = stream.event_time_unit;
-            let decoder = JsonDecoder::new(columns, projection, event_time, unit)?;
+            let decoder = JsonDecoder::new(columns, projection, event_time, unit)?
+                .on(Kernel::detect(config.batch.simd));
             let mut source = MemorySource::new(stream, &options.input, share, decoder, wall_us);
             if options.decoded {
                 source.decode_all(config.batch.max)?;

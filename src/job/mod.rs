@@ -26,9 +26,8 @@ use std::time::{Duration, Instant};
 
 use velostream_shards::pin::Confined;
 use velostream_shards::{
-    Clock, CoreMap, Doorbell, Doorbells, ExitInbox, NodeMemory, Placement, Runtime,
-    RuntimeOptions, ShardEnd, ShardFailure, ShardId, StartError, StopHandle, SystemClock,
-    exit_lane, mesh,
+    Clock, CoreMap, Doorbell, Doorbells, ExitInbox, NodeMemory, Placement, Runtime, RuntimeOptions,
+    ShardEnd, ShardFailure, ShardId, StartError, StopHandle, SystemClock, exit_lane, mesh,
 };
 
 pub use latency::Latency;

@@ -308,7 +308,10 @@ mod tests {
                 records_in: 10,
                 busy_ratio: 0.5,
                 parked_ratio: 0.25,
+                stalls: 1,
+                stalls_by_stage: BTreeMap::from([("compute", 1)]),
                 turn_us_max: 90,
+                backpressure: "healthy",
                 cpu_s: 1.0,
                 numa_pages_local: 7,
                 numa_pages_remote: 0,
@@ -342,6 +345,10 @@ mod tests {
         for (name, value) in document.as_object().expect("an object") {
             let name = format!("{path}{name}");
             match value {
+                // Its names are those of stages.
+                serde_json::Value::Object(_) if name.ends_with("stalls_by_stage") => {
+                    found.push(name);
+                }
                 serde_json::Value::Object(_) => fields(value, &format!("{name}."), found),
                 serde_json::Value::Array(list) => {
                     fields(&list[0], &format!("{name}[]."), found);

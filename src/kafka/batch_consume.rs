@@ -25,8 +25,8 @@ use velostream_shards::Ringer;
 use crate::error::{Error, Result};
 
 use super::client::text;
-use super::queue_bell::QueueBell;
 use super::produce::read_decimal;
+use super::queue_bell::QueueBell;
 use super::topic::{PartitionList, Patience, partitions_of};
 use super::{BROKER_PATIENCE, Client, Code, DUE_HEADER, Settings};
 

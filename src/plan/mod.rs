@@ -20,7 +20,8 @@ use datafusion_physical_expr::PhysicalExpr;
 use self::in_memory::{Checksum, MemoryInput};
 
 use crate::config::options::{
-    DatagenSpec,    End, FileOptions, KafkaSinkOptions, KafkaSourceOptions, KeyFormat, OnError, TimeUnit,
+    DatagenSpec, End, FileOptions, KafkaSinkOptions, KafkaSourceOptions, KeyFormat, OnError,
+    TimeUnit,
 };
 
 /// One query of a file, ready to run.

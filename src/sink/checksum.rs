@@ -72,6 +72,7 @@ mod tests {
                 keys: None,
                 event_times_us: Vec::new(),
                 due_us: 0,
+                ready_ns: 0,
             };
             sink.write(block, &mut |rows| acknowledged += rows.rows)
                 .expect("it refuses nothing");

@@ -11,12 +11,12 @@
 
 use std::sync::Arc;
 
+use datafusion_common::arrow::array::builder::{BinaryViewBuilder, StringViewBuilder};
 use datafusion_common::arrow::array::{
     ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int8Array,
     Int16Array, Int32Array, Int64Array, RecordBatch, RecordBatchOptions, Time64MicrosecondArray,
     TimestampMicrosecondArray,
 };
-use datafusion_common::arrow::array::builder::{BinaryViewBuilder, StringViewBuilder};
 use datafusion_common::arrow::datatypes::{DataType, SchemaRef};
 use rand_core::{RngCore, SeedableRng};
 use rand_xoshiro::SplitMix64;
@@ -95,7 +95,11 @@ impl DatagenSource {
             rate: spec.rate,
             started_us,
             schema: Arc::clone(&source.projected),
-            columns: source.projection.iter().map(|&index| column(index)).collect(),
+            columns: source
+                .projection
+                .iter()
+                .map(|&index| column(index))
+                .collect(),
             event_time,
             partitions: share
                 .iter()

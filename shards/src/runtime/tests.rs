@@ -455,7 +455,8 @@ fn a_turn_over_budget_is_counted_by_shard_and_stage() {
 #[test]
 fn how_hard_a_shard_is_pressed_is_seen_while_it_runs_and_at_its_end() {
     let seats = vec![|_: &Placement, _: &NodeMemory| Pressed(Box::new(until_stopped)); 1];
-    let runtime = Runtime::start(options(1, ReactorChoice::Auto), seats).expect("this host allows shards");
+    let runtime =
+        Runtime::start(options(1, ReactorChoice::Auto), seats).expect("this host allows shards");
     let begun = Instant::now();
     while runtime.backpressure().next() != Some(Backpressure::Saturated) {
         assert!(begun.elapsed() < Duration::from_secs(5), "it has no room");

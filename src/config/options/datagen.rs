@@ -216,7 +216,9 @@ impl Column<'_> {
             Some(option) => real(option, 0.0, 1.0)?,
         };
         if null_rate > 0.0 && (is_event_time || !self.field.is_nullable()) {
-            let option = self.get("null_rate").expect("a rate above zero was written");
+            let option = self
+                .get("null_rate")
+                .expect("a rate above zero was written");
             return Err(refused(
                 option,
                 format!("column {} must not be NULL", self.field.name()),
@@ -311,7 +313,10 @@ impl Column<'_> {
             return Err(OptionError {
                 option: "connector".into(),
                 span: None,
-                message: format!("datagen cannot draw column {}: its scale is too large", self.field.name()),
+                message: format!(
+                    "datagen cannot draw column {}: its scale is too large",
+                    self.field.name()
+                ),
                 hint: Some("declare at most 18 digits behind the point".into()),
             });
         };
@@ -610,7 +615,10 @@ mod tests {
             ("columns.ts.max_past", "2s"),
         ])
         .expect("all of it applies");
-        assert_eq!((spec.rows, spec.rate, spec.seed), (Some(10), Some(50_000), 7));
+        assert_eq!(
+            (spec.rows, spec.rate, spec.seed),
+            (Some(10), Some(50_000), 7)
+        );
         assert_eq!(spec.columns[1].null_rate, 0.25);
         let generators: Vec<_> = spec.columns.into_iter().map(|one| one.generator).collect();
         assert_eq!(

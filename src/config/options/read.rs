@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use super::admit::{Admitted, find, hold_value, refuse, unknown, wrong_value};
 use super::table::{Scope, ValueKind};
 use super::{
-    Compression, CsvOptions, DatagenOptions, End, FileOptions, Format, JsonValidate, KafkaSinkOptions,
-    KafkaSourceOptions, KeyFormat, Late, OnError, OptionError, QueryOptions, RequestedExchange,
-    SinkConnector, SinkOptions, Start, StreamConnector, StreamOptions, TimeUnit, WrittenOption,
+    Compression, CsvOptions, DatagenOptions, End, FileOptions, Format, JsonValidate,
+    KafkaSinkOptions, KafkaSourceOptions, KeyFormat, Late, OnError, OptionError, QueryOptions,
+    RequestedExchange, SinkConnector, SinkOptions, Start, StreamConnector, StreamOptions, TimeUnit,
+    WrittenOption,
 };
 use crate::config::job_name_is_wrong;
 

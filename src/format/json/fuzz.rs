@@ -16,7 +16,6 @@ use std::time::{Duration, Instant};
 use datafusion_common::arrow::array::{Array, AsArray};
 use datafusion_common::arrow::datatypes::{
     DataType, Field, Float64Type, Int32Type, Int64Type, Schema, TimeUnit as ArrowUnit,
-    TimestampMicrosecondType,
 };
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{RngCore, SeedableRng};

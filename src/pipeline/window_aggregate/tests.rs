@@ -559,8 +559,8 @@ fn the_message_key_stands_beside_its_row() {
     let key = [column(grouped, "window_start"), column(grouped, "k")];
     let key_columns: SchemaRef = Arc::new(grouped.project(&[1, 0]).expect("columns of the schema"));
     let maker = RowMaker::new(&plan, &output(&plan), &key, &key_columns);
-    let mut operator =
-        WindowAggregate::new(&plan, EmitPolicy::Changes, maker, 7, || 7).expect("supported aggregates");
+    let mut operator = WindowAggregate::new(&plan, EmitPolicy::Changes, maker, 7, || 7)
+        .expect("supported aggregates");
     let mut out = Vec::new();
     operator.rows(
         keyed(
