@@ -41,6 +41,9 @@ pub struct Dictionary {
     free: u32,
     slab: Slab,
     seed: u64,
+    /// The ids of a block, and the values of it that are not where they are looked for first; kept for their capacity.
+    ids: Vec<u32>,
+    missing: Vec<u32>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -58,6 +61,11 @@ fn length(words: [u64; 2]) -> u32 {
     words[0] as u32
 }
 
+#[inline(always)]
+fn words_of(view: u128) -> [u64; 2] {
+    [view as u64, (view >> 64) as u64]
+}
+
 impl Dictionary {
     /// No value, under this seed.
     pub fn new(seed: u64) -> Dictionary {
@@ -68,6 +76,8 @@ impl Dictionary {
             free: NULL_ID,
             slab: Slab::new(),
             seed,
+            ids: Vec::new(),
+            missing: Vec::new(),
         }
     }
 
@@ -92,6 +102,11 @@ impl Dictionary {
         self.slots.advance(rows.len());
         let views = column.views();
         let nulls = column.nulls().filter(|nulls| nulls.null_count() > 0);
+        let longest = rows.iter().map(|&row| views[row as usize] as u32).max();
+        if nulls.is_none() && longest.is_none_or(|longest| longest <= INLINE_BYTES) {
+            self.intern_short(views, rows, put);
+            return;
+        }
         for (number, &row) in rows.iter().enumerate() {
             let row = row as usize;
             if nulls.is_some_and(|nulls| nulls.is_null(row)) {
@@ -100,7 +115,7 @@ impl Dictionary {
             }
             let view = views[row];
             let id = if view as u32 <= INLINE_BYTES {
-                self.find_short([view as u64, (view >> 64) as u64])
+                self.find_short(words_of(view))
             } else {
                 self.find_long(view as u64, column.value(row).as_ref())
             };
@@ -173,6 +188,23 @@ impl Dictionary {
         } else {
             std::sync::Arc::new(column)
         }
+    }
+
+    /// The same for a block in which every value is short, and none is NULL.
+    fn intern_short(&mut self, views: &[u128], rows: &[u32], mut put: impl FnMut(usize, u32)) {
+        let mut ids = std::mem::take(&mut self.ids);
+        let mut missing = std::mem::take(&mut self.missing);
+        ids.clear();
+        let keys = rows.iter().map(|&row| words_of(views[row as usize]));
+        self.slots.find_first(keys, &mut ids, &mut missing);
+        for number in missing.drain(..) {
+            let row = rows[number as usize] as usize;
+            ids[number as usize] = self.find_short(words_of(views[row]));
+        }
+        for (number, &id) in ids.iter().enumerate() {
+            put(number, id);
+        }
+        (self.ids, self.missing) = (ids, missing);
     }
 
     #[inline(always)]
@@ -282,7 +314,7 @@ mod tests {
             column.as_string_view(),
             &StringViewArray::from(values.to_vec())
         );
-        assert_eq!(dictionary.slots.len(), 3);
+        assert_eq!(dictionary.slots.len, 3);
     }
 
     #[test]
@@ -306,7 +338,7 @@ mod tests {
             for id in 1..=1_000 {
                 dictionary.release(id);
             }
-            assert_eq!((dictionary.slots.len(), dictionary.slab.bytes()), (0, 0));
+            assert_eq!((dictionary.slots.len, dictionary.slab.bytes()), (0, 0));
         }
         assert!(bytes.windows(2).all(|two| two[1] <= two[0]), "{bytes:?}");
     }
@@ -358,7 +390,7 @@ mod tests {
                 let by_id: BTreeMap<u32, &Option<String>> = live.iter().map(|(id, value)| (*id, value)).collect();
                 let by_value: BTreeMap<&Option<String>, u32> = live.iter().map(|(id, value)| (value, *id)).collect();
                 prop_assert!(live.iter().all(|(id, value)| by_id[id] == value && by_value[value] == *id));
-                prop_assert_eq!(dictionary.slots.len(), by_id.keys().filter(|&&id| id != NULL_ID).count());
+                prop_assert_eq!(dictionary.slots.len, by_id.keys().filter(|&&id| id != NULL_ID).count());
                 let ids: Vec<u32> = by_id.keys().copied().collect();
                 let column = dictionary.column(ids.into_iter(), true);
                 let expected: Vec<Option<&str>> = by_id.values().map(|value| value.as_deref()).collect();

@@ -55,7 +55,8 @@ pub struct Slots<const W: usize> {
     /// The table before growing, while it has not all moved over: slots below `moved` have.
     before: Option<Table<W>>,
     moved: usize,
-    len: usize,
+    /// Number of keys.
+    pub(super) len: usize,
     generation: u32,
     seed: u64,
     long_probes: u64,
@@ -167,12 +168,6 @@ impl<const W: usize> Slots<W> {
         }
     }
 
-    /// Number of keys.
-    #[cfg(test)]
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
     /// Bytes that the tables take.
     pub fn bytes(&self) -> usize {
         let words = self.table.words.len() + self.before.as_ref().map_or(0, |it| it.words.len());
@@ -198,6 +193,46 @@ impl<const W: usize> Slots<W> {
         if self.before.is_some() {
             self.move_slots(MOVED_MIN.max(keys * MOVED_A_KEY));
         }
+    }
+
+    /// Looks where each of `keys` is most likely to be, and nowhere else: appends the id of each to `ids`, and the numbers
+    /// of those that are not there to `missing`, ascending; their ids mean nothing yet. `missing` must be empty.
+    ///
+    /// No branch of this depends on a key, so that nothing is predicted wrongly and the loads of many keys overlap.
+    #[inline(always)]
+    pub fn find_first(
+        &self,
+        keys: impl ExactSizeIterator<Item = [u64; W]>,
+        ids: &mut Vec<u32>,
+        missing: &mut Vec<u32>,
+    ) {
+        assert!(
+            missing.is_empty(),
+            "what is missing is looked for before the next search"
+        );
+        let count = keys.len();
+        if self.len == 0 {
+            ids.resize(ids.len() + count, 0);
+            missing.extend(0..count as u32);
+            return;
+        }
+        let generation = u64::from(self.generation);
+        missing.resize(count, 0);
+        let mut absent = 0;
+        ids.extend(keys.enumerate().map(|(number, words)| {
+            let place = hash_words(self.seed, &words) >> self.table.shift;
+            let (found, mark) = self.table.slot(place as usize);
+            let differ = words
+                .iter()
+                .zip(&found)
+                .fold(mark >> 32 ^ generation, |differ, (word, found)| {
+                    differ | word ^ found
+                });
+            missing[absent] = number as u32;
+            absent += usize::from(differ != 0);
+            mark as u32
+        }));
+        missing.truncate(absent);
     }
 
     /// The id of the key with these words, for which `same(id)` must hold as well: words may be less than the key. A key
@@ -411,7 +446,7 @@ mod tests {
                 again
             );
         }
-        assert_eq!(slots.len(), 100_000);
+        assert_eq!(slots.len, 100_000);
         assert!(moving > 16, "large tables moved over in several calls");
         assert_eq!(slots.take_long_probes(), 0);
     }
@@ -429,7 +464,7 @@ mod tests {
                 );
             }
             slots.clear();
-            assert_eq!((slots.len(), slots.bytes()), (0, bytes));
+            assert_eq!((slots.len, slots.bytes()), (0, bytes));
         }
         slots.clear();
         assert!(
@@ -495,7 +530,7 @@ mod tests {
                         slots.clear();
                     }
                 }
-                prop_assert_eq!(slots.len(), model.len());
+                prop_assert_eq!(slots.len, model.len());
             }
             for (&key, &id) in &model {
                 prop_assert_eq!(slots.find_or_insert([key], u32::MAX - 1, |_| true), id);
