@@ -14,6 +14,7 @@
 use datafusion_common::arrow::array::{Array, ArrayRef, BinaryViewArray, GenericByteViewArray};
 use datafusion_common::arrow::buffer::{Buffer, NullBuffer, ScalarBuffer};
 use datafusion_common::arrow::datatypes::ByteViewType;
+use velostream_shards::{MemoryRange, NodeMemory};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::arena::{Arena, Segments};
@@ -67,12 +68,12 @@ fn words_of(view: u128) -> [u64; 2] {
 }
 
 impl Dictionary {
-    /// No value, under this seed.
-    pub fn new(seed: u64) -> Dictionary {
+    /// No value, under this seed; the entries are kept on this node.
+    pub fn new(seed: u64, node: Option<NodeMemory>) -> Dictionary {
         Dictionary {
             slots: Slots::new(seed),
             entries: Segments::new(),
-            arena: Arena::new(),
+            arena: Arena::new(node),
             free: NULL_ID,
             slab: Slab::new(),
             seed,
@@ -84,6 +85,11 @@ impl Dictionary {
     /// Bytes taken from the system.
     pub fn bytes(&self) -> usize {
         self.slots.bytes() + self.arena.reserved_bytes() + self.slab.bytes()
+    }
+
+    /// The memory of the entries.
+    pub fn ranges(&self) -> impl Iterator<Item = MemoryRange> {
+        self.arena.ranges()
     }
 
     /// Probes that took long, since this was last asked.
@@ -298,7 +304,7 @@ mod tests {
 
     #[test]
     fn short_and_long_values_have_ids_and_null_has_none() {
-        let mut dictionary = Dictionary::new(7);
+        let mut dictionary = Dictionary::new(7, None);
         let long = "a value that is longer than twelve bytes";
         let values = [
             Some("twelve bytes"),
@@ -319,7 +325,7 @@ mod tests {
 
     #[test]
     fn the_last_release_gives_the_id_and_the_bytes_to_the_next() {
-        let mut dictionary = Dictionary::new(7);
+        let mut dictionary = Dictionary::new(7, None);
         let long = |number: usize| format!("a value that is longer than twelve bytes, {number}");
         let mut bytes = Vec::new();
         for round in 0..5 {
@@ -346,7 +352,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "released as often as it is retained")]
     fn a_release_too_many_is_a_programmers_error() {
-        let mut dictionary = Dictionary::new(7);
+        let mut dictionary = Dictionary::new(7, None);
         let ids = intern(&mut dictionary, &[Some("a")]);
         dictionary.release(ids[0]);
     }
@@ -372,7 +378,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_dictionary_is_a_counted_map(steps in any_steps(), seed in any::<u64>()) {
-            let mut dictionary = Dictionary::new(seed);
+            let mut dictionary = Dictionary::new(seed, None);
             let mut panes: [Vec<(u32, Option<String>)>; 2] = Default::default();
             for (pane, values) in steps {
                 if values.is_empty() {

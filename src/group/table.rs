@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn ids_are_dense_in_the_order_of_first_sight() {
-        let arena = Arena::new();
+        let arena = Arena::new(None);
         let mut table = GroupTable::new(1, 7);
         let mut ids = Vec::new();
         table.assign(&[5, 3, 5, 0, u64::MAX, 3], &mut ids, &arena);
@@ -203,7 +203,7 @@ mod tests {
             panes in prop::collection::vec(
                 prop::collection::vec(prop::collection::vec(0u64..40, 0..400), 0..4), 1..4),
         ) {
-            let mut arena = Arena::new();
+            let mut arena = Arena::new(None);
             let mut table = GroupTable::new(words, seed);
             for blocks in panes {
                 let mut seen = HashMap::new();
