@@ -3,6 +3,8 @@
 //! Law: every group leaves exactly once, in the order of group ids, and a slice has at most the asked number of groups. A
 //! group is released as it leaves, so that retiring the pane frees nothing one by one.
 
+use velostream_shards::MemoryRange;
+
 use super::{OutputRows, RowMaker};
 use crate::group::{Groups, KeySpace};
 
@@ -30,6 +32,11 @@ impl Closing {
             due_us,
             ready_ns,
         }
+    }
+
+    /// The memory of the groups.
+    pub fn ranges(&self) -> impl Iterator<Item = MemoryRange> {
+        self.groups.ranges()
     }
 
     /// Number of groups that have not left yet.

@@ -218,7 +218,7 @@ impl Job<'_> {
             let plan = plan.clone();
             let encoder = outputs::encoder(&plan, self.rows);
             let batch_max = config.batch.max;
-            seats.push(move |placement: &Placement, _: &NodeMemory| {
+            seats.push(move |placement: &Placement, node: &NodeMemory| {
                 assert_eq!(
                     placement.shard.index(),
                     index,
@@ -232,6 +232,7 @@ impl Job<'_> {
                     lanes,
                     encoder,
                     exit,
+                    node: node.clone(),
                     wall_us,
                     monotonic_ns,
                 };

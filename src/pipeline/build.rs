@@ -5,7 +5,7 @@ use std::sync::Arc;
 use datafusion_common::arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
 use datafusion_common::arrow::compute::take;
 use datafusion_common::arrow::datatypes::{DataType, Schema, SchemaRef};
-use velostream_shards::{ExitOutbox, ShardId};
+use velostream_shards::{ExitOutbox, NodeMemory, ShardId};
 
 use super::driver::ShardPipeline;
 use super::egress::{Egress, RowEncoder, ToJob};
@@ -39,6 +39,8 @@ pub struct ShardParts {
     pub encoder: RowEncoder,
     /// The way to the job's sink.
     pub exit: ExitOutbox<ToJob>,
+    /// Where its state is kept.
+    pub node: NodeMemory,
     /// The wall clock, microseconds since the epoch: what `now()` says, and when something was due that nothing else dates.
     pub wall_us: fn() -> i64,
     /// The monotonic clock, nanoseconds: for the latency figures.
@@ -86,6 +88,7 @@ pub fn shard_pipeline(plan: &Plan, parts: ShardParts) -> Result<ShardPipeline> {
                     maker,
                     random_seed(),
                     parts.monotonic_ns,
+                    Some(parts.node),
                 )?,
                 ingest: Ingest::new(parts.wall_us),
                 late_records: 0,
@@ -116,7 +119,7 @@ pub fn check_buildable(plan: &Plan) -> Result<()> {
     };
     let (key, key_columns) = message_key(plan);
     let maker = RowMaker::new(aggregate, &plan.output, key, &key_columns);
-    WindowAggregate::new(aggregate, plan.emit, maker, 0, || 0).map(|_| ())
+    WindowAggregate::new(aggregate, plan.emit, maker, 0, || 0, None).map(|_| ())
 }
 
 /// The rows `rows` of each column.

@@ -9,7 +9,7 @@
 //! Law: nothing is produced unless there is room behind it, so a slow sink holds back the source through every stage and no
 //! queue grows. A turn is bounded: at most one batch, `INBOX_BLOCKS_MAX` blocks and one slice of groups.
 
-use velostream_shards::{Context, Progress, Recorder, Shard};
+use velostream_shards::{Context, MemoryRange, Progress, Recorder, Shard};
 
 use super::allocation_count::{AllocationCount, AllocationFigures};
 use super::query::{QueryCounts, QueryPipeline};
@@ -205,6 +205,10 @@ impl Shard for ShardPipeline {
             (false, true) => Progress::Busy,
             (false, false) => Progress::Idle,
         }
+    }
+
+    fn memory(&self) -> Vec<MemoryRange> {
+        self.query.ranges()
     }
 
     fn finish(mut self) -> ShardOutcome {

@@ -9,6 +9,7 @@
 //! Law: a watermark is applied after the rows that it covers, on every shard alike, and nothing is produced unless there is
 //! room behind it.
 
+use velostream_shards::MemoryRange;
 use velostream_shards::allocations::within_update;
 
 use super::egress::Egress;
@@ -83,6 +84,11 @@ impl Grouping {
     /// Most bytes of state at once, and searches in it that took long.
     pub fn state(&self) -> (u64, u64) {
         (self.owned.state_bytes_max(), self.owned.long_probes())
+    }
+
+    /// The memory that holds its state.
+    pub fn ranges(&self) -> Vec<MemoryRange> {
+        self.owned.ranges()
     }
 
     /// Late records, and those whose window the query had closed though their partition had not.

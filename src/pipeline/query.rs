@@ -8,6 +8,8 @@
 //! Law: a batch is taken only while there is room behind it. A watermark follows the batches that it covers; after the
 //! input is closed neither follows.
 
+use velostream_shards::MemoryRange;
+
 use super::build::RowShape;
 use super::egress::Egress;
 use super::filter_project::FilterProject;
@@ -153,6 +155,14 @@ impl QueryPipeline {
         match &mut self.stage {
             Stage::Stateless(shape) => shape.ingest(),
             Stage::Grouping(grouping) => &mut grouping.ingest,
+        }
+    }
+
+    /// The memory that holds its state.
+    pub fn ranges(&self) -> Vec<MemoryRange> {
+        match &self.stage {
+            Stage::Stateless(_) => Vec::new(),
+            Stage::Grouping(grouping) => grouping.ranges(),
         }
     }
 

@@ -18,6 +18,7 @@
 use std::collections::VecDeque;
 
 use datafusion_common::arrow::datatypes::DataType;
+use velostream_shards::{MemoryRange, NodeMemory};
 
 use crate::config::limits::FIRE_PANES_MAX;
 use crate::emit::{Closing, OutputRows, RowMaker, changes};
@@ -78,7 +79,7 @@ enum State {
 
 impl WindowAggregate {
     /// An operator with no groups, whose rows `maker` makes, and whose tables hash under `seed`;
-    /// `monotonic_ns` is the monotonic clock, nanoseconds.
+    /// `monotonic_ns` is the monotonic clock, nanoseconds. State is kept on `node`, or wherever the system puts it.
     ///
     /// # Errors
     /// `Error::Config` names a key column whose type cannot be a group key, or an aggregate that cannot be computed over
@@ -89,8 +90,9 @@ impl WindowAggregate {
         maker: RowMaker,
         seed: u64,
         monotonic_ns: fn() -> u64,
+        node: Option<NodeMemory>,
     ) -> Result<WindowAggregate> {
-        let space = key_space(plan, seed)?;
+        let space = key_space(plan, seed, node)?;
         let groups = Box::new(Groups::new(&plan.aggregates, &space, 0)?);
         let state = match &plan.window {
             None => State::Whole(Some(groups)),
@@ -221,6 +223,21 @@ impl WindowAggregate {
         self.late_after_idle
     }
 
+    /// The memory that holds its state.
+    pub fn ranges(&self) -> Vec<MemoryRange> {
+        let mut ranges: Vec<MemoryRange> = self.space.ranges().collect();
+        match &self.state {
+            State::Windowed(panes) => {
+                ranges.extend(panes.stores().flat_map(|groups| groups.ranges()));
+            }
+            State::Whole(groups) => {
+                ranges.extend(groups.iter().flat_map(|groups| groups.ranges()));
+            }
+        }
+        ranges.extend(self.closing.iter().flat_map(Closing::ranges));
+        ranges
+    }
+
     /// Most bytes that groups and dictionaries have taken at once.
     pub fn state_bytes_max(&self) -> u64 {
         self.state_bytes_max
@@ -339,7 +356,7 @@ impl WindowAggregate {
 }
 
 /// How the keys of a plan are kept.
-fn key_space(plan: &AggregatePlan, seed: u64) -> Result<KeySpace> {
+fn key_space(plan: &AggregatePlan, seed: u64, node: Option<NodeMemory>) -> Result<KeySpace> {
     let fields = &plan.grouped.fields()[..plan.keys.len()];
     let types: Vec<DataType> = fields
         .iter()
@@ -348,7 +365,7 @@ fn key_space(plan: &AggregatePlan, seed: u64) -> Result<KeySpace> {
     let form = KeyForm::new(&types)?;
     let nullable = fields.iter().map(|field| field.is_nullable());
     let columns: Vec<(DataType, bool)> = form.types().iter().cloned().zip(nullable).collect();
-    Ok(KeySpace::new(&columns, seed))
+    Ok(KeySpace::new(&columns, seed, node))
 }
 
 /// Leaves the panes that occur in `distinct`, ascending; none if there are more than `PANES_A_BLOCK`.
