@@ -406,7 +406,11 @@ mod tests {
                     Scope::FileSink => ("file", true),
                 };
                 let read = |value: &str| {
-                    let place = needed[if connector == "kafka" { 1 } else { 2 }];
+                    let place = match (connector, spec.name.starts_with("json.")) {
+                        ("kafka", _) => needed[1],
+                        (_, true) => ("path", "p.json"),
+                        (_, false) => needed[2],
+                    };
                     let options = with(&[("connector", connector), place, (spec.name, value)]);
                     if sink {
                         sink_options(&options).map(|_| ())

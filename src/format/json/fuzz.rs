@@ -16,7 +16,6 @@ use std::time::{Duration, Instant};
 use datafusion_common::arrow::array::{Array, AsArray};
 use datafusion_common::arrow::datatypes::{
     DataType, Field, Float64Type, Int32Type, Int64Type, Schema, TimeUnit as ArrowUnit,
-    TimestampMicrosecondType,
 };
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{RngCore, SeedableRng};
@@ -25,6 +24,8 @@ use serde_json::Value;
 use super::*;
 use crate::format::BadRecord;
 use crate::format::json::model::fields;
+#[cfg(target_arch = "x86_64")]
+use crate::format::search::Width;
 use crate::format::token::{Token, timestamp};
 use crate::time::EventTime;
 
@@ -394,7 +395,7 @@ fn expected(
 fn kernels() -> Vec<Kernel> {
     let mut kernels = vec![Kernel::detect(false)];
     #[cfg(target_arch = "x86_64")]
-    kernels.push(Kernel::Sse2);
+    kernels.push(Kernel(Width::Sse2));
     if !kernels.contains(&Kernel::detect(true)) {
         kernels.push(Kernel::detect(true));
     }
