@@ -8,6 +8,7 @@ use super::Outcome;
 use super::report::{
     LatencyReport, PartitionReport, QueryReport, Report, ShardReport, StreamReport,
 };
+use crate::pipeline::AllocationFigures;
 use crate::plan::{Plan, SinkSpec};
 use crate::time::Watermark;
 
@@ -55,6 +56,9 @@ impl Report {
             dead_letters: 0,
             replayed_records: 0,
             peak_rss_bytes: peak_rss_bytes(),
+            allocations_per_batch: AllocationFigures::per_batch(
+                left().map(|left| left.allocations),
+            ),
             records_per_s: if elapsed_s > 0.0 {
                 records_in as f64 / elapsed_s
             } else {

@@ -131,6 +131,18 @@ impl ShardPipeline {
         }
     }
 
+    /// Asks for a turn when time brings the next record. Where there is no room for it, whoever makes room rings.
+    fn wake_when_due(&self, cx: &mut Context) {
+        let source = self.source.as_ref().filter(|_| self.input == Input::Open);
+        if let Some(due_us) = source.and_then(|source| source.next_due_us())
+            && self.query.has_room()
+        {
+            let wait_us = due_us.saturating_sub((self.wall_us)()).max(0);
+            let wait_ns = wait_us.unsigned_abs().saturating_mul(1_000);
+            cx.wake_at((self.monotonic_ns)().saturating_add(wait_ns));
+        }
+    }
+
     /// Whether the job knows of every record that was taken.
     fn has_told(&self) -> bool {
         let source = self.source.as_ref();
@@ -198,6 +210,9 @@ impl Shard for ShardPipeline {
         self.tell_latency();
         if progressed {
             self.allocations.busy_turn();
+        }
+        if !progressed {
+            self.wake_when_due(cx);
         }
         let finished = self.input == Input::Closed && self.has_told() && self.query.is_finished();
         match (finished, progressed) {
