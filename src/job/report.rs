@@ -364,13 +364,12 @@ mod tests {
         let text = include_str!("../../docs/OPERATIONS.md");
         let (_, section) = text.split_once("\n## The report\n").expect("a section");
         let (section, _) = section.split_once("\n## ").expect("another behind it");
-        let first_cells = section.lines().filter(|line| line.starts_with("| `"));
-        let mut documented: Vec<String> = first_cells
-            .flat_map(|line| line[1..].split('|').next().expect("a cell").split('`'))
-            .skip(1)
-            .step_by(2)
-            .map(str::to_owned)
-            .collect();
+        let rows = section.lines().filter(|line| line.starts_with("| `"));
+        let named = |row: &'static str| {
+            let cell = row[1..].split('|').next().expect("a first cell");
+            cell.split('`').skip(1).step_by(2)
+        };
+        let mut documented: Vec<&str> = rows.flat_map(named).collect();
         let mut written = Vec::new();
         fields(
             &serde_json::to_value(report()).expect("it is plain"),

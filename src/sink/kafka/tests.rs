@@ -148,8 +148,10 @@ fn a_full_queue_loses_nothing() {
         rows += acknowledged.rows
     })
     .expect("taken");
+    assert!(!sink.has_room(), "three rows fill the queue");
     sink.flush(&mut |acknowledged| rows += acknowledged.rows)
         .expect("acknowledged");
+    assert!(sink.has_room());
     assert_eq!(rows, 500);
     assert_eq!(mock::read_all(&broker, "out").len(), 500);
 }
