@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use velostream_shards::CoreMap;
+use velostream_shards::{CoreMap, peak_rss_bytes};
 
 use super::baseline::{self, Partition, Query as BaselineQuery};
 use super::line::{BaselineFigures, Line};
-use super::machine::{Machine, peak_rss_bytes};
+use super::machine::Machine;
 use super::orders::{Keys, Orders, PARTITIONS, Rounds, SEED, generate};
 use crate::config::Config;
 use crate::error::{Error, Result};

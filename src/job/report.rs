@@ -54,6 +54,9 @@ pub struct Report {
     pub peak_state_bytes: u64,
     /// Searches for a group or a dictionary entry that went past many others: 0, or nearly.
     pub long_probes: u64,
+    /// Heap allocations of the shards for each batch that they took, once they had come to a steady state; null for a run that
+    /// was over before.
+    pub allocations_per_batch: Option<f64>,
     /// What was read.
     pub streams: Vec<StreamReport>,
     /// What was computed.
@@ -276,6 +279,7 @@ mod tests {
             peak_rss_bytes: 1 << 20,
             peak_state_bytes: 0,
             long_probes: 0,
+            allocations_per_batch: Some(12.5),
             streams: vec![StreamReport {
                 stream: "flights".into(),
                 records_in: 10,
@@ -340,7 +344,7 @@ mod tests {
         assert_eq!(document["latency_us"]["end_to_end"]["max"], 7);
     }
 
-    /// The fields of a document, in their order: `streams[].stream` for one of an object in a list.
+    /// The fields of a document: `streams[].stream` for one of an object in a list.
     fn fields(document: &serde_json::Value, path: &str, found: &mut Vec<String>) {
         for (name, value) in document.as_object().expect("an object") {
             let name = format!("{path}{name}");
