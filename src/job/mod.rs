@@ -26,8 +26,9 @@ use std::time::{Duration, Instant};
 
 use velostream_shards::pin::Confined;
 use velostream_shards::{
-    Clock, CoreMap, Doorbell, Doorbells, ExitInbox, NodeMemory, Placement, Runtime, RuntimeOptions,
-    ShardEnd, ShardFailure, ShardId, StartError, StopHandle, SystemClock, exit_lane, mesh,
+    Backpressure, Clock, CoreMap, Doorbell, Doorbells, ExitInbox, NodeMemory, Placement, Runtime,
+    RuntimeOptions, ShardEnd, ShardFailure, ShardId, StartError, StopHandle, SystemClock,
+    exit_lane, mesh,
 };
 
 pub use latency::Latency;
@@ -78,6 +79,8 @@ pub struct Standing<'s> {
     pub watermark: Watermark,
     /// Whether a sink has no room, so that the shards wait for it.
     pub held_back: bool,
+    /// How hard the shard is pressed that is pressed the most.
+    pub backpressure: Backpressure,
     /// How long it took so far; `ingest` as far as the shards have told.
     pub latency: &'s Latency,
 }
@@ -252,7 +255,7 @@ impl Job<'_> {
         };
         let runtime = Runtime::start(options, seats).map_err(|error| start_error(&error))?;
         for notice in runtime.notices() {
-            eprintln!("velo: {notice}");
+            tell(notice);
         }
         Ok(Running {
             runtime,
@@ -331,6 +334,7 @@ impl Running {
                         .min()
                         .unwrap_or(Watermark::END),
                     held_back: !self.sink.has_room(),
+                    backpressure: self.runtime.backpressure().max().unwrap_or_default(),
                     latency: &self.totals.latency,
                 };
                 asked = watch(standing);

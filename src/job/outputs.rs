@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::format;
 use crate::kafka::{Layers, Settings};
 use crate::pipeline::RowEncoder;
-use crate::plan::{KafkaSink as KafkaSinkSpec, Plan, SinkSpec};
+use crate::plan::{KafkaSink as KafkaSinkSpec, Plan, SinkSpec, SourceConnector};
 use crate::sink::Sink;
 use crate::sink::checksum::ChecksumSink;
 use crate::sink::file::FileSink;
@@ -51,7 +51,14 @@ pub(super) fn open(plan: &Plan, config: &Config, rows: RowFormat) -> Result<Box<
         SinkSpec::File(options) => Box::new(FileSink::create(options, header.as_deref())?),
         SinkSpec::Kafka(KafkaSinkSpec { options, .. }) => {
             let settings = settings(options, config)?;
-            Box::new(KafkaSink::open(&settings, &options.topic, wall_us)?)
+            let sink = KafkaSink::open(&settings, &options.topic, wall_us)?;
+            let connector = &plan.source.stream.connector;
+            let is_feed = matches!(connector, SourceConnector::Datagen(_));
+            Box::new(if is_feed {
+                sink.with_due_header()
+            } else {
+                sink
+            })
         }
         SinkSpec::Checksum(checksum) => Box::new(ChecksumSink::new(checksum)),
     })

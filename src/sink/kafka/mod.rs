@@ -33,6 +33,8 @@ pub struct KafkaSink {
     /// How long a flush waits at most: what a row may take, and a little for its report.
     flush_wait: Duration,
     wall_clock_us: fn() -> i64,
+    /// Whether rows carry their due time as a header.
+    due_header: bool,
     /// A block that the producer's queue had no room for, and how many of its rows it has taken.
     kept: Option<(RowBlock, usize)>,
 }
@@ -59,8 +61,18 @@ impl KafkaSink {
             producer,
             flush_wait: Duration::from_millis(timeout_ms + 5_000),
             wall_clock_us,
+            due_header: false,
             kept: None,
         })
+    }
+
+    /// Lets each row carry the due time of its block as the header `velo.due_us`: for a feed, whose rows somebody else reads.
+    #[must_use]
+    pub fn with_due_header(self) -> KafkaSink {
+        KafkaSink {
+            due_header: true,
+            ..self
+        }
     }
 
     /// Queues the rows of `block` from `next` on, and keeps the block if there is no room for all.
@@ -76,7 +88,7 @@ impl KafkaSink {
                     .get(next)
                     .map(|&time_us| timestamp_ms(time_us, now_ms)),
                 due_us: block.due_us,
-                due_header: false,
+                due_header: self.due_header,
             };
             if self.producer.send(&record)? == Sent::Full {
                 self.kept = Some((block, next));
