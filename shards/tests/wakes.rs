@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use velostream_shards::{
     Clock, Context, CoreMap, CoreMapRequest, CoreRequest, Doorbells, Endpoint, ExitOutbox, Machine,
-    Placement, Profile, Progress, ReactorChoice, Runtime, RuntimeOptions, Shard, ShardFigures,
-    ShardId, Smt, StopHandle, SystemClock, exit_lane, mesh,
+    NodeMemory, Placement, Profile, Progress, ReactorChoice, Runtime, RuntimeOptions, Shard,
+    ShardFigures, ShardId, Smt, StopHandle, SystemClock, exit_lane, mesh,
 };
 
 const REACTORS: [ReactorChoice; 2] = [ReactorChoice::Glommio, ReactorChoice::Poll];
@@ -178,7 +178,7 @@ fn chain(
     for (index, endpoint) in mesh(&doorbells, 1, LANE_BLOCKS).into_iter().enumerate() {
         let (exit, inbox) = exit_lane(&doorbells, ShardId::from_index(index), LANE_BLOCKS);
         exits.push(inbox);
-        seats.push(move |_: &Placement| Link {
+        seats.push(move |_: &Placement, _: &NodeMemory| Link {
             endpoint,
             exit,
             pauses: Pauses::new(index as u64 * 77 + 5),
@@ -260,7 +260,7 @@ fn work_that_the_safety_tick_finds_is_counted() {
         let doorbells = Doorbells::open(1).expect("there are descriptors");
         let (options, stop) = options(&doorbells, reactor, Profile::Eco);
         // Two turns before it sleeps, some of the tick, then work.
-        let seat = |_: &Placement| Forgotten {
+        let seat = |_: &Placement, _: &NodeMemory| Forgotten {
             turns_until_work: 7,
         };
         let runtime = Runtime::start(options, vec![seat]).expect("this host allows shards");
@@ -275,14 +275,15 @@ fn work_that_the_safety_tick_finds_is_counted() {
     }
 }
 
-/// A shard that has work every millisecond, by the clock.
+/// A shard that has work every twelve milliseconds, by the clock.
 struct Timed {
     due_ns: u64,
-    done: u32,
+    /// How late the most punctual of its turns was.
+    late_ns_min: u64,
 }
 
 impl Shard for Timed {
-    type Summary = u32;
+    type Summary = u64;
 
     fn turn(&mut self, cx: &mut Context) -> Progress {
         if cx.stopping() {
@@ -293,13 +294,15 @@ impl Shard for Timed {
             cx.wake_at(self.due_ns);
             return Progress::Idle;
         }
-        self.due_ns = now_ns + 1_000_000;
-        self.done += 1;
+        if self.due_ns > 0 {
+            self.late_ns_min = self.late_ns_min.min(now_ns - self.due_ns);
+        }
+        self.due_ns = now_ns + 12_000_000;
         Progress::Busy
     }
 
-    fn finish(self) -> u32 {
-        self.done
+    fn finish(self) -> u64 {
+        self.late_ns_min
     }
 }
 
@@ -307,19 +310,19 @@ impl Shard for Timed {
 fn a_time_that_a_shard_asked_for_wakes_it_and_is_no_forgotten_ring() {
     for reactor in REACTORS {
         let doorbells = Doorbells::open(1).expect("there are descriptors");
-        let (options, stop) = options(&doorbells, reactor, Profile::Balanced);
-        let seat = |_: &Placement| Timed { due_ns: 0, done: 0 };
+        let (options, stop) = options(&doorbells, reactor, Profile::Eco);
+        let seat = |_: &Placement, _: &NodeMemory| Timed {
+            due_ns: 0,
+            late_ns_min: u64::MAX,
+        };
         let runtime = Runtime::start(options, vec![seat]).expect("this host allows shards");
-        thread::sleep(Duration::from_millis(600));
+        thread::sleep(Duration::from_millis(800));
         stop.request();
         let ends = runtime.join().expect("no shard panics");
         let figures = &ends[0].figures;
-        // By the tick alone it would come to 120.
-        assert!(
-            ends[0].summary > 150,
-            "{} times: {figures:?}",
-            ends[0].summary
-        );
+        // By the tick of five milliseconds alone it would be three of them late.
+        let late_ns = ends[0].summary;
+        assert!(late_ns < 1_500_000, "{late_ns} ns late: {figures:?}");
         assert_eq!(figures.safety_tick_found_work, 0, "{figures:?}");
     }
 }
@@ -331,7 +334,7 @@ fn a_parked_shard_uses_less_than_three_percent_of_a_cpu() {
             let doorbells = Doorbells::open(2).expect("there are descriptors");
             let (options, stop) = options(&doorbells, reactor, profile);
             let seats = vec![
-                |_: &Placement| Forgotten {
+                |_: &Placement, _: &NodeMemory| Forgotten {
                     turns_until_work: 0,
                 };
                 2
