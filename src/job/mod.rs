@@ -46,7 +46,7 @@ use crate::exchange::Block;
 use crate::pipeline::{
     Lanes, ShardOutcome, ShardParts, ShardPipeline, ToJob, check_buildable, shard_pipeline,
 };
-use crate::plan::{ExchangeSend, Plan, SinkSpec};
+use crate::plan::{Plan, SinkSpec};
 use crate::sink::{Acknowledged, Sink};
 use crate::time::Watermark;
 
@@ -202,9 +202,9 @@ impl Job<'_> {
         }
         let mut sink = outputs::open(plan, config, self.rows)?;
         sink.ring_by(doorbells.ringer_of_job());
-        let mut lanes: Vec<Option<Lanes>> = match plan.exchange.send {
-            ExchangeSend::None => (0..shards).map(|_| None).collect(),
-            ExchangeSend::Rows => mesh::<Block>(&doorbells, 1, config.shards.lane_blocks)
+        let mut lanes: Vec<Option<Lanes>> = match plan.exchange.needs_lanes(shards) {
+            false => (0..shards).map(|_| None).collect(),
+            true => mesh::<Block>(&doorbells, 1, config.shards.lane_blocks)
                 .into_iter()
                 .map(|mut endpoint| {
                     let outbox = endpoint.outboxes.pop().expect("one edge, one outbox");

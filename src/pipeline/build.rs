@@ -13,13 +13,15 @@ use super::exchange_edge::{ExchangeEdge, Lanes};
 use super::filter_project::{Evaluated, FilterProject};
 use super::grouping::Grouping;
 use super::ingest::Ingest;
+use super::partial_aggregate::PartialAggregate;
 use super::query::{QueryPipeline, Stage};
 use super::window_aggregate::WindowAggregate;
+use crate::config::limits::FIRE_GROUPS_MAX;
 use crate::emit::{OutputRows, RowMaker};
 use crate::error::Result;
 use crate::exchange::KeyForm;
 use crate::group::random_seed;
-use crate::plan::{AggregatePlan, Plan, PlannedExpr, Shape, SinkSpec};
+use crate::plan::{AggregatePlan, ExchangeSend, Plan, PlannedExpr, Shape, SinkSpec};
 use crate::source::{BadRecords, Source};
 use crate::window::TumblingAssigner;
 
@@ -74,13 +76,22 @@ pub fn shard_pipeline(plan: &Plan, parts: ShardParts) -> Result<ShardPipeline> {
                 parts.shard,
                 parts.shards,
                 plan.exchange.strategy,
+                aggregate.window.as_ref(),
                 parts.lanes,
             );
+            let two_phase = parts.shards > 1 && plan.exchange.send == ExchangeSend::Partials;
+            let first_phase = two_phase
+                .then(|| {
+                    let (seed, node) = (random_seed(), parts.node.clone());
+                    PartialAggregate::new(aggregate, seed, parts.monotonic_ns, Some(node))
+                })
+                .transpose()?;
             let maker = RowMaker::new(aggregate, &plan.output, key, &key_columns);
             let grouping = Grouping {
                 keys: aggregate.keys.len(),
                 form: KeyForm::new(&key_types(aggregate))?,
                 assigner: aggregate.window.as_ref().map(TumblingAssigner::of),
+                first_phase,
                 edge,
                 owned: WindowAggregate::new(
                     aggregate,
@@ -92,6 +103,7 @@ pub fn shard_pipeline(plan: &Plan, parts: ShardParts) -> Result<ShardPipeline> {
                 )?,
                 ingest: Ingest::new(parts.wall_us),
                 late_records: 0,
+                slice_groups: FIRE_GROUPS_MAX,
             };
             (
                 aggregate.keys.iter().chain(&aggregate.arguments).collect(),

@@ -20,6 +20,7 @@ mod exchange_edge;
 mod filter_project;
 mod grouping;
 mod ingest;
+mod partial_aggregate;
 mod query;
 mod window_aggregate;
 

@@ -5,7 +5,8 @@
 //!                               \-> query: WINDOW, EMIT cut   (clause)
 //!                                     sqlparser, SqlToRel     (lower)
 //!                                     compiled expressions    (compile)
-//!                                     exchange, sink          (here) --> Plan
+//!                                     exchange                (exchange)
+//!                                     sink                    (here) --> Plan
 //! ```
 //!
 //! Law: planning touches no broker and no file. Every error carries a code, the place, and a hint (`diagnose`).
@@ -14,6 +15,7 @@ mod catalog;
 mod clause;
 mod compile;
 mod diagnose;
+mod exchange;
 mod lengths;
 mod lower;
 mod statement;
@@ -31,13 +33,13 @@ use self::statement::{Declaration, Statement};
 use self::tokens::Tokens;
 use crate::config::nearest::nearest;
 use crate::config::options::{
-    KeyFormat, OptionError, QueryOptions, RequestedExchange, SinkConnector, StreamConnector,
-    WrittenOption, query_options, sink_options, stream_options,
+    KeyFormat, OptionError, QueryOptions, SinkConnector, StreamConnector, WrittenOption,
+    query_options, sink_options, stream_options,
 };
 use crate::error::{Result, Span};
 use crate::plan::{
-    EmitPolicy, EventTimeColumn, EventTimeSpec, ExchangeSend, ExchangeSpec, ExchangeStrategy,
-    KafkaSink, Plan, PlannedExpr, Shape, SinkSpec, SourceConnector, StreamSpec,
+    EmitPolicy, EventTimeColumn, EventTimeSpec, KafkaSink, Plan, PlannedExpr, Shape, SinkSpec,
+    SourceConnector, StreamSpec,
 };
 
 /// Out-of-orderness of a Kafka stream without a WATERMARK clause: one second.
@@ -228,7 +230,15 @@ impl Planner<'_> {
             windowed,
         })?;
         self.check_emit(&lowered)?;
-        let exchange = self.exchange(&lowered.shape, &options, span)?;
+        let exchange_span =
+            option_span(&written, "exchange").or_else(|| option_span(&self.session, "exchange"));
+        let exchange = exchange::exchange(
+            &lowered,
+            options.exchange,
+            self.settings.shards,
+            self.place,
+            exchange_span.unwrap_or(span),
+        )?;
         let sink = match sink.map(|sink| sink.connector) {
             None => SinkSpec::Stdout,
             Some(SinkConnector::File(file)) => SinkSpec::File(file),
@@ -305,63 +315,6 @@ impl Planner<'_> {
             lowered.emit_span,
             Some("add a WINDOW, use EMIT CHANGES, or end the stream: end = 'latest'".to_owned()),
         ))
-    }
-
-    fn exchange(&self, shape: &Shape, options: &QueryOptions, span: Span) -> Result<ExchangeSpec> {
-        let requested = match options.exchange {
-            None | Some(RequestedExchange::Auto) => ExchangeStrategy::Auto,
-            Some(RequestedExchange::Hash) => ExchangeStrategy::Hash,
-            Some(RequestedExchange::FanIn) => ExchangeStrategy::FanIn,
-        };
-        let keys: Vec<&str> = match shape {
-            Shape::Project(_) => Vec::new(),
-            Shape::Aggregate(aggregate) => {
-                aggregate.keys.iter().map(|key| key.text.as_str()).collect()
-            }
-        };
-        let (strategy, reason) = match (shape, requested) {
-            (Shape::Project(_), ExchangeStrategy::Auto) => (
-                ExchangeStrategy::None,
-                "stateless: each record is finished on the shard that read it".to_owned(),
-            ),
-            (Shape::Project(_), _) => {
-                return Err(self.place.error(
-                    Code::BadExchange,
-                    "a query without groups has no key to exchange by",
-                    Some(option_span(&self.session, "exchange").unwrap_or(span)),
-                    Some("leave exchange out, or set it to 'auto'".to_owned()),
-                ));
-            }
-            (Shape::Aggregate(_), ExchangeStrategy::FanIn) => (
-                ExchangeStrategy::FanIn,
-                "asked for: all records go to one shard".to_owned(),
-            ),
-            (Shape::Aggregate(_), _) if keys.is_empty() => (
-                ExchangeStrategy::FanIn,
-                "one global group: all records go to one shard".to_owned(),
-            ),
-            (Shape::Aggregate(_), _) => (
-                ExchangeStrategy::Hash,
-                format!(
-                    "grouped by {}: each record goes to the shard that owns its key",
-                    keys.join(", ")
-                ),
-            ),
-        };
-        let (send, reason) = match (strategy, self.settings.shards) {
-            (ExchangeStrategy::None, _) => (ExchangeSend::None, reason),
-            (_, 1) => (
-                ExchangeSend::None,
-                format!("{reason}; with one shard nothing has to move"),
-            ),
-            _ => (ExchangeSend::Rows, reason),
-        };
-        Ok(ExchangeSpec {
-            requested,
-            strategy,
-            send,
-            reason,
-        })
     }
 
     /// The message key of a Kafka sink: `key.columns` of the output, else the group columns and the window's start.

@@ -57,6 +57,11 @@ impl Coalescer {
         self.settle().map(|due_us| (self.current, due_us))
     }
 
+    /// What input `input` has promised.
+    pub fn promised(&self, input: usize) -> Watermark {
+        self.inputs[input].watermark
+    }
+
     /// The minimum as it stands.
     pub fn watermark(&self) -> Watermark {
         self.current
@@ -102,6 +107,7 @@ mod tests {
         assert_eq!(coalescer.idle(1), Some((Watermark(10), 1)));
         assert_eq!(coalescer.advance(1, Watermark(3), 2), None);
         assert_eq!(coalescer.watermark(), Watermark(10));
+        assert_eq!(coalescer.promised(1), Watermark(3));
     }
 
     #[test]
