@@ -67,9 +67,6 @@ impl Report {
             watermark,
             peak_state_bytes: left().map(|left| left.counts.state_bytes_max).sum(),
             long_probes: left().map(|left| left.counts.long_probes).sum(),
-            allocations_per_batch: AllocationFigures::per_batch(
-                left().map(|left| left.allocations),
-            ),
             streams: vec![StreamReport {
                 stream: plan.source.stream.name.clone(),
                 records_in,
