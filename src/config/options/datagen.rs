@@ -656,7 +656,7 @@ mod tests {
     fn what_cannot_be_is_refused_with_what_can() {
         for (key, value, says) in [
             ("rows", "0", "write a whole number from 1"),
-            ("rate", "fast", "write a whole number"),
+            ("rate", "fast", "allowed: a whole number"),
             ("columns.prise.max", "1", "did you mean columns.price.max?"),
             ("columns.price", "1", "columns.<name>.<property>"),
             ("columns.price.maxx", "1", "did you mean max?"),
