@@ -39,7 +39,7 @@ use crate::reactor::{
     GlommioReactor, Idle, PollReactor, Profile, Reactor, ReactorChoice, ReactorError, ReactorKind,
 };
 use crate::shard::{Shard, ShardId};
-use turns::{ShardLoop, Watched};
+use turns::{Ends, Rests, ShardLoop, Watched};
 
 /// The budget of a turn unless the caller says another, microseconds of CPU time.
 const TURN_BUDGET_US: u64 = 100;
@@ -406,17 +406,16 @@ impl ShardThread {
         let life = catch_unwind(AssertUnwindSafe(move || {
             // The order comes when all are up, and never when one is not.
             self.obey.recv().ok()?;
-            let doorbell = self.doorbells.of_shard(shard);
-            let turns = ShardLoop::new(
-                built,
-                self.placement,
-                memory,
-                doorbell,
-                self.idle,
-                self.stop,
-                self.failure,
-                self.watched,
-            );
+            let rests = Rests {
+                doorbell: self.doorbells.of_shard(shard),
+                idle: self.idle,
+            };
+            let ends = Ends {
+                stop: self.stop,
+                failure: self.failure,
+            };
+            let watched = self.watched;
+            let turns = ShardLoop::new(built, self.placement, memory, rests, ends, watched);
             let (summary, figures) = reactor.run(turns).finish()?;
             Some(ShardEnd { summary, figures })
         }));

@@ -176,7 +176,7 @@ impl Order {
         if millionths > 0 {
             out.push(b'.');
             let mut places = 6;
-            while millionths % 10 == 0 {
+            while millionths.is_multiple_of(10) {
                 millionths /= 10;
                 places -= 1;
             }

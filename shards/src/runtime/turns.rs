@@ -79,12 +79,12 @@ impl<S: Shard> ShardLoop<S> {
         shard: S,
         placement: Placement,
         memory: NodeMemory,
-        doorbell: Doorbell,
-        idle: Idle,
-        stop: StopHandle,
-        failure: FailureFlag,
+        rests: Rests,
+        ends: Ends,
         watched: Watched,
     ) -> ShardLoop<S> {
+        let Rests { doorbell, idle } = rests;
+        let Ends { stop, failure } = ends;
         let clock = SystemClock;
         let now_ns = clock.monotonic_ns();
         let budget_ns = watched.turn_budget_us * 1_000;
@@ -194,6 +194,22 @@ impl<S: Shard> ShardLoop<S> {
         };
         Next::Park(at_most)
     }
+}
+
+/// How a shard rests.
+pub(super) struct Rests {
+    /// By this it is woken.
+    pub(super) doorbell: Doorbell,
+    /// When it parks.
+    pub(super) idle: Idle,
+}
+
+/// What ends a shard before it is done by itself.
+pub(super) struct Ends {
+    /// It was asked to stop.
+    pub(super) stop: StopHandle,
+    /// Another has failed.
+    pub(super) failure: FailureFlag,
 }
 
 /// What is watched of a shard while it runs.

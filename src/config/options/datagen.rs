@@ -474,7 +474,7 @@ fn refused(option: &WrittenOption, message: String, hint: &str) -> OptionError {
 }
 
 /// The number that is written, from `least` to `most`.
-fn number<N: FromStr + PartialOrd + std::fmt::Display>(
+fn number<N: FromStr + PartialOrd + std::fmt::Display + Copy>(
     option: &WrittenOption,
     least: N,
     most: N,
