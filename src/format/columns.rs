@@ -21,13 +21,14 @@ use datafusion_common::arrow::compute::FilterBuilder;
 use datafusion_common::arrow::datatypes::{DataType, Field, SchemaRef, TimeUnit as ArrowUnit};
 
 use super::token::{
-    Token, Wrong, boolean, bytes, date, decimal, double, integer, narrow, single, sql_type, text,
-    time, timestamp,
+    Token, Wrong, boolean, bytes, date, decimal, double, integer, narrow, single, text, time,
+    timestamp,
 };
 use super::{BadRecord, Decoded};
 use crate::config::limits::STRUCK_ROWS_MAX;
 use crate::config::options::TimeUnit;
 use crate::error::{Error, Result};
+use crate::plan::sql_type;
 use crate::time::EventTime;
 
 /// Columns in the making.

@@ -19,7 +19,6 @@ use crate::time::EventTime;
 pub use columns::ColumnBuilders;
 pub use encode::{EncodedRows, Encoder, RowFormat, encoder, header};
 pub use iso8601::write_timestamp;
-pub use token::sql_type;
 
 /// What became of one record.
 #[derive(Clone, Debug, PartialEq)]

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::format::csv::CsvDecoder;
 use crate::format::json::JsonDecoder;
 use crate::kafka::{Layers, Settings};
-use crate::plan::{EventTimeColumn, Plan, SourceConnector, SourceSpec, StreamSpec};
+use crate::plan::{EventTimeColumn, SourceConnector, SourceSpec, StreamSpec};
 use crate::source::Source;
 use crate::source::file::FileSource;
 use crate::source::kafka::{KafkaSource, Stream, deal, ranges};
@@ -35,16 +35,15 @@ pub(super) fn open(
         SourceConnector::Kafka(options) => {
             open_topic(spec, options, config, job, shards, gaps_are_errors)
         }
+        SourceConnector::Queries(_) => panic!("an in-memory stream is no source of the job"),
     }
 }
 
 /// Refuses what a source's properties must not be. Touches no broker.
-pub(super) fn check(plan: &Plan, config: &Config) -> Result<()> {
-    match &plan.source.stream.connector {
-        SourceConnector::Kafka(options) => {
-            settings(&plan.source.stream, options, config, &plan.job).map(|_| ())
-        }
-        SourceConnector::File(_) => Ok(()),
+pub(super) fn check(spec: &SourceSpec, config: &Config, job: &str) -> Result<()> {
+    match &spec.stream.connector {
+        SourceConnector::Kafka(options) => settings(&spec.stream, options, config, job).map(|_| ()),
+        SourceConnector::File(_) | SourceConnector::Queries(_) => Ok(()),
     }
 }
 
@@ -82,7 +81,7 @@ fn open_topic(
         .as_ref()
         .and_then(|spec| match spec.column {
             EventTimeColumn::Declared(column) => Some(column),
-            EventTimeColumn::Message => None,
+            EventTimeColumn::Message | EventTimeColumn::Row => None,
         });
     let described = Stream {
         name: &stream.name,

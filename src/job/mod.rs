@@ -1,11 +1,12 @@
 //! One running job: from a plan and a core map to rows, figures and an exit code.
 //!
 //! ```text
-//!   inputs (sources dealt to shards) --> runtime of pinned shards --exit lanes--> this thread: sink, acknowledgements
+//!   inputs (sources dealt to shards) --> runtime of pinned shards --exit lanes--> this thread: sinks, acknowledgements
 //!                                              ^-- stop: end of input, signal, duration, error
 //! ```
 //!
-//! Law: the job ends when every shard has ended and every row is acknowledged, or with the first error. A stop by signal or
+//! Law: all queries of a file are one job. It ends when every shard has ended and every row is acknowledged, or with the first
+//! error. A stop by signal or
 //! duration drains and flushes, but closes no window of an input that has not ended.
 
 mod figures;
@@ -18,8 +19,8 @@ mod stop;
 use std::time::{Duration, Instant};
 
 use velostream_shards::{
-    Clock, CoreMap, ExitInbox, NodeMemory, Placement, Recorder, Runtime, RuntimeOptions, ShardEnd,
-    ShardFailure, StartError, StopHandle, SystemClock, exit_lane, mesh,
+    Clock, CoreMap, Endpoint, ExitInbox, NodeMemory, Placement, Recorder, Runtime, RuntimeOptions,
+    ShardEnd, ShardFailure, StartError, StopHandle, SystemClock, exit_lane, mesh,
 };
 
 pub use request::{RowFormat, RunRequest};
@@ -31,9 +32,10 @@ use crate::config::limits::EXIT_LANE_BLOCKS;
 use crate::error::{Error, Result, SqlError, exit};
 use crate::exchange::Block;
 use crate::pipeline::{
-    Lanes, ShardOutcome, ShardParts, ShardPipeline, ToJob, check_buildable, shard_pipeline,
+    Lanes, QueryParts, ShardOutcome, ShardParts, ShardPipeline, ToJob, check_buildable,
+    shard_pipeline,
 };
-use crate::plan::{ExchangeSend, Plan};
+use crate::plan::{ExchangeSend, JobPlan, JobQuery, Target};
 use crate::sink::{Acknowledged, Sink};
 
 /// How long the job's thread sleeps when nothing came. A doorbell takes its place later.
@@ -47,8 +49,10 @@ pub struct Outcome {
     pub result: Result<()>,
     /// What the shards left; empty when they could not be asked.
     pub shards: Vec<ShardEnd<ShardOutcome>>,
-    /// Rows acknowledged by the sink.
+    /// Rows acknowledged by the sinks.
     pub rows_out: u64,
+    /// Those of each query, in the order of `JobPlan::queries`; none for a query whose rows other queries read.
+    pub rows_out_by_query: Vec<u64>,
     /// From when a record was due to when the rows it caused were acknowledged, microseconds.
     pub end_to_end: Recorder,
     /// From the start of the shards to the last acknowledged row.
@@ -66,8 +70,13 @@ pub struct Standing {
     pub elapsed: Duration,
 }
 
-/// Runs `plan` until its input ends, a signal comes or the time is over, and writes the report.
-pub fn run(plan: &Plan, config: &Config, core_map: &CoreMap, request: &RunRequest) -> Result<()> {
+/// Runs `plan` until its inputs end, a signal comes or the time is over, and writes the report.
+pub fn run(
+    plan: &JobPlan,
+    config: &Config,
+    core_map: &CoreMap,
+    request: &RunRequest,
+) -> Result<()> {
     let signals = Signals::catch()?;
     let outcome = Job {
         plan,
@@ -92,27 +101,39 @@ pub fn run(plan: &Plan, config: &Config, core_map: &CoreMap, request: &RunReques
 }
 
 /// Holds against `plan` and `config` what can be known without a broker or a file: operators that cannot be built, properties
-/// that librdkafka or the engine refuses.
-pub fn check(plan: &Plan, config: &Config) -> Result<()> {
-    check_buildable(plan).map_err(|error| {
-        // What the planner let through has no place in the text any more; it is the text that has to change all the same.
-        Error::Sql(Box::new(SqlError {
-            code: "V0601",
-            message: error.to_string(),
-            span: None,
-            hint: None,
-            source_text: plan.sql.clone(),
-            source_name: plan.name.clone(),
-        }))
-    })?;
-    inputs::check(plan, config)?;
-    outputs::check(plan, config)
+/// that librdkafka or the engine refuses. All that is wrong is returned.
+pub fn check(plan: &JobPlan, config: &Config) -> Result<()> {
+    let queries = plan.queries.iter().map(|query| &query.plan);
+    let buildable = queries.map(|plan| {
+        check_buildable(plan).map_err(|error| {
+            // What the planner let through has no place in the text any more; it is the text that has to change all the
+            // same.
+            Error::Sql(Box::new(SqlError {
+                code: "V0601",
+                message: error.to_string(),
+                span: None,
+                hint: None,
+                source_text: plan.sql.clone(),
+                source_name: plan.name.clone(),
+            }))
+        })
+    });
+    let sources = plan.sources.iter();
+    let readable = sources.map(|source| inputs::check(source, config, &plan.name));
+    let sinks = plan.sinks.iter();
+    let writable = sinks.map(|sink| outputs::check(sink, config));
+    Error::all(
+        buildable
+            .chain(readable)
+            .chain(writable)
+            .filter_map(Result::err),
+    )
 }
 
 /// Everything a run needs.
 pub struct Job<'j> {
     /// What is computed.
-    pub plan: &'j Plan,
+    pub plan: &'j JobPlan,
     /// How it was configured.
     pub config: &'j Config,
     /// Where it runs.
@@ -133,13 +154,14 @@ impl Job<'_> {
                 result: Err(error),
                 shards: Vec::new(),
                 rows_out: 0,
+                rows_out_by_query: vec![0; self.plan.queries.len()],
                 end_to_end: Recorder::new(),
                 elapsed: Duration::ZERO,
             },
         }
     }
 
-    /// Opens sources and sink, then starts the shards: what is impossible is found out in that order.
+    /// Opens sources and sinks, then starts the shards: what is impossible is found out in that order.
     fn start(&self) -> Result<Running> {
         let Job {
             plan,
@@ -152,32 +174,32 @@ impl Job<'_> {
             return Err(start_error(&StartError::ForeignMachine));
         }
         check(plan, config)?;
-        let sources = inputs::open(
-            &plan.source,
-            config,
-            &plan.job,
-            shards,
-            self.gaps_are_errors,
-        )?;
-        let sink = outputs::open(plan, config, self.rows)?;
-        let mut lanes: Vec<Option<Lanes>> = match plan.exchange.send {
-            ExchangeSend::None => (0..shards).map(|_| None).collect(),
-            ExchangeSend::Rows => mesh::<Block>(shards, 1, config.shards.lane_blocks)
-                .into_iter()
-                .map(|mut endpoint| {
-                    let outbox = endpoint.outboxes.pop().expect("one edge, one outbox");
-                    let inbox = endpoint.inboxes.pop().expect("one edge, one inbox");
-                    Some(Lanes { outbox, inbox })
-                })
-                .collect(),
-        };
+        let mut sources: Vec<_> = (0..shards).map(|_| Vec::new()).collect();
+        for source in &plan.sources {
+            let opened = inputs::open(source, config, &plan.name, shards, self.gaps_are_errors)?;
+            for (shard, source) in sources.iter_mut().zip(opened) {
+                shard.push(source);
+            }
+        }
+        let sinks = plan.sinks.iter();
+        let sinks: Vec<Box<dyn Sink>> = sinks
+            .map(|sink| outputs::open(sink, config, self.rows))
+            .collect::<Result<_>>()?;
+        let lanes = self.lanes(shards);
         let mut exits = Vec::new();
         let mut seats = Vec::new();
-        for ((index, source), lanes) in sources.into_iter().enumerate().zip(lanes.drain(..)) {
+        for ((index, sources), lanes) in sources.into_iter().enumerate().zip(lanes) {
             let (exit, inbox) = exit_lane(EXIT_LANE_BLOCKS);
             exits.push(inbox);
+            let queries = plan.queries.iter().zip(lanes);
+            let queries: Vec<QueryParts> = queries
+                .map(|(query, lanes)| QueryParts {
+                    lanes,
+                    encoder: matches!(query.target, Target::Sink(_))
+                        .then(|| outputs::encoder(&query.plan, self.rows)),
+                })
+                .collect();
             let plan = plan.clone();
-            let encoder = outputs::encoder(&plan, self.rows);
             let batch_max = config.batch.max;
             seats.push(move |placement: &Placement, _: &NodeMemory| {
                 assert_eq!(
@@ -185,13 +207,15 @@ impl Job<'_> {
                     index,
                     "a seat belongs to its shard"
                 );
+                let sources = sources.into_iter();
                 let parts = ShardParts {
                     shard: placement.shard,
                     shards,
-                    source: source.map(|source| source as _),
+                    sources: sources
+                        .map(|source| source.map(|source| source as _))
+                        .collect(),
                     batch_max,
-                    lanes,
-                    encoder,
+                    queries,
                     exit,
                     wall_us,
                 };
@@ -208,19 +232,43 @@ impl Job<'_> {
         for notice in runtime.notices() {
             eprintln!("velo: {notice}");
         }
+        let targets = plan.queries.iter().map(|query| match query.target {
+            Target::Sink(sink) => Some(sink),
+            Target::Link(_) => None,
+        });
         Ok(Running {
             runtime,
             stop,
             exits,
-            sink,
+            sinks,
+            targets: targets.collect(),
             started: Instant::now(),
             records_in: 0,
             totals: Totals {
                 rows_written: 0,
-                rows_out: 0,
+                rows_out: vec![0; plan.queries.len()],
                 end_to_end: Recorder::new(),
             },
         })
+    }
+
+    /// For each shard and query the lanes of its exchange, where it has one: an edge a query.
+    fn lanes(&self, shards: usize) -> Vec<Vec<Option<Lanes>>> {
+        let queries = &self.plan.queries;
+        let exchanges = |query: &JobQuery| !matches!(query.plan.exchange.send, ExchangeSend::None);
+        let edges = queries.iter().filter(|query| exchanges(query)).count();
+        let endpoints = mesh::<Block>(shards, edges, self.config.shards.lane_blocks);
+        let of_shard = |endpoint: Endpoint<Block>| {
+            let mut ends = endpoint.outboxes.into_iter().zip(endpoint.inboxes);
+            let mut lanes = |query: &JobQuery| {
+                exchanges(query).then(|| {
+                    let (outbox, inbox) = ends.next().expect("an edge for each exchange");
+                    Lanes { outbox, inbox }
+                })
+            };
+            queries.iter().map(&mut lanes).collect()
+        };
+        endpoints.into_iter().map(of_shard).collect()
     }
 }
 
@@ -229,7 +277,9 @@ struct Running {
     runtime: Runtime<ShardPipeline>,
     stop: StopHandle,
     exits: Vec<ExitInbox<ToJob>>,
-    sink: Box<dyn Sink>,
+    sinks: Vec<Box<dyn Sink>>,
+    /// By query, the sink that its rows go to.
+    targets: Vec<Option<usize>>,
     started: Instant,
     records_in: u64,
     totals: Totals,
@@ -238,13 +288,18 @@ struct Running {
 /// What has been acknowledged.
 struct Totals {
     rows_written: u64,
-    rows_out: u64,
+    /// By query.
+    rows_out: Vec<u64>,
     end_to_end: Recorder,
 }
 
 impl Totals {
+    fn rows_out(&self) -> u64 {
+        self.rows_out.iter().sum()
+    }
+
     fn add(&mut self, acknowledged: Acknowledged) {
-        self.rows_out += acknowledged.rows;
+        self.rows_out[usize::from(acknowledged.query)] += acknowledged.rows;
         let took_us = wall_us().saturating_sub(acknowledged.due_us).max(0);
         self.end_to_end.record_n(took_us as u64, acknowledged.rows);
     }
@@ -275,7 +330,7 @@ impl Running {
             if asked.is_none() {
                 let standing = Standing {
                     records_in: self.records_in,
-                    rows_out: self.totals.rows_out,
+                    rows_out: self.totals.rows_out(),
                     elapsed: self.started.elapsed(),
                 };
                 asked = watch(standing);
@@ -298,7 +353,8 @@ impl Running {
     fn drain(&mut self, failed: &mut Option<Error>) -> Result<bool> {
         let Running {
             exits,
-            sink,
+            sinks,
+            targets,
             records_in,
             totals,
             ..
@@ -309,6 +365,8 @@ impl Running {
             match block {
                 ToJob::Rows(rows) => {
                     totals.rows_written += rows.values.len() as u64;
+                    let target = targets[usize::from(rows.query)];
+                    let sink = &mut sinks[target.expect("rows come from queries with a sink")];
                     sink.write(rows, &mut |acknowledged| totals.add(acknowledged))?;
                 }
                 ToJob::Taken(records) => *records_in += records,
@@ -318,9 +376,11 @@ impl Running {
                 }
             }
         }
-        sink.poll(&mut |acknowledged| totals.add(acknowledged))?;
-        for notice in sink.take_notices() {
-            eprintln!("velo: {notice}");
+        for sink in sinks {
+            sink.poll(&mut |acknowledged| totals.add(acknowledged))?;
+            for notice in sink.take_notices() {
+                eprintln!("velo: {notice}");
+            }
         }
         Ok(progressed)
     }
@@ -328,20 +388,23 @@ impl Running {
     fn end(self, asked: Option<End>, failed: Option<Error>, sink_failed: bool) -> Outcome {
         let Running {
             runtime,
-            mut sink,
+            mut sinks,
             mut totals,
             started,
             ..
         } = self;
-        // A panic or a sink that has failed is told at once; what the sink still holds is not waited for.
+        // A panic or a sink that has failed is told at once; what the sinks still hold is not waited for.
         let flushed = match sink_failed || runtime.failure().is_some() {
             true => Ok(()),
-            false => sink.flush(&mut |acknowledged| totals.add(acknowledged)),
+            false => sinks
+                .iter_mut()
+                .try_for_each(|sink| sink.flush(&mut |acknowledged| totals.add(acknowledged))),
         };
         if flushed.is_ok() && !sink_failed && runtime.failure().is_none() {
             assert_eq!(
-                totals.rows_out, totals.rows_written,
-                "a flushed sink has acknowledged every row, once"
+                totals.rows_out(),
+                totals.rows_written,
+                "flushed sinks have acknowledged every row, once"
             );
         }
         let elapsed = started.elapsed();
@@ -365,7 +428,8 @@ impl Running {
             end,
             result,
             shards,
-            rows_out: totals.rows_out,
+            rows_out: totals.rows_out(),
+            rows_out_by_query: totals.rows_out,
             end_to_end: totals.end_to_end,
             elapsed,
         }

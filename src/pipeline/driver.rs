@@ -1,148 +1,111 @@
 //! The shard's turn: one bounded run through everything a shard owns.
 //!
 //! ```text
-//!   1. flush what is held        4. read a batch, compute, exchange
-//!   2. fire windows, a slice     5. send the watermark that covers it
-//!   3. drain the inbox           6. end, when nothing can come any more
+//!   1. flush what is held                               3. poll one source, give the batch to each of its readers,
+//!   2. queries last to first: fire windows, a slice,       then the watermark that covers it
+//!      drain the inbox, tell the readers               4. end, when nothing can come any more
 //! ```
 //!
-//! Law: nothing is produced unless there is room behind it, so a slow sink holds back the source through every stage and no
-//! queue grows. A turn is bounded: at most one batch, `INBOX_BLOCKS_MAX` blocks and one slice of groups.
+//! Law: nothing is produced unless there is room behind it, so a slow sink holds back the sources through every stage and no
+//! queue grows. A turn is bounded: at most one batch, and for each query `INBOX_BLOCKS_MAX` blocks and one slice of groups.
 
 use velostream_shards::{Context, Progress, Shard};
 
-use super::query::{QueryCounts, QueryPipeline};
-use crate::config::limits::UNTOLD_RECORDS_MAX;
-use crate::error::{Error, Result};
+use super::egress::ToJob;
+use super::flow::{Flow, QueryCounts};
+use super::source_port::SourcePort;
+use crate::error::Result;
 use crate::plan::clock::set_batch_time;
-use crate::source::{Polled, Source, SourceFigures};
-use crate::time::Watermark;
+use crate::source::SourceFigures;
 
-/// Everything one shard owns of a running query.
+/// Everything one shard owns of a running job.
 pub struct ShardPipeline {
-    source: Option<Box<dyn Source>>,
+    sources: Vec<SourcePort>,
+    /// The source to poll first.
+    next: usize,
+    flow: Flow,
     batch_max: usize,
-    query: QueryPipeline,
     /// The wall clock, microseconds since the epoch.
     wall_us: fn() -> i64,
-    input: Input,
-    /// Records taken of which the job has been told.
-    told: u64,
-}
-
-/// Where the shard stands with its own input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Input {
-    /// Not yet begun.
-    Opening,
-    /// Records may come.
-    Open,
-    /// None will; the peers know.
-    Closed,
 }
 
 /// What a shard has to tell when it has ended.
 #[derive(Debug)]
 pub struct ShardOutcome {
-    /// Its source's counts; `None` if it read nothing.
-    pub source: Option<SourceFigures>,
-    /// What its share of the query counted.
-    pub counts: QueryCounts,
+    /// The counts of each source of the job, in the order of `JobPlan::sources`; `None` where this shard read nothing.
+    pub sources: Vec<Option<SourceFigures>>,
+    /// What its share of each query counted, in the order of `JobPlan::queries`.
+    pub queries: Vec<QueryCounts>,
+}
+
+impl ShardOutcome {
+    /// Records taken from all sources, bad ones included.
+    pub fn records_in(&self) -> u64 {
+        let figures = self.sources.iter().flatten();
+        figures.map(|source| source.records_in).sum()
+    }
 }
 
 impl ShardPipeline {
     /// A shard that has not begun.
     pub fn new(
-        source: Option<Box<dyn Source>>,
+        sources: Vec<SourcePort>,
+        flow: Flow,
         batch_max: usize,
-        query: QueryPipeline,
         wall_us: fn() -> i64,
     ) -> ShardPipeline {
         assert!(batch_max > 0, "a batch holds records");
         ShardPipeline {
-            source,
+            sources,
+            next: 0,
+            flow,
             batch_max,
-            query,
             wall_us,
-            input: Input::Opening,
-            told: 0,
         }
     }
 
     fn run_turn(&mut self, stopping: bool) -> Result<bool> {
-        let mut progressed = self.query.flush();
-        progressed |= self.query.advance()?;
-        match self.input {
-            Input::Opening => {
-                self.input = Input::Open;
-                progressed = true;
-                if self.source.is_none() {
-                    // A shard that reads nothing is idle at once, and its input closed.
-                    self.query.idle();
-                    self.close_input();
-                }
-            }
-            Input::Open if stopping => self.close_input(),
-            Input::Open if self.query.has_room() => progressed |= self.take_records()?,
-            Input::Open | Input::Closed => {}
+        // What expressions call now: one instant for all that is evaluated in a turn.
+        let wall_us = (self.wall_us)();
+        set_batch_time(wall_us);
+        let mut progressed = self.flow.flush();
+        for source in &mut self.sources {
+            progressed |= source.open(&mut self.flow);
         }
-        self.tell(progressed);
+        progressed |= self.flow.advance()?;
+        progressed |= match stopping {
+            true => self.close_sources(),
+            false => self.take_records(wall_us)?,
+        };
+        for source in &mut self.sources {
+            source.tell(&mut self.flow, !progressed);
+        }
         Ok(progressed)
     }
 
-    /// Tells the job what was taken: now and then while there is more to do, else at once, as nothing may follow for long.
-    fn tell(&mut self, progressed: bool) {
-        let Some(source) = &self.source else { return };
-        let taken = source.records_in();
-        let untold = taken - self.told;
-        let due = untold >= UNTOLD_RECORDS_MAX || (untold > 0 && !progressed);
-        let egress = self.query.egress();
-        if due && egress.has_room() {
-            egress.taken(untold);
-            self.told = taken;
-        }
-    }
-
-    fn take_records(&mut self) -> Result<bool> {
-        let source = self.source.as_mut().expect("an open input has a source");
-        let polled = source.poll(self.batch_max)?;
-        let watermark = source.watermark();
-        for notice in source.take_notices() {
-            self.query.egress().notice(notice);
-        }
-        let (progressed, due_us) = match polled {
-            Polled::Batch(batch) => {
-                let due_us = batch.due_us;
-                set_batch_time((self.wall_us)());
-                self.query.take(batch)?;
-                (true, due_us)
-            }
-            Polled::Nothing { progressed } => (progressed, (self.wall_us)()),
-            Polled::Ended => {
-                assert_eq!(
-                    watermark,
-                    Some(Watermark::END),
-                    "an ended source has promised the end"
-                );
-                self.query.watermark(Watermark::END, (self.wall_us)());
-                self.close_input();
+    /// Polls the sources in turn until one of them has done something.
+    fn take_records(&mut self, wall_us: i64) -> Result<bool> {
+        let sources = self.sources.len();
+        for place in (0..sources).map(|step| (self.next + step) % sources) {
+            if self.sources[place].poll(&mut self.flow, self.batch_max, wall_us)? {
+                self.next = (place + 1) % sources;
                 return Ok(true);
             }
-        };
-        if let Some(time) = watermark {
-            self.query.watermark(time, due_us);
         }
-        Ok(progressed)
+        Ok(false)
     }
 
-    fn close_input(&mut self) {
-        self.query.close_input();
-        self.input = Input::Closed;
+    /// Takes no more from any source. Whether one was open.
+    fn close_sources(&mut self) -> bool {
+        let mut closed = false;
+        for source in &mut self.sources {
+            closed |= source.close(&mut self.flow);
+        }
+        closed
     }
 
-    fn fail(&mut self, error: Error) {
-        self.query.fail(error);
-        self.input = Input::Closed;
+    fn is_finished(&self) -> bool {
+        self.sources.iter().all(SourcePort::is_closed) && self.flow.is_finished()
     }
 }
 
@@ -154,12 +117,12 @@ impl Shard for ShardPipeline {
         let progressed = match self.run_turn(cx.stopping()) {
             Ok(progressed) => progressed,
             Err(error) => {
-                self.fail(error);
+                self.flow.exit().post(ToJob::Failed(error));
+                self.close_sources();
                 true
             }
         };
-        let finished = self.input == Input::Closed && self.query.is_finished();
-        match (finished, progressed) {
+        match (self.is_finished(), progressed) {
             (true, _) => Progress::Done,
             (false, true) => Progress::Busy,
             (false, false) => Progress::Idle,
@@ -168,8 +131,8 @@ impl Shard for ShardPipeline {
 
     fn finish(self) -> ShardOutcome {
         ShardOutcome {
-            source: self.source.as_ref().map(|source| source.figures()),
-            counts: self.query.counts(),
+            sources: self.sources.iter().map(SourcePort::figures).collect(),
+            queries: self.flow.counts(),
         }
     }
 }

@@ -2,20 +2,18 @@
 //!
 //! ```text
 //!   Evaluated --Assigner (lateness)--> KeyedRows --ExchangeEdge--> peers
-//!                                                      \--own share--> WindowAggregate --> OutputRows --> Egress
+//!                                                      \--own share--> WindowAggregate --> OutputRows
 //!   peers ----------------------------------------------------------/
 //! ```
 //!
-//! Law: a watermark is applied after the rows that it covers, on every shard alike, and nothing is produced unless there is
-//! room behind it.
+//! Law: a watermark is applied after the rows that it covers, on every shard alike. What is promised to the readers of the
+//! rows (`promise`) is held back while a close is emitted in slices.
 
-use super::egress::Egress;
 use super::exchange_edge::{Arrived, ExchangeEdge};
 use super::filter_project::Evaluated;
 use super::window_aggregate::WindowAggregate;
-use crate::config::limits::{FIRE_GROUPS_MAX, INBOX_BLOCKS_MAX};
+use crate::config::limits::FIRE_GROUPS_MAX;
 use crate::emit::OutputRows;
-use crate::error::Result;
 use crate::exchange::{KeyCodec, KeyedRows};
 use crate::time::Watermark;
 use crate::window::TumblingAssigner;
@@ -34,6 +32,11 @@ pub struct Grouping {
     pub owned: WindowAggregate,
     /// Late records so far.
     pub late_records: u64,
+    /// How far behind its watermark the query's rows may stand, microseconds; `None` without a window, where they have no
+    /// event time.
+    pub grace_us: Option<i64>,
+    /// The query's watermark on this shard, with the due time of the record that moved it.
+    pub reached: (Watermark, i64),
 }
 
 impl Grouping {
@@ -42,10 +45,35 @@ impl Grouping {
         self.edge.flush()
     }
 
-    /// Fires what is closed, a slice of groups, and takes what the peers sent; whether anything was done.
-    pub fn advance(&mut self, egress: &mut Egress, made: &mut Vec<OutputRows>) -> Result<bool> {
-        let fired = self.fire(egress, made)?;
-        Ok(self.drain(egress, made)? | fired)
+    /// Fires what the watermark has closed, one slice of groups; whether there was anything.
+    pub fn fire(&mut self, made: &mut Vec<OutputRows>) -> bool {
+        if self.owned.is_idle() {
+            return false;
+        }
+        self.owned.fire_slice(FIRE_GROUPS_MAX, made);
+        true
+    }
+
+    /// Takes one block of what the peers sent; whether there was one.
+    pub fn drain(&mut self, made: &mut Vec<OutputRows>) -> bool {
+        let Some(arrived) = self.edge.take() else {
+            return false;
+        };
+        self.apply(arrived, made);
+        true
+    }
+
+    /// What the rows given away so far promise: the watermark minus the grace; nothing new while a close is being emitted.
+    pub fn promise(&self) -> (Watermark, i64) {
+        let (reached, due_us) = self.reached;
+        match (self.grace_us, reached) {
+            _ if !self.owned.is_idle() => (Watermark::NONE, 0),
+            (_, Watermark::END) => (Watermark::END, due_us),
+            (Some(grace_us), Watermark(time_us)) => {
+                (Watermark(time_us.saturating_sub(grace_us)), due_us)
+            }
+            (None, _) => (Watermark::NONE, 0),
+        }
     }
 
     /// Whether rows may be sent to their owners.
@@ -116,43 +144,14 @@ impl Grouping {
         }
     }
 
-    /// Takes what the peers sent, as long as there is room for what comes of it.
-    fn drain(&mut self, egress: &mut Egress, made: &mut Vec<OutputRows>) -> Result<bool> {
-        let mut progressed = false;
-        for _ in 0..INBOX_BLOCKS_MAX {
-            if !egress.has_room() {
-                break;
-            }
-            let Some(arrived) = self.edge.take() else {
-                break;
-            };
-            progressed = true;
-            self.apply(arrived, made);
-            post_all(egress, made)?;
-        }
-        Ok(progressed)
-    }
-
     fn apply(&mut self, arrived: Option<Arrived>, made: &mut Vec<OutputRows>) {
         match arrived {
             None => {}
             Some(Arrived::Rows(rows)) => self.owned.rows(rows, made),
-            Some(Arrived::Watermark { time, due_us }) => self.owned.watermark(time, due_us),
+            Some(Arrived::Watermark { time, due_us }) => {
+                self.reached = (time, due_us);
+                self.owned.watermark(time, due_us);
+            }
         }
     }
-
-    /// Fires what the watermark has closed, one slice of groups.
-    fn fire(&mut self, egress: &mut Egress, made: &mut Vec<OutputRows>) -> Result<bool> {
-        if !egress.has_room() || self.owned.is_idle() {
-            return Ok(false);
-        }
-        self.owned.fire_slice(FIRE_GROUPS_MAX, made);
-        post_all(egress, made)?;
-        Ok(true)
-    }
-}
-
-/// Posts the rows that were made.
-pub(super) fn post_all(egress: &mut Egress, made: &mut Vec<OutputRows>) -> Result<()> {
-    made.drain(..).try_for_each(|rows| egress.post(rows))
 }

@@ -7,14 +7,22 @@
 //!
 //! Law: a plan is complete. Nothing in the pipeline looks at SQL text, a catalog or an option string; what may be chosen
 //! has been chosen here, with the reason beside it (`ExchangeSpec::reason`).
+//!
+//! A `Plan` is one query; `JobPlan` is all queries of a file, with what they share.
 
 pub mod clock;
 pub mod explain;
+mod job;
+pub mod required;
+mod types;
 
 use std::sync::Arc;
 
 use datafusion_common::arrow::datatypes::{DataType, SchemaRef};
 use datafusion_physical_expr::PhysicalExpr;
+
+pub use job::{Input, JobPlan, JobQuery, JobSink, Link, Target};
+pub use types::sql_type;
 
 use crate::config::options::{
     End, FileOptions, KafkaSinkOptions, KafkaSourceOptions, KeyFormat, OnError, TimeUnit,
@@ -23,9 +31,7 @@ use crate::config::options::{
 /// One query of a file, ready to run.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The job it is the query of: `job.name`, else the SQL file's stem, else `velo`.
-    pub job: String,
-    /// The query's name: the stream that it writes, or `query` for a bare SELECT.
+    /// The query's name, one of its own in a file: the stream that it creates, `query` for a bare SELECT.
     pub name: String,
     /// The query's text as written.
     pub sql: String,
@@ -87,6 +93,8 @@ pub enum EventTimeColumn {
     Declared(usize),
     /// The timestamp of the Kafka message.
     Message,
+    /// The event time of the row as the query that made it has it: that of its record, or its window's end - 1 us.
+    Row,
 }
 
 /// Where a stream's records come from.
@@ -96,6 +104,19 @@ pub enum SourceConnector {
     File(FileOptions),
     /// A Kafka topic.
     Kafka(KafkaSourceOptions),
+    /// Queries of the same job: the stream is in memory.
+    Queries(Written),
+}
+
+/// What is known of an in-memory stream by the queries that write it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// How many.
+    pub queries: usize,
+    /// Whether the inputs of all of them have an end.
+    pub bounded: bool,
+    /// The query whose rows are updates of earlier rows, not records; `None` when every row is a record.
+    pub updates: Option<String>,
 }
 
 /// A stream as one query reads it.
@@ -182,6 +203,15 @@ pub enum WindowSpec {
     },
 }
 
+impl WindowSpec {
+    /// How long after its end the window still accepts records, microseconds.
+    pub fn grace_us(&self) -> i64 {
+        match *self {
+            WindowSpec::Tumbling { grace_us, .. } => grace_us,
+        }
+    }
+}
+
 /// When rows leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EmitPolicy {
@@ -247,6 +277,8 @@ pub enum SinkSpec {
     File(FileOptions),
     /// A Kafka topic.
     Kafka(KafkaSink),
+    /// The in-memory stream of that name.
+    Stream(String),
 }
 
 /// A Kafka sink with its key resolved.
@@ -268,6 +300,38 @@ impl SourceConnector {
         match self {
             SourceConnector::File(_) => true,
             SourceConnector::Kafka(kafka) => kafka.end != End::Never,
+            SourceConnector::Queries(written) => written.bounded,
+        }
+    }
+
+    /// The query whose rows in it are updates of earlier rows, not records, if there is one.
+    pub fn updates(&self) -> Option<&str> {
+        match self {
+            SourceConnector::File(_) | SourceConnector::Kafka(_) => None,
+            SourceConnector::Queries(written) => written.updates.as_deref(),
+        }
+    }
+}
+
+impl SinkSpec {
+    /// How EXPLAIN and reports call it: `stdout`, `file:PATH`, `kafka:TOPIC` or `stream:NAME`.
+    pub fn name(&self) -> String {
+        match self {
+            SinkSpec::Stdout => "stdout".to_owned(),
+            SinkSpec::File(file) => format!("file:{}", file.path.display()),
+            SinkSpec::Kafka(kafka) => format!("kafka:{}", kafka.options.topic),
+            SinkSpec::Stream(stream) => format!("stream:{stream}"),
+        }
+    }
+
+    /// Whether rows of both go to the same place in the same way, whatever the message key is made of.
+    pub fn is_same_target(&self, other: &SinkSpec) -> bool {
+        match (self, other) {
+            (SinkSpec::Stdout, SinkSpec::Stdout) => true,
+            (SinkSpec::File(one), SinkSpec::File(other)) => one == other,
+            (SinkSpec::Kafka(one), SinkSpec::Kafka(other)) => one.options == other.options,
+            (SinkSpec::Stream(one), SinkSpec::Stream(other)) => one == other,
+            _ => false,
         }
     }
 }

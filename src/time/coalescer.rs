@@ -57,6 +57,11 @@ impl Coalescer {
         self.settle().map(|due_us| (self.current, due_us))
     }
 
+    /// Whether every input is idle.
+    pub fn is_idle(&self) -> bool {
+        self.inputs.iter().all(|input| input.idle)
+    }
+
     /// The minimum as it stands.
     pub fn watermark(&self) -> Watermark {
         self.current

@@ -17,6 +17,7 @@ mod tests;
 
 use std::time::{Duration, Instant};
 
+use crate::config::limits::{DELIVERY_QUERY_BITS, QUERIES_MAX};
 use crate::error::{Error, Result};
 use crate::kafka::{Delivered, Outgoing, Producer, Sent, Settings};
 
@@ -63,10 +64,23 @@ fn timestamp_ms(event_time_us: i64, now_ms: i64) -> i64 {
     event_time_us.div_euclid(1000).min(now_ms).max(1)
 }
 
+/// What a delivery gives back: the due time and, in the low bits, whose row it was. A time outside of [1970, 2112), which
+/// only a record's own header can claim, is held to its edge.
+fn tagged(due_us: i64, query: u16) -> i64 {
+    assert!(
+        usize::from(query) < QUERIES_MAX,
+        "the planner admits no more queries"
+    );
+    let due_us = due_us.clamp(0, (1 << (63 - DELIVERY_QUERY_BITS)) - 1);
+    due_us << DELIVERY_QUERY_BITS | i64::from(query)
+}
+
 fn acknowledgement(delivered: Delivered) -> Acknowledged {
+    let query = delivered.due_us & ((1 << DELIVERY_QUERY_BITS) - 1);
     Acknowledged {
+        query: u16::try_from(query).expect("fewer bits than that"),
         rows: delivered.records,
-        due_us: delivered.due_us,
+        due_us: delivered.due_us >> DELIVERY_QUERY_BITS,
     }
 }
 
@@ -91,7 +105,7 @@ impl Sink for KafkaSink {
                     .event_times_us
                     .get(row)
                     .map(|&time_us| timestamp_ms(time_us, now_ms)),
-                due_us: block.due_us,
+                due_us: tagged(block.due_us, block.query),
                 due_header: false,
             };
             while self.producer.send(&record)? == Sent::Full {
