@@ -51,8 +51,17 @@ pub mod pipeline;
 /// The lifecycle of one running job.
 pub mod job;
 
+/// Benchmarks: scenarios through the pipeline, each beside a plain loop.
+pub mod bench;
+
 /// The demo: real flights through an in-process broker.
 pub mod demo;
 
 /// One command a file.
 pub mod cli;
+
+/// As in the binary, so that tests can count.
+#[cfg(test)]
+#[global_allocator]
+static ALLOCATOR: velostream_shards::allocations::Counting<mimalloc::MiMalloc> =
+    velostream_shards::allocations::Counting::new(mimalloc::MiMalloc);

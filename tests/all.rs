@@ -1,5 +1,7 @@
 //! Every test of the whole, in one binary. Tests of one module stand beside it, in src; tests of shards in shards.
 
+// The benchmarks, small, so that they never rot: every scenario's rows are the plain loop's at any number of shards.
+mod bench;
 // SQL, input and expected rows, a file a case (tests/cases/**/*.case), run at several shard counts and batch sizes.
 mod cases;
 // What a user types and reads: usage, configuration, topology.
@@ -8,6 +10,8 @@ mod cli;
 mod errors;
 // What goes wrong at run time: panics, signals, closed outputs, disks, brokers, bad records; and that nothing leaks.
 mod faults;
+// Hosts that forbid io_uring or locked memory.
+mod hosts;
 // Imports go one way: down the list of modules in src/lib.rs.
 mod layering;
 // Starting velo under a time limit, for the tests above.

@@ -5,24 +5,31 @@
 //!   shard ──failure──> every shard
 //! ```
 //!
-//! The law: no shard ever waits for an ordinary thread. A stop is a flag that shards look at; what
-//! leaves by an exit lane is held while the lane is full, exactly as in the mesh. The only lock is
-//! taken by a shard that has already failed.
+//! The law: no shard ever waits for an ordinary thread. A stop is a flag that shards look at, and all
+//! are rung when it is raised; what leaves by an exit lane is held while the lane is full, exactly as
+//! in the mesh. The only lock is taken by a shard that has already failed.
+
+mod flags;
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use crate::mesh::{LaneReader, LaneWriter, lane};
+pub(crate) use flags::{FailureCell, StopFlag};
+
+use crate::mesh::{Doorbells, LaneReader, LaneWriter, lane};
 use crate::shard::ShardId;
 
-/// Builds the lane by which the blocks of one shard leave to an ordinary thread; it holds
-/// `capacity` blocks.
+/// Builds the lane by which the blocks of `shard` leave to the thread of the job; it holds
+/// `capacity` blocks. Blocks ring the doorbell of the job, and room rings that of the shard.
 ///
 /// # Panics
 /// When there is no room for a block.
-pub fn exit_lane<B: Send>(capacity: usize) -> (ExitOutbox<B>, ExitInbox<B>) {
-    let (writer, reader) = lane(capacity);
+pub fn exit_lane<B: Send>(
+    doorbells: &Doorbells,
+    shard: ShardId,
+    capacity: usize,
+) -> (ExitOutbox<B>, ExitInbox<B>) {
+    let (writer, reader) = lane(doorbells, shard.index(), doorbells.job_seat(), capacity);
     (ExitOutbox { lane: writer }, ExitInbox { lane: reader })
 }
 
@@ -77,25 +84,30 @@ impl<B> ExitInbox<B> {
 }
 
 /// Asks all shards to stop. Clones are the same request, and it cannot be taken back.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone)]
 pub struct StopHandle {
-    asked: Arc<AtomicBool>,
+    flag: Arc<StopFlag>,
+    doorbells: Doorbells,
 }
 
 impl StopHandle {
-    /// A request that nobody has made yet.
-    pub fn new() -> StopHandle {
-        StopHandle::default()
+    /// A request to these shards that nobody has made yet.
+    pub fn new(doorbells: &Doorbells) -> StopHandle {
+        StopHandle {
+            flag: Arc::new(StopFlag::new()),
+            doorbells: doorbells.clone(),
+        }
     }
 
     /// Asks: every shard drains what it holds and is done. Safe in a signal handler.
     pub fn request(&self) {
-        self.asked.store(true, Ordering::Relaxed);
+        self.flag.ask();
+        self.doorbells.ring_all();
     }
 
     /// Whether anybody asked.
     pub fn requested(&self) -> bool {
-        self.asked.load(Ordering::Relaxed)
+        self.flag.asked()
     }
 }
 
@@ -118,38 +130,41 @@ impl std::error::Error for ShardFailure {}
 
 /// The flag that ends every shard at once, and the failure that raised it. Clones are the same
 /// flag.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct FailureFlag {
-    raised: Arc<AtomicBool>,
-    first: Arc<Mutex<Option<ShardFailure>>>,
+    cell: Arc<FailureCell>,
+    doorbells: Doorbells,
 }
 
 impl FailureFlag {
+    /// A flag for these shards that nobody has raised yet.
+    pub(crate) fn new(doorbells: &Doorbells) -> FailureFlag {
+        FailureFlag {
+            cell: Arc::new(FailureCell::new()),
+            doorbells: doorbells.clone(),
+        }
+    }
+
     /// Ends every shard; the first failure is the one remembered.
     pub(crate) fn raise(&self, failure: ShardFailure) {
-        self.first
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get_or_insert(failure);
-        self.abandon();
+        self.cell.raise(failure);
+        self.doorbells.ring_all();
     }
 
     /// Ends every shard without a failure of any: the runtime is given up.
     pub(crate) fn abandon(&self) {
-        self.raised.store(true, Ordering::Release);
+        self.cell.abandon();
+        self.doorbells.ring_all();
     }
 
     /// Whether the shards must end.
     pub(crate) fn raised(&self) -> bool {
-        self.raised.load(Ordering::Relaxed)
+        self.cell.raised()
     }
 
     /// The failure that was first.
     pub(crate) fn first(&self) -> Option<ShardFailure> {
-        self.first
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.cell.first()
     }
 }
 
@@ -157,9 +172,13 @@ impl FailureFlag {
 mod tests {
     use super::*;
 
+    fn doorbells() -> Doorbells {
+        Doorbells::open(1).expect("there are descriptors")
+    }
+
     #[test]
     fn what_leaves_keeps_its_order_through_a_lane_of_one() {
-        let (mut outbox, mut inbox) = exit_lane(1);
+        let (mut outbox, mut inbox) = exit_lane(&doorbells(), ShardId(0), 1);
         for number in 0..5 {
             outbox.post(number);
         }
@@ -180,7 +199,7 @@ mod tests {
 
     #[test]
     fn a_receiver_that_is_gone_holds_nothing_up() {
-        let (mut outbox, inbox) = exit_lane(1);
+        let (mut outbox, inbox) = exit_lane(&doorbells(), ShardId(0), 1);
         outbox.post(0);
         outbox.post(1);
         drop(inbox);
@@ -192,7 +211,7 @@ mod tests {
 
     #[test]
     fn a_stop_reaches_every_clone() {
-        let stop = StopHandle::new();
+        let stop = StopHandle::new(&doorbells());
         let other = stop.clone();
         assert!(!other.requested());
         stop.request();
@@ -201,7 +220,7 @@ mod tests {
 
     #[test]
     fn the_first_failure_is_remembered() {
-        let flag = FailureFlag::default();
+        let flag = FailureFlag::new(&doorbells());
         assert_eq!(flag.first(), None);
         for number in [1, 2] {
             flag.raise(ShardFailure {

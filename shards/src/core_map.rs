@@ -1,18 +1,26 @@
-//! The core map: which shard is pinned to which core.
+//! The core map: which shard is pinned to which core, and which cores are kept for everything else.
 //!
 //! ```text
-//!   node 0            node 1               spread: over the nodes first, then over the L3 domains of a node,
-//!   L3 0     L3 1     L3 2     L3 3        then over the cores; SMT siblings last, and only when they are
-//!   0  4     2  6     1  5     3  7        asked for
+//!   node 0            node 1               spread: over the nodes first, then over the L3 domains of a node, then
+//!   L3 0     L3 1     L3 2     L3 3        over the cores; pack: a node, and in it an L3 domain, is filled before
+//!   h  4     2  6     h  5     3  7        the next. SMT siblings last, and only when they are asked for.
+//!                                          h: housekeeping, the first core of each node that has shards
 //! ```
 //!
-//! The law: without `oversubscribe` no cpu carries two shards, and under [`Smt::Avoid`] no core
-//! does. A request that cannot be met is refused with the reason and the remedy, never bent.
-//! Planning asks the operating system nothing: the same machine and request give the same map.
+//! The law: without `oversubscribe` no cpu carries two shards, under [`Smt::Avoid`] no core does, and
+//! no core carries both a shard and housekeeping. A request that cannot be met is refused with the
+//! reason and the remedy, never bent. Planning asks the operating system nothing: the same machine
+//! and request give the same map.
 
-use std::collections::BTreeMap;
-use std::fmt;
-use std::str::FromStr;
+mod housekeeping;
+mod order;
+mod refusal;
+mod written;
+
+pub use refusal::CoreMapError;
+pub use written::{CoreRequestError, written_cpus};
+
+pub(crate) use written::Ranges;
 
 use crate::shard::ShardId;
 use crate::topology::{Cpu, Machine};
@@ -26,17 +34,28 @@ const _: () = assert!(
 
 /// Which cores are asked for.
 ///
-/// Written as `auto`; as a bare number, which is a count (`8`: eight shards, spread); or as a list
-/// of cpus by the operating system's index, which has a comma or a dash (`2-9,12`; one cpu alone is
-/// `3-3`).
+/// Written as `auto`; as a bare number, which is a count (`8`); or as a list of cpus by the operating
+/// system's index, which has a comma or a dash (`2-9,12`; one cpu alone is `3-3`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CoreRequest {
-    /// One shard on each usable physical core.
+    /// For shards, one on each usable physical core that is not kept for housekeeping. For
+    /// housekeeping, see [`CoreMapRequest::housekeeping`].
     Auto,
-    /// This many shards, spread over the usable cores.
+    /// This many, where they are best put.
     Count(usize),
-    /// One shard on each of these cpus, in this order.
+    /// Each of these cpus, in this order.
     List(Vec<u32>),
+}
+
+/// In which order shards take cores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrangement {
+    /// Over as many NUMA nodes and L3 domains as there are: each shard has the most cache and memory
+    /// bandwidth.
+    Spread,
+    /// Into one NUMA node and one L3 domain before the next: what shards hand to each other stays
+    /// close.
+    Pack,
 }
 
 /// Whether two shards may share a core as SMT siblings.
@@ -51,13 +70,35 @@ pub enum Smt {
 /// What is asked of the core map: the `[shards]` section of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CoreMapRequest {
-    /// Which cores.
+    /// Which cores carry shards.
     pub cores: CoreRequest,
+    /// In which order they are taken, unless they are listed.
+    pub arrangement: Arrangement,
     /// Whether SMT siblings may carry shards of their own.
     pub smt: Smt,
+    /// Which cores carry no shard, for client and control threads. `Auto`: on a machine of
+    /// [`HOUSEKEEPING_FROM_CORES`] usable cores or more the first core of every NUMA node that has
+    /// shards, as far as the shards leave one; with fewer none.
+    pub housekeeping: CoreRequest,
     /// Whether more shards than cores wrap round the usable cpus. Has no bearing on a list.
     pub oversubscribe: bool,
 }
+
+impl Default for CoreMapRequest {
+    /// One shard on each core that is not kept for housekeeping, spread.
+    fn default() -> CoreMapRequest {
+        CoreMapRequest {
+            cores: CoreRequest::Auto,
+            arrangement: Arrangement::Spread,
+            smt: Smt::Avoid,
+            housekeeping: CoreRequest::Auto,
+            oversubscribe: false,
+        }
+    }
+}
+
+/// From this many usable cores on, some are kept for housekeeping unless asked otherwise.
+pub const HOUSEKEEPING_FROM_CORES: usize = 4;
 
 /// Where one shard sits. `cpu`, `node` and `smt` are the operating system's indexes, the rest
 /// hwloc's logical ones.
@@ -79,27 +120,29 @@ pub struct Placement {
     pub smt: Vec<u32>,
 }
 
-/// One placement for each shard, in the order of the shards.
+/// One placement for each shard, in the order of the shards, and the cores kept for housekeeping.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CoreMap {
     placements: Vec<Placement>,
+    housekeeping: Vec<Cpu>,
+    /// All hardware threads kept with them.
+    client_cpus: Vec<Cpu>,
     foreign: bool,
     oversubscribed: bool,
 }
 
 impl CoreMap {
-    /// Places the shards.
+    /// Places the shards and keeps cores for housekeeping.
     ///
     /// # Errors
     /// Whatever of the request cannot be met on this machine: see [`CoreMapError`].
     pub fn plan(machine: &Machine, request: &CoreMapRequest) -> Result<CoreMap, CoreMapError> {
-        let seats = match &request.cores {
-            CoreRequest::Auto => spread(machine, Smt::Avoid),
-            CoreRequest::Count(count) => counted(machine, *count, request)?,
-            CoreRequest::List(cpus) => listed(machine, cpus, request.smt)?,
-        };
+        if machine.cpus.iter().all(|cpu| !cpu.usable) {
+            return Err(CoreMapError::NoUsableCpu);
+        }
+        let (seats, kept) = housekeeping::share_out(machine, request)?;
         match seats.len() {
-            0 => return Err(CoreMapError::NoUsableCpu),
+            0 => return Err(CoreMapError::NoCoreLeft),
             count if count > MAX_SHARDS => return Err(CoreMapError::AboveLimit { asked: count }),
             _ => {}
         }
@@ -124,8 +167,22 @@ impl CoreMap {
             request.oversubscribe || !oversubscribed,
             "a cpu carries two shards only when that was asked for"
         );
+        assert!(
+            kept.iter()
+                .all(|kept| placements.iter().all(|seat| seat.core != kept.core)),
+            "no core carries both a shard and housekeeping"
+        );
         Ok(CoreMap {
             placements,
+            client_cpus: match &request.housekeeping {
+                CoreRequest::List(_) => kept.iter().copied().cloned().collect(),
+                CoreRequest::Auto | CoreRequest::Count(_) => {
+                    let on_kept = |cpu: &&Cpu| kept.iter().any(|kept| kept.core == cpu.core);
+                    let usable = machine.cpus.iter().filter(|cpu| cpu.usable);
+                    usable.filter(on_kept).cloned().collect()
+                }
+            },
+            housekeeping: kept.into_iter().cloned().collect(),
             foreign: machine.foreign,
             oversubscribed,
         })
@@ -134,6 +191,32 @@ impl CoreMap {
     /// Where each shard sits, in the order of the shards.
     pub fn placements(&self) -> &[Placement] {
         &self.placements
+    }
+
+    /// What is kept for client and control threads: a cpu of each core, or the cpus that were listed.
+    pub fn housekeeping(&self) -> &[Cpu] {
+        &self.housekeeping
+    }
+
+    /// The cpus on which the client threads of shards on this node run: all hardware threads kept on
+    /// the node, those of other nodes when it has none, and none at all when nothing is kept, which
+    /// means wherever the process may run.
+    pub fn client_cpus(&self, node: u32) -> Vec<u32> {
+        let own: Vec<u32> = self
+            .client_cpus
+            .iter()
+            .filter(|cpu| cpu.node == node)
+            .map(|cpu| cpu.cpu)
+            .collect();
+        match own.is_empty() {
+            true => self.control_cpus(),
+            false => own,
+        }
+    }
+
+    /// The cpus on which threads that serve all shards run: everything kept. None when nothing is.
+    pub fn control_cpus(&self) -> Vec<u32> {
+        self.client_cpus.iter().map(|cpu| cpu.cpu).collect()
     }
 
     /// How many shards there are.
@@ -150,313 +233,6 @@ impl CoreMap {
     /// Whether some cpu carries more than one shard.
     pub fn oversubscribed(&self) -> bool {
         self.oversubscribed
-    }
-}
-
-/// The first `count` cpus of the spread, wrapping round where that is allowed.
-fn counted<'a>(
-    machine: &'a Machine,
-    count: usize,
-    request: &CoreMapRequest,
-) -> Result<Vec<&'a Cpu>, CoreMapError> {
-    if count == 0 {
-        return Err(CoreMapError::NoShards);
-    }
-    if count > MAX_SHARDS {
-        return Err(CoreMapError::AboveLimit { asked: count });
-    }
-    let order = spread(machine, request.smt);
-    if count > order.len() && !request.oversubscribe {
-        return Err(CoreMapError::TooManyShards {
-            asked: count,
-            cores: spread(machine, Smt::Avoid).len(),
-            cpus: spread(machine, Smt::Use).len(),
-            smt: request.smt,
-        });
-    }
-    Ok(order.into_iter().cycle().take(count).collect())
-}
-
-/// The cpus as listed, each checked.
-fn listed<'a>(machine: &'a Machine, cpus: &[u32], smt: Smt) -> Result<Vec<&'a Cpu>, CoreMapError> {
-    if cpus.is_empty() {
-        return Err(CoreMapError::EmptyList);
-    }
-    let mut seats: Vec<&Cpu> = Vec::with_capacity(cpus.len());
-    for &asked in cpus {
-        let cpu = machine.cpu(asked).ok_or_else(|| CoreMapError::UnknownCpu {
-            cpu: asked,
-            known: indexes(machine.cpus.iter()),
-        })?;
-        if !cpu.usable {
-            return Err(CoreMapError::NotUsable {
-                cpu: asked,
-                usable: indexes(machine.cpus.iter().filter(|cpu| cpu.usable)),
-            });
-        }
-        if seats.iter().any(|seat| seat.cpu == asked) {
-            return Err(CoreMapError::Repeated { cpu: asked });
-        }
-        if smt == Smt::Avoid
-            && let Some(sibling) = seats.iter().find(|seat| seat.core == cpu.core)
-        {
-            return Err(CoreMapError::SharedCore {
-                cpu: asked,
-                sibling: sibling.cpu,
-                core: cpu.core,
-            });
-        }
-        seats.push(cpu);
-    }
-    Ok(seats)
-}
-
-/// The usable cpus in the order in which shards take them: the first usable hardware thread of
-/// every core, dealt over nodes, L3 domains and cores; under [`Smt::Use`] then the second ones in
-/// the same way, and so on.
-fn spread(machine: &Machine, smt: Smt) -> Vec<&Cpu> {
-    let cores = grouped(machine.cpus.iter().filter(|cpu| cpu.usable), |cpu| cpu.core);
-    let deepest = cores.iter().map(Vec::len).max().unwrap_or(0);
-    let ranks = match smt {
-        Smt::Avoid => deepest.min(1),
-        Smt::Use => deepest,
-    };
-    let mut order = Vec::new();
-    for rank in 0..ranks {
-        let threads = cores.iter().filter_map(|core| core.get(rank).copied());
-        let nodes = grouped(threads, |cpu| cpu.node);
-        order.extend(deal(nodes.into_iter().map(|node| {
-            deal(grouped(node.into_iter(), |cpu| cpu.l3).into_iter())
-        })));
-    }
-    order
-}
-
-/// Puts equal places together, in the order of their indexes.
-fn grouped<'a>(
-    cpus: impl Iterator<Item = &'a Cpu>,
-    place: impl Fn(&Cpu) -> u32,
-) -> Vec<Vec<&'a Cpu>> {
-    let mut groups: BTreeMap<u32, Vec<&Cpu>> = BTreeMap::new();
-    for cpu in cpus {
-        groups.entry(place(cpu)).or_default().push(cpu);
-    }
-    groups.into_values().collect()
-}
-
-/// Takes one from each group in turn until all are empty.
-fn deal<'a>(groups: impl Iterator<Item = Vec<&'a Cpu>>) -> Vec<&'a Cpu> {
-    let mut rounds: BTreeMap<usize, Vec<&Cpu>> = BTreeMap::new();
-    for group in groups {
-        for (round, cpu) in group.into_iter().enumerate() {
-            rounds.entry(round).or_default().push(cpu);
-        }
-    }
-    rounds.into_values().flatten().collect()
-}
-
-fn indexes<'a>(cpus: impl Iterator<Item = &'a Cpu>) -> Vec<u32> {
-    let mut indexes: Vec<u32> = cpus.map(|cpu| cpu.cpu).collect();
-    indexes.sort_unstable();
-    indexes
-}
-
-/// Why a core map was refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CoreMapError {
-    /// Zero shards were asked for.
-    NoShards,
-    /// The list of cpus is empty.
-    EmptyList,
-    /// This process may run on no cpu of the machine.
-    NoUsableCpu,
-    /// More than [`MAX_SHARDS`].
-    AboveLimit {
-        /// The shards asked for.
-        asked: usize,
-    },
-    /// More shards than the request has cores for.
-    TooManyShards {
-        /// The shards asked for.
-        asked: usize,
-        /// The usable physical cores.
-        cores: usize,
-        /// The usable hardware threads.
-        cpus: usize,
-        /// Whether SMT siblings were allowed to count.
-        smt: Smt,
-    },
-    /// A listed cpu that the machine does not have.
-    UnknownCpu {
-        /// The cpu.
-        cpu: u32,
-        /// The cpus it has.
-        known: Vec<u32>,
-    },
-    /// A listed cpu outside this process's affinity.
-    NotUsable {
-        /// The cpu.
-        cpu: u32,
-        /// The cpus inside.
-        usable: Vec<u32>,
-    },
-    /// A cpu listed twice.
-    Repeated {
-        /// The cpu.
-        cpu: u32,
-    },
-    /// Two listed cpus that are SMT siblings, under [`Smt::Avoid`].
-    SharedCore {
-        /// The second of them.
-        cpu: u32,
-        /// The first.
-        sibling: u32,
-        /// Their core, by hwloc's logical index.
-        core: u32,
-    },
-}
-
-impl fmt::Display for CoreMapError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            CoreMapError::NoShards => write!(
-                f,
-                "zero shards were asked for: write `auto`, a count of at least 1, or a list of cpus"
-            ),
-            CoreMapError::EmptyList => write!(
-                f,
-                "the list of cpus is empty: write `auto`, a count, or a list such as `2-9,12`"
-            ),
-            CoreMapError::NoUsableCpu => write!(
-                f,
-                "this process may run on no cpu of this machine: check its cpuset and `taskset`"
-            ),
-            CoreMapError::AboveLimit { asked } => write!(
-                f,
-                "{asked} shards were asked for, and {MAX_SHARDS} is the most there can be"
-            ),
-            CoreMapError::TooManyShards {
-                asked,
-                cores,
-                cpus,
-                smt,
-            } => {
-                write!(
-                    f,
-                    "{asked} shards were asked for, and there are {cores} usable cores with {cpus} hardware threads: ask for \
-                     fewer"
-                )?;
-                if *smt == Smt::Avoid && cpus >= asked {
-                    write!(f, ", let SMT siblings carry shards (shards.smt = \"use\")")?;
-                }
-                write!(
-                    f,
-                    ", or let shards share cpus (shards.oversubscribe = true; for tests)"
-                )
-            }
-            CoreMapError::UnknownCpu { cpu, known } => write!(
-                f,
-                "there is no cpu {cpu} on this machine; there are {}",
-                Ranges(known)
-            ),
-            CoreMapError::NotUsable { cpu, usable } => write!(
-                f,
-                "this process may not run on cpu {cpu}, only on {}: list these, or widen its cpuset or `taskset`",
-                Ranges(usable)
-            ),
-            CoreMapError::Repeated { cpu } => {
-                write!(f, "cpu {cpu} is listed twice: list each cpu once")
-            }
-            CoreMapError::SharedCore { cpu, sibling, core } => write!(
-                f,
-                "cpus {sibling} and {cpu} are SMT siblings on core {core}: list one of them, or set shards.smt = \"use\""
-            ),
-        }
-    }
-}
-
-impl std::error::Error for CoreMapError {}
-
-/// Ascending indexes as they are written in a request.
-struct Ranges<'a>(&'a [u32]);
-
-impl fmt::Display for Ranges<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let runs = self.0.chunk_by(|one, next| one + 1 == *next);
-        for (index, run) in runs.enumerate() {
-            if index > 0 {
-                f.write_str(",")?;
-            }
-            match run {
-                [one] => write!(f, "{one}")?,
-                run => write!(f, "{}-{}", run[0], run[run.len() - 1])?,
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Why the text of a [`CoreRequest`] was refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CoreRequestError {
-    text: String,
-    reason: String,
-}
-
-impl fmt::Display for CoreRequestError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "\"{}\" is no choice of cores, {}: write `auto`, a count such as `8`, or a list of cpus such as `2-9,12`",
-            self.text, self.reason
-        )
-    }
-}
-
-impl std::error::Error for CoreRequestError {}
-
-impl FromStr for CoreRequest {
-    type Err = CoreRequestError;
-
-    fn from_str(text: &str) -> Result<CoreRequest, CoreRequestError> {
-        let written = text.trim();
-        let request = match written {
-            "auto" => Ok(CoreRequest::Auto),
-            list if list.contains([',', '-']) => cpu_list(list).map(CoreRequest::List),
-            count => count
-                .parse()
-                .map(CoreRequest::Count)
-                .map_err(|_| format!("`{count}` is no number")),
-        };
-        request.map_err(|reason| CoreRequestError {
-            text: text.to_owned(),
-            reason,
-        })
-    }
-}
-
-fn cpu_list(list: &str) -> Result<Vec<u32>, String> {
-    let mut cpus = Vec::new();
-    for part in list.split(',').map(str::trim) {
-        let (first, last) = match part.split_once('-') {
-            Some((first, last)) => (cpu_index(first)?, cpu_index(last)?),
-            None => (cpu_index(part)?, cpu_index(part)?),
-        };
-        if first > last {
-            return Err(format!("the range `{part}` runs backwards"));
-        }
-        if cpus.len() + (last - first) as usize >= MAX_SHARDS {
-            return Err(format!("it names more than {MAX_SHARDS} cpus"));
-        }
-        cpus.extend(first..=last);
-    }
-    Ok(cpus)
-}
-
-fn cpu_index(text: &str) -> Result<u32, String> {
-    match text.trim() {
-        "" => Err("a number is missing beside a comma or a dash".to_owned()),
-        index => index.parse().map_err(|_| format!("`{index}` is no cpu")),
     }
 }
 

@@ -1,14 +1,17 @@
-//! Pinning a thread to a cpu, and reading back where it really is.
+//! Pinning a thread to a cpu, or confining it to a few, and reading back where it really is.
 //!
 //! The law: nobody believes a pin that was not read back. Shards are pinned by the reactor and
-//! checked here; ordinary threads are pinned and checked here.
+//! checked here; ordinary threads are confined and checked here. Threads that a client library
+//! starts run where the thread stands that makes the client, so that one is confined meanwhile.
 
 use std::{fmt, io, mem};
+
+use crate::core_map::Ranges;
 
 /// Why a thread could not be pinned.
 #[derive(Debug)]
 pub struct PinError {
-    cpu: u32,
+    cpus: Vec<u32>,
     affinity: Vec<u32>,
 }
 
@@ -16,9 +19,9 @@ impl fmt::Display for PinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "this thread could not be pinned to cpu {}: it may run on {:?}; choose one of these or widen the cpuset of the \
-             process",
-            self.cpu, self.affinity
+            "this thread could not be pinned to cpu {}: it may run on {}; choose of these or widen the cpuset of the process",
+            Ranges(&self.cpus),
+            Ranges(&self.affinity)
         )
     }
 }
@@ -55,8 +58,58 @@ pub fn pin_current_thread(cpu: u32) -> Result<(), PinError> {
     let affinity = affinity().unwrap_or_default();
     match set && affinity == [cpu] {
         true => Ok(()),
-        false => Err(PinError { cpu, affinity }),
+        false => Err(PinError {
+            cpus: vec![cpu],
+            affinity,
+        }),
     }
+}
+
+/// A thread that stays on a few cpus. Dropped, it may run again where it could before.
+#[derive(Debug)]
+pub struct Confined {
+    before: Vec<u32>,
+}
+
+/// Confines the calling thread to these cpus, and with it the threads that it starts meanwhile.
+///
+/// # Errors
+/// When the process may not run on all of them.
+pub fn confine_current_thread(cpus: &[u32]) -> Result<Confined, PinError> {
+    let before = affinity().unwrap_or_default();
+    let mut wanted = cpus.to_vec();
+    wanted.sort_unstable();
+    set_affinity(&wanted);
+    let affinity = affinity().unwrap_or_default();
+    // Undone by being dropped, also when it came out wrong.
+    let confined = Confined { before };
+    match affinity == wanted {
+        true => Ok(confined),
+        false => Err(PinError {
+            cpus: wanted,
+            affinity: confined.before.clone(),
+        }),
+    }
+}
+
+impl Drop for Confined {
+    fn drop(&mut self) {
+        set_affinity(&self.before);
+    }
+}
+
+/// Lets the calling thread run on these cpus. Whether it worked is seen by [`affinity`].
+fn set_affinity(cpus: &[u32]) {
+    // SAFETY: `cpu_set_t` is a plain array of bits, for which all zeroes is a valid value (the
+    // empty set).
+    let mut set: libc::cpu_set_t = unsafe { mem::zeroed() };
+    for &cpu in cpus.iter().filter(|cpu| **cpu < libc::CPU_SETSIZE as u32) {
+        // SAFETY: the index is below CPU_SETSIZE, the number of bits in the set.
+        unsafe { libc::CPU_SET(cpu as usize, &mut set) };
+    }
+    // SAFETY: `set` lives across the call and its size is the one passed; pid 0 is the calling
+    // thread.
+    unsafe { libc::sched_setaffinity(0, mem::size_of::<libc::cpu_set_t>(), &set) };
 }
 
 /// Asserts that the calling thread may run on this cpu and no other.
@@ -85,6 +138,36 @@ mod tests {
             affinity().expect("affinity is readable")
         });
         assert_eq!(seen.join().expect("the pinned thread ends"), [cpu]);
+    }
+
+    #[test]
+    fn a_confined_thread_starts_others_beside_it_and_is_let_go() {
+        let all = affinity().expect("affinity is readable");
+        let first = all[0];
+        let (inside, after) = std::thread::spawn(move || {
+            let confined = confine_current_thread(&[first]).expect("a cpu of our own affinity");
+            let started = std::thread::spawn(|| affinity().expect("affinity is readable"));
+            let inside = started.join().expect("it only looks");
+            drop(confined);
+            (inside, affinity().expect("affinity is readable"))
+        })
+        .join()
+        .expect("the confined thread ends");
+        assert_eq!((inside, after), (vec![first], all));
+    }
+
+    #[test]
+    fn a_thread_is_confined_to_all_it_was_told_or_left_alone() {
+        std::thread::spawn(|| {
+            let before = affinity().expect("affinity is readable");
+            for cpus in [&[before[0], 1023][..], &[1023], &[u32::MAX]] {
+                let refused = confine_current_thread(cpus).expect_err("not all are there");
+                assert!(refused.to_string().contains("could not be pinned"));
+                assert_eq!(affinity().expect("affinity is readable"), before);
+            }
+        })
+        .join()
+        .expect("the thread ends");
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! Starting, stopping and joining the shards.
 //!
 //! ```text
-//!   start ──> thread shard-0: pin, open the reactor, build the shard ──> up ──┐            ┌──> turns .. Done, finish
-//!         ──> thread shard-1: ..                                      ──> up ──┼── all up ──┼──> turns .. Done, finish ──> join
-//!         ──> thread shard-2: ..                                      ──> up ──┘            └──> turns .. Done, finish
+//!   start ──> thread shard-0: pin, open ──┐            ┌──> build the shard ──┐            ┌──> turns .. Done, finish
+//!         ──> thread shard-1: pin, open ──┼── reactor ─┼──> build the shard ──┼── all up ──┼──> turns .. Done, finish ──> join
+//!         ──> thread shard-2: pin, open ──┘            └──> build the shard ──┘            └──> turns .. Done, finish
 //! ```
 //!
-//! Three laws:
+//! Four laws:
+//! - One reactor for all: if it is to be chosen and the host refuses glommio to any shard, all run on
+//!   poll.
 //! - All or none: no shard takes a turn before every shard is up and pinned where the core map
 //!   says; if one cannot be, all are ended and the reason is returned.
 //! - A panic in one shard ends all of them, whatever they are doing, and is remembered with the
@@ -14,42 +16,79 @@
 //! - No thread outlives its runtime: dropping one ends the shards and waits for them.
 
 mod figures;
+mod stall;
 mod turns;
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
 use std::{fmt, io};
 
 pub use figures::{ShardEnd, ShardFigures};
 
+use crate::backpressure::{Backpressure, Shown};
 use crate::control::{FailureFlag, ShardFailure, StopHandle};
 use crate::core_map::{CoreMap, Placement};
 use crate::memory::{MemoryRefusal, NodeMemory, Numa};
+use crate::mesh::Doorbells;
 use crate::pin::{self, PinError};
-use crate::reactor::{GlommioReactor, Idle, ReactorError};
+use crate::reactor::{
+    GlommioReactor, Idle, PollReactor, Profile, Reactor, ReactorChoice, ReactorError, ReactorKind,
+};
 use crate::shard::{Shard, ShardId};
-use turns::ShardLoop;
+use turns::{ShardLoop, Watched};
+
+/// The budget of a turn unless the caller says another, microseconds of CPU time.
+const TURN_BUDGET_US: u64 = 100;
 
 /// How the shards are started.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct RuntimeOptions {
     /// Which shard sits where.
     pub core_map: CoreMap,
     /// How firmly the memory of each shard is kept on its node.
     pub numa: Numa,
+    /// By these the shards and the thread of the job are woken; the lanes were made with them.
+    pub doorbells: Doorbells,
+    /// A turn that takes more CPU time, in microseconds, is a stall. Above zero.
+    pub turn_budget_us: u64,
     /// By this the shards are asked to stop. Made by the caller, who may need it before the shards
     /// are up.
     pub stop: StopHandle,
+    /// What drives the shards.
+    pub reactor: ReactorChoice,
+    /// When an idle shard parks.
+    pub profile: Profile,
+}
+
+impl RuntimeOptions {
+    /// Memory preferably on its node, the reactor that the host allows, the balanced profile.
+    pub fn new(core_map: CoreMap, doorbells: &Doorbells) -> RuntimeOptions {
+        RuntimeOptions {
+            core_map,
+            numa: Numa::Prefer,
+            turn_budget_us: TURN_BUDGET_US,
+            doorbells: doorbells.clone(),
+            stop: StopHandle::new(doorbells),
+            reactor: ReactorChoice::default(),
+            profile: Profile::default(),
+        }
+    }
 }
 
 /// Running shards.
 pub struct Runtime<S: Shard> {
     threads: Vec<JoinHandle<Option<ShardEnd<S::Summary>>>>,
+    reactor: ReactorKind,
     stop: StopHandle,
     failure: FailureFlag,
     notices: Vec<String>,
+    /// How many shards have not ended.
+    running: Arc<AtomicUsize>,
+    pressed: Vec<Shown>,
 }
 
 impl<S: Shard + 'static> Runtime<S> {
@@ -61,7 +100,7 @@ impl<S: Shard + 'static> Runtime<S> {
     /// See [`StartError`]; no thread is left then.
     ///
     /// # Panics
-    /// When there is not one seat for each placement.
+    /// When there is not one seat, and one doorbell, for each placement.
     pub fn start<F>(options: RuntimeOptions, seats: Vec<F>) -> Result<Runtime<S>, StartError>
     where
         F: FnOnce(&Placement, &NodeMemory) -> S + Send + 'static,
@@ -69,38 +108,58 @@ impl<S: Shard + 'static> Runtime<S> {
         let RuntimeOptions {
             core_map,
             numa,
+            doorbells,
+            turn_budget_us,
             stop,
+            reactor: choice,
+            profile,
         } = options;
+        let shards = core_map.shards();
+        assert_eq!(seats.len(), shards, "there is one seat for each shard");
         assert_eq!(
-            seats.len(),
-            core_map.shards(),
-            "there is one seat for each shard"
+            doorbells.shards(),
+            shards,
+            "there is one doorbell for each shard"
         );
         if core_map.foreign() {
             return Err(StartError::ForeignMachine);
         }
 
         let mut runtime = Runtime {
-            threads: Vec::with_capacity(seats.len()),
+            threads: Vec::with_capacity(shards),
+            reactor: ReactorKind::Poll,
             stop,
-            failure: FailureFlag::default(),
+            failure: FailureFlag::new(&doorbells),
             notices: Vec::new(),
+            running: Arc::new(AtomicUsize::new(shards)),
+            pressed: core_map
+                .placements()
+                .iter()
+                .map(|_| Shown::default())
+                .collect(),
         };
         let (report, reports) = mpsc::channel();
-        let mut gates = Vec::with_capacity(seats.len());
+        let mut orders = Vec::with_capacity(shards);
         for (placement, seat) in core_map.placements().iter().zip(seats) {
-            let (gate, open) = mpsc::channel();
-            gates.push(gate);
+            let (order, obey) = mpsc::channel();
+            orders.push(order);
             let shard = placement.shard;
             let thread = ShardThread {
                 placement: placement.clone(),
-                shards: core_map.shards(),
+                shards,
                 numa,
-                shared_cpu: core_map.oversubscribed(),
+                choice,
+                idle: Idle::new(profile, core_map.oversubscribed()),
+                doorbells: doorbells.clone(),
+                watched: Watched {
+                    turn_budget_us,
+                    shown: runtime.pressed[shard.index()].clone(),
+                },
                 stop: runtime.stop.clone(),
                 failure: runtime.failure.clone(),
+                running: Arc::clone(&runtime.running),
                 report: report.clone(),
-                open,
+                obey,
             };
             let spawned = thread::Builder::new()
                 .name(format!("shard-{}", shard.0))
@@ -110,22 +169,33 @@ impl<S: Shard + 'static> Runtime<S> {
         }
         drop(report);
 
-        // A shard that cannot come up reports why; dropping the runtime and the gates ends the
+        // A shard that cannot come up reports why; dropping the orders and the runtime ends the
         // others.
-        for _ in &gates {
-            let up = reports
-                .recv()
-                .expect("every shard thread reports before it ends")?;
-            for notice in up {
-                if !runtime.notices.contains(&notice) {
-                    runtime.notices.push(notice);
-                }
+        let mut refused = None;
+        for opened in hear(&reports, shards) {
+            let Opened {
+                withheld,
+                refused: by_this,
+            } = opened?;
+            refused = refused.or(by_this);
+            if let Some(notice) = withheld.filter(|notice| !runtime.notices.contains(notice)) {
+                runtime.notices.push(notice);
             }
         }
-        for gate in gates {
-            gate.send(())
-                .expect("a shard that is up waits for the gate");
+        runtime.reactor = match (choice, refused) {
+            (ReactorChoice::Poll, _) => ReactorKind::Poll,
+            (_, None) => ReactorKind::Glommio,
+            (_, Some(reason)) => {
+                let notice = format!("shards run on poll instead of io_uring: {reason}");
+                runtime.notices.push(notice);
+                ReactorKind::Poll
+            }
+        };
+        give(&orders, Order::Build(runtime.reactor));
+        for up in hear(&reports, shards) {
+            up?;
         }
+        give(&orders, Order::Turn);
         Ok(runtime)
     }
 
@@ -134,15 +204,25 @@ impl<S: Shard + 'static> Runtime<S> {
         self.stop.clone()
     }
 
+    /// What drives the shards.
+    pub fn reactor(&self) -> ReactorKind {
+        self.reactor
+    }
+
     /// What the host withholds of what was wished for, a line each, told once for all shards.
     pub fn notices(&self) -> &[String] {
         &self.notices
     }
 
+    /// How hard each shard is pressed at this moment, in their order.
+    pub fn backpressure(&self) -> impl Iterator<Item = Backpressure> {
+        self.pressed.iter().map(Shown::state)
+    }
+
     /// Whether every shard has ended, by being done or by a failure; [`join`](Runtime::join) then
-    /// does not wait.
+    /// hardly waits. The thread of the job is rung when a shard ends.
     pub fn is_finished(&self) -> bool {
-        self.threads.iter().all(JoinHandle::is_finished)
+        self.running.load(Ordering::Acquire) == 0
     }
 
     /// The panic that stopped the shards, if there was one.
@@ -185,12 +265,44 @@ fn join_thread<T>(thread: JoinHandle<T>) -> T {
         .expect("a shard thread catches the panics of its shard")
 }
 
-/// A shard that is up and waits for the gate.
-struct Up<S> {
-    reactor: GlommioReactor,
-    memory: NodeMemory,
-    built: S,
-    notices: Vec<String>,
+/// What a thread reports when it is pinned and has what the host gave it. When its shard is built
+/// it reports the same again, with nothing in it.
+#[derive(Default)]
+struct Opened {
+    /// What the host withholds of the shard's memory.
+    withheld: Option<String>,
+    /// Why there is no glommio, where poll will do.
+    refused: Option<ReactorError>,
+}
+
+/// What every thread reports next.
+fn hear(
+    reports: &Receiver<Result<Opened, StartError>>,
+    shards: usize,
+) -> impl Iterator<Item = Result<Opened, StartError>> {
+    (0..shards).map(|_| {
+        reports
+            .recv()
+            .expect("every shard thread reports before it ends")
+    })
+}
+
+fn give(orders: &[Sender<Order>], order: Order) {
+    for thread in orders {
+        thread
+            .send(order)
+            .expect("a shard that has reported waits for the order");
+    }
+}
+
+/// What a shard's thread is told to do, when all have done what went before. Dropping the sender
+/// tells it to end.
+#[derive(Clone, Copy, Debug)]
+enum Order {
+    /// Build the shard, for this reactor.
+    Build(ReactorKind),
+    /// Begin.
+    Turn,
 }
 
 /// What one shard's thread is given.
@@ -198,11 +310,15 @@ struct ShardThread {
     placement: Placement,
     shards: usize,
     numa: Numa,
-    shared_cpu: bool,
+    choice: ReactorChoice,
+    idle: Idle,
+    doorbells: Doorbells,
+    watched: Watched,
     stop: StopHandle,
     failure: FailureFlag,
-    report: Sender<Result<Vec<String>, StartError>>,
-    open: Receiver<()>,
+    running: Arc<AtomicUsize>,
+    report: Sender<Result<Opened, StartError>>,
+    obey: Receiver<Order>,
 }
 
 impl ShardThread {
@@ -212,73 +328,123 @@ impl ShardThread {
         S: Shard + 'static,
         F: FnOnce(&Placement, &NodeMemory) -> S,
     {
-        let shard = self.placement.shard;
-        let failure = self.failure.clone();
-        let failed = |panic: Box<dyn Any + Send>| ShardFailure {
-            shard,
-            message: panic_message(&*panic),
-        };
+        let running = Arc::clone(&self.running);
+        let doorbells = self.doorbells.clone();
+        let end = self.live(seat);
+        // The lanes are closed. Those who wait for this shard have nothing to wait for any more.
+        running.fetch_sub(1, Ordering::Release);
+        doorbells.ring_all();
+        end
+    }
 
-        let up = match catch_unwind(AssertUnwindSafe(|| self.come_up(seat))) {
-            Ok(Ok(up)) => Ok(up),
-            Ok(Err(error)) => Err(error),
-            Err(panic) => Err(StartError::Panicked(failed(panic))),
-        };
-        let Up {
-            reactor,
-            memory,
-            built,
-            notices,
-        } = match up {
-            Ok(up) => up,
-            Err(error) => {
-                self.send(Err(error));
-                return None;
+    fn live<S, F>(self, seat: F) -> Option<ShardEnd<S::Summary>>
+    where
+        S: Shard + 'static,
+        F: FnOnce(&Placement, &NodeMemory) -> S,
+    {
+        let memory = NodeMemory::new(self.placement.node, self.numa);
+        let mut opened = Opened::default();
+        let glommio = self.guarded(|| self.open(&memory, &mut opened))?;
+        self.send(Ok(opened));
+        match self.obey.recv().ok()? {
+            Order::Build(ReactorKind::Glommio) => {
+                let reactor = glommio.expect("glommio was chosen because all opened it");
+                self.turn_by(reactor, memory, seat)
             }
-        };
-        self.send(Ok(notices));
+            Order::Build(ReactorKind::Poll) => {
+                drop(glommio);
+                self.turn_by(PollReactor, memory, seat)
+            }
+            Order::Turn => unreachable!("a shard is built before it takes a turn"),
+        }
+    }
 
+    /// Pinned first, so that the reactor's rings and the shard are first touched on their own node.
+    fn open(
+        &self,
+        memory: &NodeMemory,
+        opened: &mut Opened,
+    ) -> Result<Option<GlommioReactor>, StartError> {
+        let Placement { shard, cpu, .. } = self.placement;
+        pin::pin_current_thread(cpu).map_err(|source| StartError::Pin { shard, source })?;
+        let withheld = memory
+            .claim_thread()
+            .map_err(|source| StartError::Memory { shard, source })?;
+        opened.withheld = withheld.map(|refusal| refusal.to_string());
+        if self.choice == ReactorChoice::Poll {
+            return Ok(None);
+        }
+        match GlommioReactor::open(cpu, self.shards) {
+            Ok(reactor) => {
+                pin::assert_pinned(cpu);
+                Ok(Some(reactor))
+            }
+            Err(refused) if self.choice == ReactorChoice::Auto => {
+                opened.refused = Some(refused);
+                Ok(None)
+            }
+            Err(source) => Err(StartError::Reactor { shard, source }),
+        }
+    }
+
+    fn turn_by<S, F, R>(
+        self,
+        reactor: R,
+        memory: NodeMemory,
+        seat: F,
+    ) -> Option<ShardEnd<S::Summary>>
+    where
+        S: Shard + 'static,
+        F: FnOnce(&Placement, &NodeMemory) -> S,
+        R: Reactor,
+    {
+        let built = self.guarded(|| Ok(seat(&self.placement, &memory)))?;
+        self.send(Ok(Opened::default()));
+
+        let failure = self.failure.clone();
+        let shard = self.placement.shard;
         let life = catch_unwind(AssertUnwindSafe(move || {
-            // The gate opens when all are up, and is dropped when one is not.
-            self.open.recv().ok()?;
-            let idle = Idle::new(self.shared_cpu);
-            let turns =
-                ShardLoop::new(built, self.placement, memory, idle, self.stop, self.failure);
+            // The order comes when all are up, and never when one is not.
+            self.obey.recv().ok()?;
+            let doorbell = self.doorbells.of_shard(shard);
+            let turns = ShardLoop::new(
+                built,
+                self.placement,
+                memory,
+                doorbell,
+                self.idle,
+                self.stop,
+                self.failure,
+                self.watched,
+            );
             let (summary, figures) = reactor.run(turns).finish()?;
             Some(ShardEnd { summary, figures })
         }));
         life.unwrap_or_else(|panic| {
-            failure.raise(failed(panic));
+            failure.raise(ShardFailure {
+                shard,
+                message: panic_message(&*panic),
+            });
             None
         })
     }
 
-    /// Pinned first, so that the reactor's rings and the shard are first touched on their own node.
-    fn come_up<S, F>(&self, seat: F) -> Result<Up<S>, StartError>
-    where
-        F: FnOnce(&Placement, &NodeMemory) -> S,
-    {
-        let Placement {
-            shard, cpu, node, ..
-        } = self.placement;
-        pin::pin_current_thread(cpu).map_err(|source| StartError::Pin { shard, source })?;
-        let memory = NodeMemory::new(node, self.numa);
-        let withheld = memory
-            .claim_thread()
-            .map_err(|source| StartError::Memory { shard, source })?;
-        let reactor = GlommioReactor::open(cpu, self.shards)
-            .map_err(|source| StartError::Reactor { shard, source })?;
-        pin::assert_pinned(cpu);
-        Ok(Up {
-            reactor,
-            built: seat(&self.placement, &memory),
-            memory,
-            notices: withheld.iter().map(ToString::to_string).collect(),
-        })
+    /// What `step` gives; reports why, if it gives nothing.
+    fn guarded<T>(&self, step: impl FnOnce() -> Result<T, StartError>) -> Option<T> {
+        let error = match catch_unwind(AssertUnwindSafe(step)) {
+            Ok(Ok(done)) => return Some(done),
+            Ok(Err(error)) => error,
+            Err(panic) => StartError::Panicked(ShardFailure {
+                shard: self.placement.shard,
+                message: panic_message(&*panic),
+            }),
+        };
+        self.send(Err(error));
+        None
     }
 
     /// Nobody listens any more when another shard could not come up; that is reported already.
-    fn send(&self, report: Result<Vec<String>, StartError>) {
+    fn send(&self, report: Result<Opened, StartError>) {
         let _heard = self.report.send(report).is_ok();
     }
 }

@@ -11,7 +11,10 @@
 
 use std::fmt;
 
+use crate::backpressure::Load;
+use crate::clock::{Clock, SystemClock};
 use crate::memory::MemoryRange;
+use crate::stage::{Stage, StageTimes};
 
 /// The number of a shard, counted from zero in the order of the core map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,12 +56,16 @@ pub enum Progress {
 ///
 /// # Contract
 /// 1. `turn` is bounded: it takes a limited piece of work and returns. Checked by nobody while it
-///    runs; the longest turn stands in
-///    [`ShardFigures::turn_ns_max`](crate::ShardFigures::turn_ns_max).
+///    runs; a turn over budget is a stall, counted by the stage that the shard named
+///    ([`Context::enter`]), and the longest turn stands in
+///    [`ShardFigures::turn_cpu_ns_max`](crate::ShardFigures::turn_cpu_ns_max).
 /// 2. `turn` never blocks: no lock, no sleep, no waiting for another shard. Checked by review; the
 ///    mesh offers nothing that blocks.
-/// 3. `turn` returns `Idle` when it did nothing, and `Busy` only when it did something. Checked by
-///    nobody; a shard that lies either burns its core or sleeps over its work.
+/// 3. `turn` returns `Idle` when it did nothing, and `Busy` only when it did something. What makes the
+///    next turn do something rings the shard (a lane, the stop, a [`Ringer`](crate::Ringer)) or is a
+///    time, told by [`Context::wake_at`]. Checked by nobody while it happens; a shard that lies burns
+///    its core or sleeps over its work until the safety tick, which counts that
+///    ([`ShardFigures::safety_tick_found_work`](crate::ShardFigures::safety_tick_found_work)).
 /// 4. Once [`Context::stopping`] is true the shard takes no new input, drains what it holds and
 ///    returns `Done`. Checked by the caller of the stop, who waits for it.
 /// 5. After `Done` there is no further turn. Checked by the runtime.
@@ -72,6 +79,12 @@ pub trait Shard {
 
     /// Takes one bounded turn.
     fn turn(&mut self, cx: &mut Context) -> Progress;
+
+    /// What waits before it and behind it. Asked about once a millisecond, between turns; must be
+    /// cheap.
+    fn load(&self) -> Load {
+        Load::default()
+    }
 
     /// The memory that holds its state, for the count of its pages. Asked once, before `finish`.
     fn memory(&self) -> Vec<MemoryRange> {
@@ -88,6 +101,8 @@ pub struct Context {
     shard: ShardId,
     turn: u64,
     stopping: bool,
+    wake_at_ns: Option<u64>,
+    stages: StageTimes,
 }
 
 impl Context {
@@ -98,7 +113,19 @@ impl Context {
             shard,
             turn,
             stopping,
+            wake_at_ns: None,
+            stages: StageTimes::begin(SystemClock.monotonic_ns()),
         }
+    }
+
+    /// Says what the turn does from here on; a stall is then of the stage that took the most of it.
+    pub fn enter(&mut self, stage: Stage) {
+        self.stages.enter(stage);
+    }
+
+    /// The stages of the turn so far.
+    pub(crate) fn stages(self) -> StageTimes {
+        self.stages
     }
 
     /// The shard whose turn it is.
@@ -114,5 +141,18 @@ impl Context {
     /// A stop was asked for: drain what is held and return [`Progress::Done`].
     pub fn stopping(&self) -> bool {
         self.stopping
+    }
+
+    /// Says that time itself brings work: at this moment of the monotonic clock
+    /// ([`Clock::monotonic_ns`](crate::Clock::monotonic_ns)) the shard is to have a turn, although
+    /// nobody rings. Holds until the next turn; of several moments the earliest.
+    pub fn wake_at(&mut self, monotonic_ns: u64) {
+        let earlier = self.wake_at_ns.unwrap_or(monotonic_ns);
+        self.wake_at_ns = Some(earlier.min(monotonic_ns));
+    }
+
+    /// The moment that [`wake_at`](Context::wake_at) was told.
+    pub fn wakes_at(&self) -> Option<u64> {
+        self.wake_at_ns
     }
 }

@@ -6,8 +6,8 @@ use std::thread;
 use std::time::Duration;
 
 use velostream_shards::{
-    Context, CoreMap, CoreMapRequest, CoreRequest, Endpoint, Machine, NodeMemory, Numa, Placement,
-    Progress, Runtime, RuntimeOptions, Shard, Smt, StopHandle, mesh,
+    Context, CoreMap, CoreMapRequest, CoreRequest, Doorbells, Endpoint, Machine, NodeMemory,
+    Placement, Progress, ReactorChoice, Runtime, RuntimeOptions, Shard, Smt, mesh,
 };
 
 const SHARDS: usize = 3;
@@ -44,13 +44,11 @@ impl Shard for Waiting {
     }
 }
 
-fn cycle(core_map: &CoreMap) {
-    let options = RuntimeOptions {
-        core_map: core_map.clone(),
-        numa: Numa::Prefer,
-        stop: StopHandle::new(),
-    };
-    let seats = mesh(SHARDS, 1, 4).into_iter().map(|endpoint| {
+fn cycle(core_map: &CoreMap, reactor: ReactorChoice) {
+    let doorbells = Doorbells::open(SHARDS).expect("there are descriptors");
+    let mut options = RuntimeOptions::new(core_map.clone(), &doorbells);
+    options.reactor = reactor;
+    let seats = mesh(&doorbells, 1, 4).into_iter().map(|endpoint| {
         move |_: &Placement, _: &NodeMemory| Waiting {
             endpoint,
             greeted: false,
@@ -85,28 +83,31 @@ fn settled(folder: &str, at_most: usize) -> usize {
 }
 
 #[test]
-fn a_hundred_cycles_leak_no_thread_descriptor_or_memory() {
+fn a_thousand_cycles_leak_no_thread_descriptor_or_memory() {
     let machine = Machine::read().expect("hwloc reads this machine");
     let request = CoreMapRequest {
         cores: CoreRequest::Count(SHARDS),
         smt: Smt::Use,
         oversubscribe: true,
+        ..CoreMapRequest::default()
     };
     let core_map = CoreMap::plan(&machine, &request).expect("oversubscribed shards always fit");
     let threads = entries("/proc/self/task");
-    for _ in 0..20 {
-        cycle(&core_map);
+    for reactor in [ReactorChoice::Glommio, ReactorChoice::Poll] {
+        for _ in 0..20 {
+            cycle(&core_map, reactor);
+        }
+        let descriptors = entries("/proc/self/fd");
+        let resident = resident_kib();
+        for _ in 0..1_000 {
+            cycle(&core_map, reactor);
+        }
+        assert_eq!(settled("/proc/self/task", threads), threads);
+        assert_eq!(settled("/proc/self/fd", descriptors), descriptors);
+        let grown = resident_kib().saturating_sub(resident);
+        assert!(
+            grown < 4 * 1024,
+            "1,000 cycles of {SHARDS} shards on {reactor:?} grew the process by {grown} KiB"
+        );
     }
-    let descriptors = entries("/proc/self/fd");
-    let resident = resident_kib();
-    for _ in 0..100 {
-        cycle(&core_map);
-    }
-    assert_eq!(settled("/proc/self/task", threads), threads);
-    assert_eq!(settled("/proc/self/fd", descriptors), descriptors);
-    let grown = resident_kib().saturating_sub(resident);
-    assert!(
-        grown < 4 * 1024,
-        "100 cycles of {SHARDS} shards grew the process by {grown} KiB"
-    );
 }

@@ -1,10 +1,14 @@
 //! What was typed, and nothing about what it means beyond its shape.
 
+use std::fmt::Display;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args as Arguments, Parser, Subcommand, ValueEnum};
 
+use crate::bench::{Input, Scenario};
 use crate::config::limits;
 
 /// Streaming SQL for Kafka on a thread-per-core runtime.
@@ -27,6 +31,8 @@ pub enum Command {
     Explain(ExplainArgs),
     /// Show the core map that the configuration gives on this machine
     Topology(TopologyArgs),
+    /// Measure, through the shipped pipeline and beside a plain loop
+    Bench(BenchArgs),
     /// See real flights stream through an in-process broker and a windowed query
     Demo(DemoArgs),
 }
@@ -73,8 +79,105 @@ pub struct ExplainArgs {
 pub struct TopologyArgs {
     #[command(flatten)]
     pub config: ConfigArgs,
+    /// Print a [shards] section that names the cpus of this core map
+    #[arg(long, conflicts_with = "format")]
+    pub suggest: bool,
     #[command(flatten)]
     pub output: OutputArgs,
+}
+
+/// `velo bench`.
+#[derive(Debug, Arguments)]
+pub struct BenchArgs {
+    /// What is measured.
+    #[command(subcommand)]
+    pub bench: BenchCommand,
+}
+
+/// What can be measured.
+#[derive(Debug, Subcommand)]
+pub enum BenchCommand {
+    /// A query over generated orders in memory, beside a hand-written loop over the same bytes
+    Scenario(ScenarioArgs),
+}
+
+/// `velo bench scenario`.
+#[derive(Debug, Arguments)]
+pub struct ScenarioArgs {
+    /// Which query: see --explain
+    #[arg(value_name = "SCENARIO")]
+    pub scenario: ScenarioName,
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Records of a run
+    #[arg(long, value_name = "N", default_value_t = limits::BENCH_RECORDS_DEFAULT, value_parser = bench_records)]
+    pub records: u64,
+    /// About how many different keys; by default the scenario's own number
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=limits::BENCH_GROUPS_MAX))]
+    pub groups: Option<u64>,
+    /// What the engine starts from
+    #[arg(long, value_name = "INPUT", default_value = "json")]
+    pub input: InputName,
+    /// Pairs of runs, engine and loop; the median of their ratios counts
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = repeats)]
+    pub repeat: usize,
+    /// Keep the line below this folder, by date and cores
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Show the SQL and its plan instead
+    #[arg(long)]
+    pub explain: bool,
+    /// Write the records here as JSON lines too, and beside them the SQL that reads them
+    #[arg(long, value_name = "PATH")]
+    pub dump: Option<PathBuf>,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// The scenarios as they are typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ScenarioName {
+    /// Filter: half of the records pass
+    #[value(name = "0")]
+    Filter,
+    /// Groups without a window, 200 of them
+    #[value(name = "2")]
+    BySymbol,
+    /// Groups in a tumbling window, 5,000 of them
+    #[value(name = "3a")]
+    ByMinute,
+    /// The same with a row for every record
+    #[value(name = "3b")]
+    ByMinuteChanges,
+}
+
+impl From<ScenarioName> for Scenario {
+    fn from(name: ScenarioName) -> Scenario {
+        match name {
+            ScenarioName::Filter => Scenario::Filter,
+            ScenarioName::BySymbol => Scenario::BySymbol,
+            ScenarioName::ByMinute => Scenario::ByMinute,
+            ScenarioName::ByMinuteChanges => Scenario::ByMinuteChanges,
+        }
+    }
+}
+
+/// What a benchmark starts from, as it is typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum InputName {
+    /// JSON bytes
+    Json,
+    /// Decoded columns
+    Columns,
+}
+
+impl From<InputName> for Input {
+    fn from(name: InputName) -> Input {
+        match name {
+            InputName::Json => Input::Json,
+            InputName::Columns => Input::Columns,
+        }
+    }
 }
 
 /// `velo demo`.
@@ -130,6 +233,23 @@ pub enum OutputFormat {
     Json,
     /// Comma-separated values
     Csv,
+}
+
+fn bench_records(text: &str) -> Result<u64, String> {
+    number_in(text, &limits::BENCH_RECORDS)
+}
+
+fn repeats(text: &str) -> Result<usize, String> {
+    number_in(text, &limits::BENCH_REPEATS)
+}
+
+/// Reads a number within `range`.
+fn number_in<N: PartialOrd + Display + FromStr>(
+    text: &str,
+    range: &RangeInclusive<N>,
+) -> Result<N, String> {
+    let number = text.parse().ok().filter(|number| range.contains(number));
+    number.ok_or_else(|| format!("write a number from {} to {}", range.start(), range.end()))
 }
 
 /// Reads `500ms`, `30s`, `5m`, `1h`.

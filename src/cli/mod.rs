@@ -1,13 +1,14 @@
 //! The command line: one command a file.
 //!
 //! ```text
-//!   args.rs (what was typed) --> run.rs | check.rs | explain.rs | topology.rs | demo.rs --> render.rs (how errors look)
+//!   args.rs (what was typed) --> run.rs | check.rs | explain.rs | topology.rs | bench.rs | demo.rs --> render.rs (how errors look)
 //! ```
 //!
 //! Law: data goes to standard output and everything else to standard error; the cause of an error alone decides the exit
 //! code.
 
 mod args;
+mod bench;
 mod check;
 mod demo;
 mod explain;
@@ -44,6 +45,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Topology(args) => topology::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Demo(args) => demo::run(&args),
     };
     match done {

@@ -69,11 +69,20 @@ impl ConfigArgs {
     }
 }
 
+/// The machine as hwloc sees it.
+pub fn machine() -> Result<Machine> {
+    Machine::read().map_err(|cause| Error::Config(cause.to_string()))
+}
+
+/// The core map that the configuration gives on this machine.
+pub fn core_map_on(machine: &Machine, config: &Config) -> Result<CoreMap> {
+    CoreMap::plan(machine, &config.shards.core_map)
+        .map_err(|cause| Error::Config(cause.to_string()))
+}
+
 /// The core map that the configuration gives on the machine as hwloc sees it.
 pub fn core_map(config: &Config) -> Result<CoreMap> {
-    let machine = Machine::read().map_err(|cause| Error::Config(cause.to_string()))?;
-    CoreMap::plan(&machine, &config.shards.core_map)
-        .map_err(|cause| Error::Config(cause.to_string()))
+    core_map_on(&machine()?, config)
 }
 
 /// The same, if shards can be started by it: not on a machine that is only described.

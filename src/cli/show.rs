@@ -105,7 +105,8 @@ fn connector(stream: &StreamSpec) -> String {
     match &stream.connector {
         SourceConnector::File(file) => format!("file:{}", file.path.display()),
         SourceConnector::Kafka(kafka) => format!("kafka:{}", kafka.topic),
-        SourceConnector::Queries(_) => "memory".to_owned(),
+        SourceConnector::Datagen(_) => "datagen".to_owned(),
+        SourceConnector::Memory(_) | SourceConnector::Queries(_) => "memory".to_owned(),
     }
 }
 

@@ -9,6 +9,15 @@ const MICROSECONDS_A_DAY: i64 = 24 * 60 * 60 * 1_000_000;
 /// Shards of one process.
 pub const SHARDS: RangeInclusive<usize> = 1..=velostream_shards::core_map::MAX_SHARDS;
 
+/// Cores kept for housekeeping, when they are asked for by number.
+pub const HOUSEKEEPING_CORES: RangeInclusive<usize> = 0..=velostream_shards::core_map::MAX_SHARDS;
+
+/// How long a turn may take before it is a stall, microseconds.
+pub const TURN_BUDGET_US: RangeInclusive<usize> = 1..=1_000_000;
+
+/// How long a turn may take unless configured, microseconds.
+pub const TURN_BUDGET_US_DEFAULT: u64 = 100;
+
 /// Blocks that a lane holds. One is enough for progress: the mesh must not deadlock on it.
 pub const LANE_BLOCKS: RangeInclusive<usize> = 1..=4096;
 
@@ -45,11 +54,27 @@ pub const INBOX_BLOCKS_MAX: usize = 64;
 /// Groups that a shard emits in one turn when windows fire.
 pub const FIRE_GROUPS_MAX: usize = 4096;
 
+/// Panes of which a shard emits groups in one turn: each costs an evaluation of the output columns.
+pub const FIRE_PANES_MAX: usize = 64;
+
+/// Panes that are found by their number modulo this at most; what does not fit is found in a tree.
+pub const RING_PANES_MAX: usize = 4096;
+
 /// Records that a busy shard takes before it tells its job of them; an idle one tells at once.
 pub const UNTOLD_RECORDS_MAX: u64 = 4096;
 
+/// How often a shard tells its job of latencies, at most, nanoseconds. A histogram is up to 190 KB.
+pub const LATENCY_TOLD_EVERY_NS: u64 = 500_000_000;
+
+/// Busy turns after which a shard is taken to run steadily, where its allocations are counted.
+pub const STEADY_AFTER_TURNS: u64 = 64;
+
 /// Blocks of rows that wait between a shard and its job's sink.
 pub const EXIT_LANE_BLOCKS: usize = 64;
+
+/// How long the job's thread sleeps at most, microseconds: the longest that a signal or the end of the duration waits to be
+/// seen. All else rings.
+pub const JOB_SLEEP_US_MAX: u64 = 10_000;
 
 /// Least room that one read of a file is given.
 pub const FILE_READ_BYTES_MIN: usize = 256 << 10;
@@ -57,14 +82,11 @@ pub const FILE_READ_BYTES_MIN: usize = 256 << 10;
 /// Bytes of one record of a file. A longer one is taken for a quote that was never closed, or for no text at all.
 pub const RECORD_BYTES_MAX: usize = 64 << 20;
 
-/// Levels of a JSON record. Deeper ones are bad records: values that are not wanted are skipped by recursion.
+/// Levels of brackets of a JSON record, its own counted. Deeper ones are bad records: which are open is a word of bits.
 pub const JSON_NESTING_MAX: usize = 128;
 
 /// Fields of a JSON record that are remembered as a guess for the next record.
 pub const JSON_GUESSES_MAX: usize = 1024;
-
-/// Struck rows that are kept in the column builders while there are no others.
-pub const STRUCK_ROWS_MAX: usize = 1024;
 
 /// Bytes of lines that a sink gathers before it hands them on.
 pub const SINK_BUFFER_BYTES: usize = 128 << 10;
@@ -74,6 +96,33 @@ pub const JOB_NAME_BYTES: RangeInclusive<usize> = 1..=128;
 
 /// How long a run may be asked to last, seconds: up to a hundred years.
 pub const DURATION_SECONDS_MAX: u64 = 36_525 * 24 * 60 * 60;
+
+/// Rows of a generated stream with an end.
+pub const DATAGEN_ROWS: RangeInclusive<u64> = 1..=1 << 60;
+
+/// Rows a second of a generated stream.
+pub const DATAGEN_RATE: RangeInclusive<u64> = 1..=1_000_000_000;
+
+/// Letters of a generated text.
+pub const DATAGEN_LENGTH: RangeInclusive<usize> = 1..=1 << 20;
+
+/// Different texts of a generated column.
+pub const DATAGEN_CARDINALITY: RangeInclusive<u64> = 1..=1 << 60;
+
+/// From a generated time to the next, nanoseconds: at most a day.
+pub const DATAGEN_STEP_NS: RangeInclusive<u64> = 0..=24 * 60 * 60 * 1_000_000_000;
+
+/// Records of one run of a benchmark: they are kept in memory.
+pub const BENCH_RECORDS: RangeInclusive<u64> = 1..=100_000_000;
+
+/// Records of one run of a benchmark unless asked for.
+pub const BENCH_RECORDS_DEFAULT: u64 = 1_000_000;
+
+/// Different keys of a benchmark's records.
+pub const BENCH_GROUPS_MAX: u64 = 100_000_000;
+
+/// Pairs of runs of a benchmark.
+pub const BENCH_REPEATS: RangeInclusive<usize> = 1..=1_000;
 
 const _: () = {
     assert!(

@@ -19,7 +19,9 @@ use std::path::Path;
 
 use toml::Value;
 use velostream_shards::core_map::CoreRequestError;
-use velostream_shards::{CoreMapRequest, CoreRequest, Numa, Smt};
+use velostream_shards::{
+    Arrangement, CoreMapRequest, CoreRequest, Numa, Profile, ReactorChoice, Smt,
+};
 
 use crate::error::{Error, Result};
 use file::{Origin, Written};
@@ -38,15 +40,21 @@ pub struct Config {
     pub kafka: KafkaConfig,
 }
 
-/// `[shards]`: how many, on which cores, and the lanes between them.
+/// `[shards]`: how many, on which cores, what drives them, and the lanes between them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShardsConfig {
     /// What is asked of the core map.
     pub core_map: CoreMapRequest,
     /// How firmly a shard's memory is kept on its NUMA node.
     pub numa: Numa,
+    /// What drives them.
+    pub reactor: ReactorChoice,
+    /// When an idle one parks.
+    pub profile: Profile,
     /// Blocks that a lane holds.
     pub lane_blocks: usize,
+    /// A turn that takes longer is a stall, microseconds.
+    pub turn_budget_us: u64,
 }
 
 /// `[batch]`: how much a turn takes from its source.
@@ -54,6 +62,8 @@ pub struct ShardsConfig {
 pub struct BatchConfig {
     /// Records at most.
     pub max: usize,
+    /// Whether records are scanned by the machine's vector instructions; by their portable twin otherwise.
+    pub simd: bool,
 }
 
 /// `[kafka]`: librdkafka properties and their values. Which may be set, and which layer wins, `kafka` decides.
@@ -70,13 +80,12 @@ pub struct KafkaConfig {
 impl Default for ShardsConfig {
     fn default() -> ShardsConfig {
         ShardsConfig {
-            core_map: CoreMapRequest {
-                cores: CoreRequest::Auto,
-                smt: Smt::Avoid,
-                oversubscribe: false,
-            },
+            core_map: CoreMapRequest::default(),
             numa: Numa::Prefer,
+            reactor: ReactorChoice::default(),
+            profile: Profile::default(),
             lane_blocks: limits::LANE_BLOCKS_DEFAULT,
+            turn_budget_us: limits::TURN_BUDGET_US_DEFAULT,
         }
     }
 }
@@ -85,6 +94,7 @@ impl Default for BatchConfig {
     fn default() -> BatchConfig {
         BatchConfig {
             max: limits::BATCH_RECORDS_DEFAULT,
+            simd: true,
         }
     }
 }
@@ -186,20 +196,29 @@ const KEYS: &[Key] = &[
     Key {
         path: "shards.cores",
         take: Some(|value, config| {
-            config.shards.core_map.cores = cores(value)?;
+            config.shards.core_map.cores = cores(value, &limits::SHARDS)?;
             Ok(())
         }),
     },
     Key {
         path: "shards.placement",
-        // Spread is what a core map does; the key is here for those who write it down.
-        take: Some(|value, _| word(value, &[("spread", ())], &["pack"])),
+        take: Some(|value, config| {
+            let words = [("spread", Arrangement::Spread), ("pack", Arrangement::Pack)];
+            config.shards.core_map.arrangement = word(value, &words)?;
+            Ok(())
+        }),
+    },
+    Key {
+        path: "shards.housekeeping",
+        take: Some(|value, config| {
+            config.shards.core_map.housekeeping = cores(value, &limits::HOUSEKEEPING_CORES)?;
+            Ok(())
+        }),
     },
     Key {
         path: "shards.smt",
         take: Some(|value, config| {
-            config.shards.core_map.smt =
-                word(value, &[("avoid", Smt::Avoid), ("use", Smt::Use)], &[])?;
+            config.shards.core_map.smt = word(value, &[("avoid", Smt::Avoid), ("use", Smt::Use)])?;
             Ok(())
         }),
     },
@@ -218,7 +237,6 @@ const KEYS: &[Key] = &[
             Ok(())
         }),
     },
-    Key::later("shards.housekeeping"),
     Key {
         path: "shards.numa",
         take: Some(|value, config| {
@@ -227,17 +245,52 @@ const KEYS: &[Key] = &[
                 ("prefer", Numa::Prefer),
                 ("off", Numa::Off),
             ];
-            config.shards.numa = word(value, &words, &[])?;
+            config.shards.numa = word(value, &words)?;
             Ok(())
         }),
     },
-    Key::later("shards.profile"),
-    Key::later("shards.reactor"),
-    Key::later("shards.turn_budget_us"),
+    Key {
+        path: "shards.profile",
+        take: Some(|value, config| {
+            let profiles = [
+                ("latency", Profile::Latency),
+                ("balanced", Profile::Balanced),
+                ("eco", Profile::Eco),
+            ];
+            config.shards.profile = word(value, &profiles)?;
+            Ok(())
+        }),
+    },
+    Key {
+        path: "shards.reactor",
+        take: Some(|value, config| {
+            let reactors = [
+                ("auto", ReactorChoice::Auto),
+                ("glommio", ReactorChoice::Glommio),
+                ("poll", ReactorChoice::Poll),
+            ];
+            config.shards.reactor = word(value, &reactors)?;
+            Ok(())
+        }),
+    },
+    Key {
+        path: "shards.turn_budget_us",
+        take: Some(|value, config| {
+            config.shards.turn_budget_us = count(value, &limits::TURN_BUDGET_US)? as u64;
+            Ok(())
+        }),
+    },
     Key {
         path: "batch.max",
         take: Some(|value, config| {
             config.batch.max = count(value, &limits::BATCH_RECORDS)?;
+            Ok(())
+        }),
+    },
+    Key {
+        path: "batch.simd",
+        take: Some(|value, config| {
+            config.batch.simd = word(value, &[("auto", true), ("off", false)])?;
             Ok(())
         }),
     },
@@ -265,28 +318,23 @@ fn count(value: &Value, allowed: &RangeInclusive<usize>) -> Result<usize, String
     }
 }
 
-fn word<T: Copy>(value: &Value, now: &[(&str, T)], later: &[&str]) -> Result<T, String> {
+fn word<T: Copy>(value: &Value, words: &[(&str, T)]) -> Result<T, String> {
     let written = string(value)?;
-    if let Some((_, meaning)) = now.iter().find(|(name, _)| *name == written) {
+    if let Some((_, meaning)) = words.iter().find(|(name, _)| *name == written) {
         return Ok(*meaning);
     }
-    let allowed = now
+    let allowed = words
         .iter()
         .map(|(name, _)| format!("\"{name}\""))
         .collect::<Vec<_>>()
         .join(" or ");
-    if later.contains(&written) {
-        return Err(format!(
-            "\"{written}\" is not available yet; write {allowed}"
-        ));
-    }
     Err(format!("must be {allowed}, not \"{written}\""))
 }
 
 /// A count, or text that the core map reads: `"auto"`, `"8"`, `"2-9,12"`.
-fn cores(value: &Value) -> Result<CoreRequest, String> {
+fn cores(value: &Value, allowed: &RangeInclusive<usize>) -> Result<CoreRequest, String> {
     match value {
-        Value::Integer(_) => count(value, &limits::SHARDS).map(CoreRequest::Count),
+        Value::Integer(_) => count(value, allowed).map(CoreRequest::Count),
         Value::String(text) => text
             .parse()
             .map_err(|wrong: CoreRequestError| wrong.to_string()),
@@ -387,15 +435,17 @@ mod tests {
     #[test]
     fn every_key_is_used() {
         let config = mean(
-            "[job]\nname = 'flights'\n[shards]\ncores = '2-4,12'\nplacement = 'spread'\nsmt = 'use'\noversubscribe = true\n\
-             numa = 'strict'\nlane_blocks = 1\n[batch]\nmax = 7\n[kafka]\n'bootstrap.servers' = 'a:1'\n'fetch.wait.max.ms' = 5\n\
+            "[job]\nname = 'flights'\n[shards]\ncores = '2-4,12'\nplacement = 'pack'\nhousekeeping = '0,1'\nturn_budget_us = 250\nsmt = 'use'\noversubscribe = true\n\
+             numa = 'strict'\nlane_blocks = 1\nprofile = 'eco'\nreactor = 'poll'\n[batch]\nmax = 7\n[kafka]\n'bootstrap.servers' = 'a:1'\n'fetch.wait.max.ms' = 5\n\
              [kafka.consumer]\n'fetch.wait.max.ms' = 9\n[kafka.producer]\n'linger.ms' = 1.5\n",
         )
         .expect("all are known");
         assert_eq!(config.job_name.as_deref(), Some("flights"));
         let core_map = CoreMapRequest {
             cores: CoreRequest::List(vec![2, 3, 4, 12]),
+            arrangement: Arrangement::Pack,
             smt: Smt::Use,
+            housekeeping: CoreRequest::List(vec![0, 1]),
             oversubscribe: true,
         };
         assert_eq!(
@@ -403,7 +453,10 @@ mod tests {
             ShardsConfig {
                 core_map,
                 numa: Numa::Strict,
-                lane_blocks: 1
+                reactor: ReactorChoice::Poll,
+                profile: Profile::Eco,
+                lane_blocks: 1,
+                turn_budget_us: 250,
             }
         );
         assert_eq!(config.batch.max, 7);
@@ -462,10 +515,6 @@ mod tests {
                 key.path
             );
         }
-        assert!(
-            refused("shards.placement=pack")
-                .contains("\"pack\" is not available yet; write \"spread\"")
-        );
         assert!(refused("kafka.\"ssl.key.password\"={ file = 'p' }").contains("not available yet"));
         assert!(refused("kafka.\"sasl.password\"=${PASSWORD}").contains("not available yet"));
     }
@@ -488,6 +537,12 @@ mod tests {
             refused("shards.numa=never"),
             "--set: shards.numa: must be \"strict\" or \"prefer\" or \"off\", not \"never\""
         );
+        assert_eq!(
+            refused("shards.placement=dense"),
+            "--set: shards.placement: must be \"spread\" or \"pack\", not \"dense\""
+        );
+        assert!(refused("shards.turn_budget_us=0").contains("from 1 to 1000000, not 0"));
+        assert!(refused("shards.housekeeping=-1").contains("from 0 to"));
         assert!(refused("shards.cores=true").contains("must be \"auto\""));
         assert!(refused("job.name=a b").contains("not ' '"));
     }

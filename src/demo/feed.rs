@@ -188,7 +188,7 @@ pub(super) mod tests {
     use super::super::broker::Broker;
     use super::super::read_back::ReadBack;
     use super::*;
-    use crate::kafka::{DUE_HEADER, KafkaRecord, Layers, read_decimal};
+    use crate::kafka::{KafkaRecord, Layers};
 
     pub(in super::super) fn wall_clock_us() -> i64 {
         SystemTime::now()
@@ -240,12 +240,7 @@ pub(super) mod tests {
                 "{} records read",
                 due_times.len()
             );
-            let due = |record: &KafkaRecord<'_>| {
-                record
-                    .header(DUE_HEADER)
-                    .and_then(read_decimal)
-                    .expect("a due time")
-            };
+            let due = |record: &KafkaRecord<'_>| record.due_us().expect("a due time");
             let count = reader
                 .poll(|record| due_times.push(due(record)))
                 .expect("no gap");

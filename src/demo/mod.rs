@@ -171,7 +171,7 @@ fn ended(
     let page = Ended {
         ending,
         report: &report,
-        end_to_end: outcome.end_to_end.summary(),
+        latency: &outcome.latency,
         fed,
         compared: &compared,
     };
@@ -226,7 +226,7 @@ enum Feeding {
 
 impl Beside {
     /// Starts the feed when the shards are up, tells it how far they are, and sees whether anything has failed.
-    fn look(&mut self, standing: Standing) -> Result<()> {
+    fn look(&mut self, standing: Standing<'_>) -> Result<()> {
         self.taken.store(standing.records_in, Ordering::Relaxed);
         self.feeding = match std::mem::replace(&mut self.feeding, Feeding::Ended(Fed::NOTHING)) {
             Feeding::Waiting {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{HumanCount, HumanFloatCount};
-use velostream_shards::Summary;
 
+use crate::job::Latency;
 use crate::job::report::Report;
 
 use super::comparison::{Compared, Ending};
@@ -22,8 +22,8 @@ pub struct Ended<'e> {
     pub ending: Ending,
     /// What the run did.
     pub report: &'e Report,
-    /// From when a record was due to when the rows it caused were acknowledged, microseconds.
-    pub end_to_end: Summary,
+    /// How long it took.
+    pub latency: &'e Latency,
     /// What the feed did.
     pub fed: Fed,
     /// What the comparison found.
@@ -44,7 +44,7 @@ impl Ended<'_> {
         put(&"\nThe core map:");
         put(&self.core_map());
         put(&format!("\n{}", self.totals()));
-        if self.end_to_end.count > 0 {
+        if !self.latency.end_to_end.is_empty() {
             put(&self.latency());
         }
         put(&format!("\n{}", self.verdict()));
@@ -91,9 +91,13 @@ impl Ended<'_> {
     /// Due times are the feed's, so a feed that was held back has not hidden it.
     fn latency(&self) -> String {
         let mut text = format!(
-            "end to end {}\n  from when the record that caused a row was due (header velo.due_us) to the broker's \
+            "ingest {}\n  from when a record was due (header velo.due_us) to its place in the state of its window\n\
+             emit {}\n  from when the watermark had passed a window to the handing over of its rows\n\
+             end to end {}\n  from when the record that caused a row was due (header velo.due_us) to the broker's \
              acknowledgement of that row",
-            self.end_to_end
+            self.latency.ingest.summary(),
+            self.latency.emit.summary(),
+            self.latency.end_to_end.summary()
         );
         if self.fed.behind_us_max > BEHIND_US {
             let behind = Duration::from_micros(self.fed.behind_us_max.unsigned_abs());

@@ -18,8 +18,6 @@ use datafusion_common::arrow::datatypes::{DataType, SchemaRef};
 use datafusion_physical_expr::PhysicalExpr;
 
 use crate::batch::{Isolated, evaluate_isolated};
-use crate::error::Result;
-use crate::exchange::KeyCodec;
 use crate::group::Finished;
 use crate::plan::{AggregatePlan, PlannedExpr};
 use crate::time::Watermark;
@@ -40,12 +38,16 @@ pub struct OutputRows {
     pub bad: Vec<String>,
     /// When the record that caused the rows was due, wall clock, microseconds since the epoch.
     pub due_us: i64,
+    /// When there was reason to make the rows, monotonic clock, nanoseconds: for the rows of a window, when the query's
+    /// watermark passed its end and grace; else, when their record had been applied. Set by whoever makes them.
+    pub ready_ns: u64,
 }
 
 /// Makes the rows of one grouping query.
 #[derive(Debug)]
 pub struct RowMaker {
-    codec: KeyCodec,
+    /// How many columns the key has.
+    keys: usize,
     windowed: bool,
     grouped: SchemaRef,
     /// What an out-of-range aggregate is called in a reason.
@@ -60,15 +62,12 @@ pub struct RowMaker {
 impl RowMaker {
     /// For a planned grouping whose rows have the schema `output`, and as message key the expressions `key` over
     /// `AggregatePlan::grouped` with the schema `key_columns` (no key if there are none).
-    ///
-    /// # Errors
-    /// `Error::Config` names a key column whose type cannot be a group key.
     pub fn new(
         plan: &AggregatePlan,
         output: &SchemaRef,
         key: &[PlannedExpr],
         key_columns: &SchemaRef,
-    ) -> Result<RowMaker> {
+    ) -> RowMaker {
         let keys = plan.keys.len();
         let bounds = if plan.window.is_some() { 2 } else { 0 };
         let fields = plan.grouped.fields();
@@ -87,12 +86,8 @@ impl RowMaker {
             key_columns.fields().len(),
             "an expression for every key column"
         );
-        let types: Vec<_> = fields[..keys]
-            .iter()
-            .map(|field| field.data_type().clone())
-            .collect();
-        Ok(RowMaker {
-            codec: KeyCodec::new(&types)?,
+        RowMaker {
+            keys,
             windowed: plan.window.is_some(),
             grouped: Arc::clone(&plan.grouped),
             aggregates: plan
@@ -109,18 +104,19 @@ impl RowMaker {
                 .collect(),
             output: Arc::clone(output),
             key: (!key.is_empty()).then(|| Arc::clone(key_columns)),
-        })
+        }
     }
 
-    /// The rows of `rows` groups: their keys in order, the bounds of their window if there is one (microseconds,
-    /// half-open), and the values of each aggregate.
-    pub fn make<'a>(
+    /// The rows of `rows` groups: their key columns, the bounds of their window if there is one (microseconds,
+    /// half-open), and the values of each aggregate; for `due_us` and `ready_ns` see `OutputRows`.
+    pub fn make(
         &self,
         rows: usize,
-        keys: impl Iterator<Item = &'a [u8]>,
+        keys: Vec<ArrayRef>,
         window: Option<(i64, i64)>,
         aggregates: Vec<Finished>,
         due_us: i64,
+        ready_ns: u64,
     ) -> OutputRows {
         assert_eq!(
             window.is_some(),
@@ -148,14 +144,15 @@ impl RowMaker {
             watermarks_before: Vec::new(),
             bad,
             due_us,
+            ready_ns,
         }
     }
 
     /// The batch that HAVING and the output columns see, without the rows that have a value out of range.
-    fn grouped<'a>(
+    fn grouped(
         &self,
         rows: usize,
-        keys: impl Iterator<Item = &'a [u8]>,
+        keys: Vec<ArrayRef>,
         window: Option<(i64, i64)>,
         aggregates: Vec<Finished>,
         bad: &mut Vec<String>,
@@ -165,7 +162,8 @@ impl RowMaker {
             self.aggregates.len(),
             "values of every aggregate"
         );
-        let mut columns = self.codec.decode(keys);
+        assert_eq!(keys.len(), self.keys, "a value of every key column");
+        let mut columns = keys;
         for bound in window.map_or_else(Vec::new, |(start, end)| vec![start, end]) {
             columns.push(Arc::new(TimestampMicrosecondArray::from_value(bound, rows)));
         }
@@ -236,15 +234,18 @@ fn batch(schema: &SchemaRef, columns: &[ArrayRef], rows: usize) -> RecordBatch {
         .expect("the columns that the plan names")
 }
 
-/// `column` as `planned`: keys and bounds come in one form (text as a view, times without a zone), the plan may name
+/// `column` as `planned`: keys and bounds come in one form (text and bytes as views, times without a zone), the plan may name
 /// another.
 fn formed(column: &ArrayRef, planned: &DataType) -> ArrayRef {
-    use DataType::{LargeUtf8, Timestamp, Utf8, Utf8View};
+    use DataType::{
+        Binary, BinaryView, FixedSizeBinary, LargeBinary, LargeUtf8, Timestamp, Utf8, Utf8View,
+    };
     match (column.data_type(), planned) {
         (given, planned) if given == planned => Arc::clone(column),
         (Utf8 | LargeUtf8 | Utf8View, Utf8 | LargeUtf8 | Utf8View)
+        | (BinaryView, Binary | LargeBinary | FixedSizeBinary(_))
         | (Timestamp(..), Timestamp(..)) => {
-            cast(column, planned).expect("text is text and a time is a time")
+            cast(column, planned).expect("text is text, bytes are bytes and a time is a time")
         }
         (given, planned) => panic!("a column of {given} where the plan names {planned}"),
     }

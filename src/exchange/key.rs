@@ -1,175 +1,69 @@
-//! Group keys as bytes: what is hashed, compared, sent over lanes and stored.
+//! Group keys as columns: the one form in which they travel, and the hash that says where they live.
 //!
-//! Law: two records belong to one group exactly when their keys have equal bytes. NULL equals NULL, -0.0 equals 0.0, and
-//! every NaN equals every other. A key of no columns, that of the one global group, is the empty byte string. The hash
-//! depends on the bytes alone: it is the same in every process and in every release, for it decides where state lives.
+//! ```text
+//!   key columns --KeyForm: text as views, bytes as views, one zero, one NaN--> KeyedRows::keys
+//!                                        --stable_hashes, if rows may cross--> KeyedRows::hashes --> key group --> owner
+//! ```
 //!
-//! The bytes are those of arrow's row format for now. Our own encoding comes with the arenas; nobody but `KeyCodec` may
-//! look inside a key.
+//! Laws: two records belong to one group exactly when their normalised keys are equal: NULL equals NULL, -0.0 equals 0.0,
+//! and every NaN equals every other. The stable hash depends on the values alone, not on how arrow keeps them: it is the
+//! same in every process and in every release, for it decides where state lives.
+//!
+//! What it does not do: find groups. The owner packs the columns (`group/pack.rs`) and hashes under a seed of its own.
 
 use std::sync::Arc;
 
-use datafusion_common::arrow::array::{Array, ArrayRef, AsArray};
+use datafusion_common::arrow::array::{
+    Array, ArrayRef, AsArray, PrimitiveArray, downcast_primitive_array,
+};
+use datafusion_common::arrow::buffer::{Buffer, NullBuffer};
 use datafusion_common::arrow::compute::cast;
-use datafusion_common::arrow::datatypes::{DataType, Float32Type, Float64Type};
-use datafusion_common::arrow::row::{RowConverter, Rows, SortField};
+use datafusion_common::arrow::datatypes::{ArrowPrimitiveType, DataType, Float32Type, Float64Type};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::{Error, Result};
 
-/// The encoded keys of some rows, in row order, each with its hash.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Keys {
-    /// The bytes of all keys, one after the other.
-    pub bytes: Vec<u8>,
-    /// Where each key ends in `bytes`; it begins where the one before it ends.
-    pub ends: Vec<u32>,
-    /// The stable hash of each key's bytes.
-    pub hashes: Vec<u64>,
-}
-
-impl Keys {
-    /// Number of keys.
-    pub fn len(&self) -> usize {
-        self.ends.len()
-    }
-
-    /// Whether there is no key.
-    pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
-    }
-
-    /// The bytes of key `row`.
-    #[inline]
-    pub fn key(&self, row: usize) -> &[u8] {
-        let start = if row == 0 { 0 } else { self.ends[row - 1] };
-        &self.bytes[start as usize..self.ends[row] as usize]
-    }
-
-    /// The keys of `rows`, in that order.
-    pub fn take(&self, rows: &[u32]) -> Keys {
-        let mut taken = Keys {
-            bytes: Vec::with_capacity(self.bytes.len() * rows.len() / self.len().max(1)),
-            ends: Vec::with_capacity(rows.len()),
-            hashes: Vec::with_capacity(rows.len()),
-        };
-        for &row in rows {
-            taken.push(self.key(row as usize), self.hashes[row as usize]);
-        }
-        taken
-    }
-
-    #[inline]
-    fn push(&mut self, key: &[u8], hash: u64) {
-        self.bytes.extend_from_slice(key);
-        let end = u32::try_from(self.bytes.len()).expect("the keys of one batch stay below 4 GiB");
-        self.ends.push(end);
-        self.hashes.push(hash);
-    }
-}
-
-/// Key columns to bytes and back.
-///
-/// Text comes back as `Utf8View`, whatever of `Utf8`, `LargeUtf8` or `Utf8View` went in, so that a key has one form.
-#[derive(Debug)]
-pub struct KeyCodec {
-    /// The types as they are encoded and decoded: text is `Utf8View`.
+/// The form in which the key columns of a query travel.
+#[derive(Clone, Debug)]
+pub struct KeyForm {
     types: Vec<DataType>,
-    /// `None` for a key of no columns.
-    converter: Option<RowConverter>,
-    /// Kept for its capacity.
-    rows: Option<Rows>,
 }
 
-impl KeyCodec {
-    /// A codec for key columns of these types.
+impl KeyForm {
+    /// The form of key columns of these types.
     ///
     /// # Errors
     /// `Error::Config` names a type that cannot be a group key: a nested one, for example.
-    pub fn new(types: &[DataType]) -> Result<KeyCodec> {
-        let types: Vec<DataType> = types.iter().map(encoded_type).collect::<Result<_>>()?;
-        let converter = if types.is_empty() {
-            None
-        } else {
-            let fields = types.iter().cloned().map(SortField::new).collect();
-            let converter = RowConverter::new(fields).map_err(|error| {
-                Error::Config(format!("these group keys cannot be kept: {error}"))
-            })?;
-            Some(converter)
-        };
-        Ok(KeyCodec {
-            types,
-            converter,
-            rows: None,
-        })
+    pub fn new(types: &[DataType]) -> Result<KeyForm> {
+        let types = types.iter().map(form_of).collect::<Result<_>>()?;
+        Ok(KeyForm { types })
     }
 
-    /// The types of the columns that `decode` gives.
+    /// The types of normalised columns.
     pub fn types(&self) -> &[DataType] {
         &self.types
     }
 
-    /// Encodes `rows` rows of `columns`.
-    pub fn encode(&mut self, columns: &[ArrayRef], rows: usize) -> Keys {
+    /// `columns` in the form in which keys travel.
+    pub fn normalise(&self, columns: &[ArrayRef]) -> Vec<ArrayRef> {
         assert_eq!(
             columns.len(),
             self.types.len(),
-            "as many key columns as the codec was made for"
+            "as many key columns as the form was made for"
         );
-        assert!(
-            columns.iter().all(|column| column.len() == rows),
-            "a value of every key column for every row"
-        );
-        let Some(converter) = &self.converter else {
-            return Keys {
-                bytes: Vec::new(),
-                ends: vec![0; rows],
-                hashes: vec![xxh3_64(b""); rows],
-            };
-        };
-        let columns: Vec<ArrayRef> = columns
-            .iter()
-            .zip(&self.types)
-            .map(|(column, to)| normalised(column, to))
-            .collect();
-        let encoded = self
-            .rows
-            .get_or_insert_with(|| converter.empty_rows(rows, rows * 16));
-        encoded.clear();
-        converter
-            .append(encoded, &columns)
-            .expect("the key columns have the types that the codec was made for");
-
-        let mut keys = Keys {
-            bytes: Vec::with_capacity(encoded.lengths().sum()),
-            ends: Vec::with_capacity(rows),
-            hashes: Vec::with_capacity(rows),
-        };
-        for row in encoded.iter() {
-            let key = row.data();
-            keys.push(key, xxh3_64(key));
-        }
-        keys
-    }
-
-    /// The columns of `keys`, each encoded by a codec of the same types; none when the key has no columns.
-    pub fn decode<'a>(&self, keys: impl Iterator<Item = &'a [u8]>) -> Vec<ArrayRef> {
-        let Some(converter) = &self.converter else {
-            return Vec::new();
-        };
-        let parser = converter.parser();
-        // The parser must outlive the rows it gives, so they are gathered before they are converted.
-        let rows: Vec<_> = keys.map(|key| parser.parse(key)).collect();
-        converter
-            .convert_rows(rows)
-            .expect("a key was encoded by a codec of the same types")
+        let pairs = columns.iter().zip(&self.types);
+        pairs.map(|(column, to)| normalised(column, to)).collect()
     }
 }
 
-/// The form in which a key column of type `given` is kept, or why it cannot be one.
-fn encoded_type(given: &DataType) -> Result<DataType> {
+/// The form in which a key column of type `given` travels, or why it cannot be one.
+fn form_of(given: &DataType) -> Result<DataType> {
     match given {
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Ok(DataType::Utf8View),
+        DataType::Binary
+        | DataType::LargeBinary
+        | DataType::BinaryView
+        | DataType::FixedSizeBinary(_) => Ok(DataType::BinaryView),
         // Floats inside would need the same normalisation as floats outside.
         nested if nested.is_nested() || matches!(nested, DataType::Dictionary(..)) => {
             Err(Error::Config(format!(
@@ -187,173 +81,232 @@ fn encoded_type(given: &DataType) -> Result<DataType> {
 fn normalised(column: &ArrayRef, to: &DataType) -> ArrayRef {
     match column.data_type() {
         // Adding zero turns -0.0 into 0.0 and leaves every other number as it is.
-        DataType::Float32 => {
-            let one_form = |value: f32| {
-                if value.is_nan() {
-                    f32::NAN
-                } else {
-                    value + 0.0
-                }
-            };
-            Arc::new(
-                column
-                    .as_primitive::<Float32Type>()
-                    .unary::<_, Float32Type>(one_form),
-            )
-        }
-        DataType::Float64 => {
-            let one_form = |value: f64| {
-                if value.is_nan() {
-                    f64::NAN
-                } else {
-                    value + 0.0
-                }
-            };
-            Arc::new(
-                column
-                    .as_primitive::<Float64Type>()
-                    .unary::<_, Float64Type>(one_form),
-            )
-        }
+        DataType::Float32 => one_form(column.as_primitive::<Float32Type>(), |value| {
+            if value.is_nan() {
+                f32::NAN
+            } else {
+                value + 0.0
+            }
+        }),
+        DataType::Float64 => one_form(column.as_primitive::<Float64Type>(), |value| {
+            if value.is_nan() {
+                f64::NAN
+            } else {
+                value + 0.0
+            }
+        }),
         same if same == to => Arc::clone(column),
-        _ => cast(column, to).expect("any text is a text view"),
+        _ => cast(column, to).expect("any text is a text view, any bytes are a bytes view"),
     }
+}
+
+fn one_form<T: ArrowPrimitiveType>(
+    column: &PrimitiveArray<T>,
+    form: impl Fn(T::Native) -> T::Native,
+) -> ArrayRef {
+    Arc::new(column.unary::<_, T>(form))
+}
+
+/// What a hash starts from.
+const START: u64 = 0x7665_6c6f_7374_726d;
+
+/// What NULL counts as. A value may count as the same: a collision costs balance, not truth.
+const NULL: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// The stable hash of each of `rows` keys, from their normalised columns.
+pub fn stable_hashes(columns: &[ArrayRef], rows: usize) -> Vec<u64> {
+    let mut hashes = vec![START; rows];
+    for column in columns {
+        assert_eq!(column.len(), rows, "a value of every key column");
+        let nulls = column.nulls().filter(|nulls| nulls.null_count() > 0);
+        match column.data_type() {
+            DataType::Utf8View => {
+                let column = column.as_string_view();
+                step(&mut hashes, nulls, |row| {
+                    xxh3_64(column.value(row).as_bytes())
+                });
+            }
+            DataType::BinaryView => {
+                let column = column.as_binary_view();
+                step(&mut hashes, nulls, |row| xxh3_64(column.value(row)));
+            }
+            DataType::Boolean => {
+                let values = column.as_boolean().values();
+                step(&mut hashes, nulls, |row| u64::from(values.value(row)));
+            }
+            DataType::Null => step(&mut hashes, None, |_| NULL),
+            fixed => {
+                let values = fixed_values(column);
+                match fixed.primitive_width() {
+                    Some(1) => {
+                        let values = values.typed_data::<u8>();
+                        step(&mut hashes, nulls, |row| u64::from(values[row]));
+                    }
+                    Some(2) => {
+                        let values = values.typed_data::<u16>();
+                        step(&mut hashes, nulls, |row| u64::from(values[row]));
+                    }
+                    Some(4) => {
+                        let values = values.typed_data::<u32>();
+                        step(&mut hashes, nulls, |row| u64::from(values[row]));
+                    }
+                    Some(bytes) => {
+                        let values = values.typed_data::<u64>();
+                        let parts = bytes / size_of::<u64>();
+                        for part in 0..parts {
+                            step(&mut hashes, nulls, |row| values[row * parts + part]);
+                        }
+                    }
+                    None => panic!("{fixed} is no form of a key"),
+                }
+            }
+        }
+    }
+    hashes
+}
+
+/// One more word for every hash.
+#[inline]
+fn step(hashes: &mut [u64], nulls: Option<&NullBuffer>, word: impl Fn(usize) -> u64) {
+    match nulls {
+        None => {
+            for (row, hash) in hashes.iter_mut().enumerate() {
+                *hash = mixed(*hash ^ word(row));
+            }
+        }
+        Some(nulls) => {
+            for (row, hash) in hashes.iter_mut().enumerate() {
+                let word = if nulls.is_valid(row) { word(row) } else { NULL };
+                *hash = mixed(*hash ^ word);
+            }
+        }
+    }
+}
+
+/// The finalizer of MurmurHash3: every bit of the result depends on every bit given.
+#[inline]
+fn mixed(mut bits: u64) -> u64 {
+    bits ^= bits >> 33;
+    bits = bits.wrapping_mul(0xff51_afd7_ed55_8ccd);
+    bits ^= bits >> 33;
+    bits = bits.wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    bits ^ bits >> 33
+}
+
+/// The values of a column of fixed width as they lie in memory, little endian.
+pub fn fixed_values(column: &ArrayRef) -> &Buffer {
+    fn inner<T: ArrowPrimitiveType>(array: &PrimitiveArray<T>) -> &Buffer {
+        array.values().inner()
+    }
+    downcast_primitive_array!(
+        column => inner(column),
+        other => panic!("{other} has no fixed width")
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use datafusion_common::arrow::array::{
-        BooleanArray, Float64Array, Int64Array, StringArray, StringViewArray,
-        TimestampMicrosecondArray,
+        BinaryArray, BooleanArray, Decimal256Array, Float64Array, Int64Array, NullArray,
+        StringArray, StringViewArray,
     };
-    use datafusion_common::arrow::datatypes::{Field, TimeUnit};
+    use datafusion_common::arrow::datatypes::{Field, i256};
 
-    fn all(keys: &Keys) -> Vec<&[u8]> {
-        (0..keys.len()).map(|row| keys.key(row)).collect()
+    fn form(types: &[DataType]) -> KeyForm {
+        KeyForm::new(types).expect("plain types")
     }
 
     #[test]
-    fn what_is_encoded_is_decoded() {
-        let types = [
-            DataType::Utf8View,
-            DataType::Int64,
-            DataType::Boolean,
-            DataType::Timestamp(TimeUnit::Microsecond, None),
-        ];
-        let long = "longer than the twelve bytes that a view holds inline";
-        let columns: Vec<ArrayRef> = vec![
-            Arc::new(StringViewArray::from(vec![
-                Some("EWR"),
-                None,
-                Some(""),
-                Some(long),
-            ])),
-            Arc::new(Int64Array::from(vec![
-                Some(i64::MIN),
-                Some(i64::MAX),
-                None,
-                Some(0),
-            ])),
-            Arc::new(BooleanArray::from(vec![
-                Some(true),
-                Some(false),
-                None,
-                None,
-            ])),
-            Arc::new(TimestampMicrosecondArray::from(vec![
-                Some(-1),
-                None,
-                Some(0),
-                Some(1),
-            ])),
-        ];
-        let mut codec = KeyCodec::new(&types).expect("plain types");
-        let keys = codec.encode(&columns, 4);
-        assert_eq!(keys.len(), 4);
-        assert_eq!(codec.decode(all(&keys).into_iter()), columns);
-
-        let taken = keys.take(&[3, 0, 3]);
-        assert_eq!(all(&taken), [keys.key(3), keys.key(0), keys.key(3)]);
-        assert_eq!(
-            taken.hashes,
-            [keys.hashes[3], keys.hashes[0], keys.hashes[3]]
-        );
-        assert_eq!(
-            codec.encode(&columns, 4),
-            keys,
-            "a codec carries nothing from one batch to the next"
-        );
-    }
-
-    #[test]
-    fn null_is_one_group_and_not_the_empty_text() {
-        let mut codec = KeyCodec::new(&[DataType::Utf8View]).expect("a plain type");
+    fn null_is_not_the_empty_text() {
         let column: ArrayRef = Arc::new(StringViewArray::from(vec![None, Some(""), None]));
-        let keys = codec.encode(&[column], 3);
-        assert_eq!(keys.key(0), keys.key(2));
-        assert_ne!(keys.key(0), keys.key(1));
+        let hashes = stable_hashes(&[column], 3);
+        assert_eq!(hashes[0], hashes[2]);
+        assert_ne!(hashes[0], hashes[1]);
     }
 
     #[test]
     fn both_zeros_are_one_key_and_so_is_every_nan() {
-        let mut codec = KeyCodec::new(&[DataType::Float64]).expect("a plain type");
         let other_nan = f64::from_bits(f64::NAN.to_bits() | 1);
-        let column: ArrayRef = Arc::new(Float64Array::from(vec![
-            0.0,
-            -0.0,
-            f64::NAN,
-            -f64::NAN,
-            other_nan,
-            1.0,
-        ]));
-        let keys = codec.encode(&[column], 6);
-        assert_eq!(keys.key(0), keys.key(1));
-        assert_eq!(keys.key(2), keys.key(3));
-        assert_eq!(keys.key(2), keys.key(4));
-        assert_ne!(keys.key(0), keys.key(5));
+        let values = vec![0.0, -0.0, f64::NAN, -f64::NAN, other_nan, 1.0];
+        let column: ArrayRef = Arc::new(Float64Array::from(values));
+        let normal = form(&[DataType::Float64]).normalise(&[column]);
+        let bits: Vec<u64> = normal[0]
+            .as_primitive::<Float64Type>()
+            .values()
+            .iter()
+            .map(|value| value.to_bits())
+            .collect();
+        assert_eq!(bits[0], bits[1]);
+        assert_eq!([bits[2]; 2], [bits[3], bits[4]]);
+        assert_ne!(bits[0], bits[5]);
     }
 
     #[test]
-    fn text_has_one_form_whatever_its_arrow_type() {
-        let mut plain = KeyCodec::new(&[DataType::Utf8]).expect("a plain type");
-        let mut view = KeyCodec::new(&[DataType::Utf8View]).expect("a plain type");
-        let from_plain = plain.encode(&[Arc::new(StringArray::from(vec!["JFK"]))], 1);
-        let from_view = view.encode(&[Arc::new(StringViewArray::from(vec!["JFK"]))], 1);
-        assert_eq!(from_plain, from_view);
-        assert_eq!(
-            plain.decode(all(&from_plain).into_iter())[0].data_type(),
-            &DataType::Utf8View
-        );
-    }
-
-    #[test]
-    fn the_global_group_has_the_empty_key() {
-        let mut codec = KeyCodec::new(&[]).expect("no type at all");
-        let keys = codec.encode(&[], 3);
-        assert_eq!(all(&keys), [b""; 3]);
-        assert_eq!(keys.hashes, [xxh3_64(b""); 3]);
-        assert!(codec.decode(all(&keys).into_iter()).is_empty());
+    fn text_has_one_form_whatever_its_arrow_type_and_so_have_bytes() {
+        let words = vec![Some("JFK"), None, Some("longer than a view holds inline")];
+        let plain: ArrayRef = Arc::new(StringArray::from(words.clone()));
+        let view: ArrayRef = Arc::new(StringViewArray::from(words));
+        let from_plain = form(&[DataType::Utf8]).normalise(&[plain]);
+        assert_eq!(from_plain, [view]);
+        let bytes: ArrayRef = Arc::new(BinaryArray::from(vec![&b"\xff"[..], b""]));
+        let normal = form(&[DataType::Binary]).normalise(&[bytes]);
+        assert_eq!(normal[0].data_type(), &DataType::BinaryView);
     }
 
     #[test]
     fn hashes_are_the_same_in_every_process() {
-        let mut codec = KeyCodec::new(&[DataType::Utf8View, DataType::Int64]).expect("plain types");
+        let decimals = Decimal256Array::from(vec![
+            Some(i256::from_i128(-1)),
+            Some(i256::from_i128(7)),
+            None,
+        ]);
         let columns: Vec<ArrayRef> = vec![
-            Arc::new(StringViewArray::from(vec!["EWR", "JFK"])),
-            Arc::new(Int64Array::from(vec![1, -1])),
+            Arc::new(StringViewArray::from(vec![
+                Some("EWR"),
+                Some("a text that is longer than a view"),
+                None,
+            ])),
+            Arc::new(Int64Array::from(vec![1, -1, 0])),
+            Arc::new(BooleanArray::from(vec![Some(true), None, Some(false)])),
+            Arc::new(NullArray::new(3)),
+            Arc::new(decimals),
         ];
-        assert_eq!(codec.encode(&columns, 2).hashes, GOLDEN);
-        assert_eq!(xxh3_64(b""), 0x2d06_8005_38d3_94c2);
+        assert_eq!(stable_hashes(&columns, 3), GOLDEN);
+        assert_eq!(
+            stable_hashes(&[], 2),
+            [START; 2],
+            "the one key of no columns"
+        );
     }
 
     /// A change here moves state between shards: restarting from a snapshot or rescaling would look in the wrong place.
-    const GOLDEN: [u64; 2] = [10_566_366_640_832_914_570, 15_373_290_497_373_639_177];
+    const GOLDEN: [u64; 3] = [
+        15_016_076_110_093_990_538,
+        11_798_513_194_893_821_114,
+        1_519_915_259_668_172_348,
+    ];
+
+    #[test]
+    fn key_groups_are_equally_full() {
+        use crate::exchange::{KEY_GROUPS, key_group};
+        let keys = 200 * KEY_GROUPS as i64;
+        let column: ArrayRef = Arc::new(Int64Array::from_iter_values(0..keys));
+        let mut sizes = vec![0; KEY_GROUPS];
+        for hash in stable_hashes(&[column], keys as usize) {
+            sizes[key_group(hash).0 as usize] += 1;
+        }
+        // Five standard deviations around 200.
+        assert!(
+            sizes.iter().all(|size| (130..270).contains(size)),
+            "{sizes:?}"
+        );
+    }
 
     #[test]
     fn a_nested_key_is_refused_with_what_to_do() {
         let list = DataType::List(Arc::new(Field::new("item", DataType::Int64, true)));
-        let error = KeyCodec::new(&[list]).expect_err("a list has parts");
+        let error = KeyForm::new(&[list]).expect_err("a list has parts");
         assert!(error.to_string().contains("group by its parts"), "{error}");
     }
 }

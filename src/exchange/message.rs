@@ -1,6 +1,6 @@
 //! What crosses a lane: rows, watermarks, and the end.
 //!
-//! Law: a block carries key bytes, never ids that mean something to one shard only. All columns of `KeyedRows` have the
+//! Law: a block carries key columns, never ids that mean something to one shard only. All columns of `KeyedRows` have the
 //! same length (`assert_consistent`). What is taken out of rows shares no memory with them: the receiver owns it.
 
 use std::sync::Arc;
@@ -9,14 +9,17 @@ use datafusion_common::arrow::array::{Array, ArrayRef, AsArray, UInt32Array};
 use datafusion_common::arrow::compute::take;
 use datafusion_common::arrow::datatypes::DataType;
 
-use super::Keys;
 use crate::time::Watermark;
 
 /// Accepted records on their way to the state of their groups.
 #[derive(Clone, Debug, Default)]
 pub struct KeyedRows {
-    /// The key of each row.
-    pub keys: Keys,
+    /// Number of rows: there may be no column to tell it.
+    pub rows: usize,
+    /// The key columns, normalised (`KeyForm`).
+    pub keys: Vec<ArrayRef>,
+    /// The stable hash of each row's key, while it is not yet known who owns it; else empty.
+    pub hashes: Vec<u64>,
     /// The number of the pane that each row falls into; empty when the query has no window.
     pub panes: Vec<i64>,
     /// The arguments of the aggregates, in the order of `AggregatePlan::arguments`.
@@ -46,19 +49,25 @@ pub enum Block {
 impl KeyedRows {
     /// Number of rows.
     pub fn len(&self) -> usize {
-        self.keys.len()
+        self.rows
     }
 
     /// Whether there is no row.
     pub fn is_empty(&self) -> bool {
-        self.keys.is_empty()
+        self.rows == 0
     }
 
-    /// The rows at `rows`, in that order, in memory of their own.
+    /// The rows at `rows`, in that order, in memory of their own, and without hashes: their owner is known.
     pub fn take(&self, rows: &[u32]) -> KeyedRows {
         let indexes = UInt32Array::from(rows.to_vec());
         KeyedRows {
-            keys: self.keys.take(rows),
+            rows: rows.len(),
+            keys: self
+                .keys
+                .iter()
+                .map(|column| owned(column, &indexes))
+                .collect(),
+            hashes: Vec::new(),
             panes: match self.panes.is_empty() {
                 true => Vec::new(),
                 false => rows.iter().map(|&row| self.panes[row as usize]).collect(),
@@ -79,10 +88,13 @@ impl KeyedRows {
             "a pane was lost or gained"
         );
         assert!(
-            self.arguments
-                .iter()
-                .all(|column| column.len() == self.len()),
-            "an argument was lost or gained"
+            self.hashes.is_empty() || self.hashes.len() == self.len(),
+            "a hash was lost or gained"
+        );
+        let mut columns = self.keys.iter().chain(&self.arguments);
+        assert!(
+            columns.all(|column| column.len() == self.len()),
+            "a key or an argument was lost or gained"
         );
     }
 }
@@ -103,15 +115,12 @@ mod tests {
     use super::*;
     use datafusion_common::arrow::array::{Int64Array, StringViewArray};
 
-    use crate::exchange::KeyCodec;
-
     fn three_rows() -> KeyedRows {
-        let keys: ArrayRef = Arc::new(Int64Array::from(vec![10, 11, 12]));
         let long = "text that is too long to be held inside a view";
         KeyedRows {
-            keys: KeyCodec::new(&[DataType::Int64])
-                .expect("a plain type")
-                .encode(&[keys], 3),
+            rows: 3,
+            keys: vec![Arc::new(Int64Array::from(vec![10, 11, 12]))],
+            hashes: vec![5, 6, 7],
             panes: vec![0, 1, 2],
             arguments: vec![
                 Arc::new(Int64Array::from(vec![Some(1), None, Some(3)])),
@@ -127,7 +136,8 @@ mod tests {
         let taken = rows.take(&[2, 1]);
         taken.assert_consistent();
         assert_eq!(taken.len(), 2);
-        assert_eq!(taken.keys.key(0), rows.keys.key(2));
+        assert_eq!(taken.keys[0].as_ref(), &Int64Array::from(vec![12, 11]));
+        assert!(taken.hashes.is_empty());
         assert_eq!(taken.panes, [2, 1]);
         assert_eq!(
             taken.arguments[0].as_ref(),

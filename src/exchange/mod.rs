@@ -1,7 +1,7 @@
 //! Moving records to the shard that owns their key.
 //!
 //! ```text
-//!   reading shard: keys, arguments (columns) --KeyCodec--> KeyedRows --split--> one KeyedRows an owner --lane--> owner
+//!   reading shard: keys, arguments (columns) --KeyForm--> KeyedRows --split--> one KeyedRows an owner --lane--> owner
 //!                                                             |
 //!                                          hash -> KeyGroup -> owner: key_group.rs, the one place
 //! ```
@@ -16,7 +16,7 @@ mod key_group;
 mod message;
 mod send;
 
-pub use key::{KeyCodec, Keys};
+pub use key::{KeyForm, fixed_values, stable_hashes};
 pub use key_group::{FAN_IN_OWNER, KEY_GROUPS, KeyGroup, key_group, owner};
 pub use message::{Block, KeyedRows};
 pub use send::split;

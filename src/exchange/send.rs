@@ -25,10 +25,14 @@ pub fn split(rows: KeyedRows, shards: usize, strategy: ExchangeStrategy) -> Vec<
 }
 
 /// A counting sort of the row indexes by owner, then one `take` an owner.
-fn by_owner(rows: KeyedRows, split: &mut [Option<KeyedRows>]) {
+fn by_owner(mut rows: KeyedRows, split: &mut [Option<KeyedRows>]) {
     let shards = split.len();
+    assert_eq!(
+        rows.hashes.len(),
+        rows.len(),
+        "rows that may cross have a hash"
+    );
     let owners: Vec<u16> = rows
-        .keys
         .hashes
         .iter()
         .map(|&hash| owner(key_group(hash), shards) as u16)
@@ -40,6 +44,7 @@ fn by_owner(rows: KeyedRows, split: &mut [Option<KeyedRows>]) {
     }
     let first = owners[0] as usize;
     if starts[first + 1] as usize == owners.len() {
+        rows.hashes.clear();
         split[first] = Some(rows);
         return;
     }
@@ -66,18 +71,18 @@ mod tests {
     use std::sync::Arc;
 
     use datafusion_common::arrow::array::{ArrayRef, AsArray, Int64Array};
-    use datafusion_common::arrow::datatypes::{DataType, Int64Type};
+    use datafusion_common::arrow::datatypes::Int64Type;
 
     use super::*;
-    use crate::exchange::KeyCodec;
+    use crate::exchange::stable_hashes;
 
     /// Rows whose argument is their number, with key `key(row)`.
     fn numbered(count: i64, key: impl Fn(i64) -> i64) -> KeyedRows {
-        let keys: ArrayRef = Arc::new(Int64Array::from_iter_values((0..count).map(key)));
+        let keys: Vec<ArrayRef> = vec![Arc::new(Int64Array::from_iter_values((0..count).map(key)))];
         KeyedRows {
-            keys: KeyCodec::new(&[DataType::Int64])
-                .expect("a plain type")
-                .encode(&[keys], count as usize),
+            rows: count as usize,
+            hashes: stable_hashes(&keys, count as usize),
+            keys,
             panes: (0..count).collect(),
             arguments: vec![Arc::new(Int64Array::from_iter_values(0..count))],
             due_us: 1,
@@ -105,10 +110,9 @@ mod tests {
                 let Some(part) = part else { continue };
                 part.assert_consistent();
                 assert!(
-                    part.keys
-                        .hashes
-                        .iter()
-                        .all(|&hash| owner(key_group(hash), shards) == shard)
+                    stable_hashes(&part.keys, part.len())
+                        .into_iter()
+                        .all(|hash| owner(key_group(hash), shards) == shard)
                 );
                 assert!(numbers(part).is_sorted());
                 assert_eq!(numbers(part), part.panes);

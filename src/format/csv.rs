@@ -4,12 +4,17 @@
 //! position. The text for NULL means NULL only where it is not quoted, so that an empty text (`""`) is not NULL.
 //!
 //! Law: a record has exactly as many fields as the header (or the declaration) says; with more or fewer nothing in it can
-//! be trusted, its event time included. An empty record is one empty field.
+//! be trusted, its event time included. An empty record is one empty field. What stands between delimiters is looked at
+//! only if it is wanted.
 
 use datafusion_common::arrow::array::RecordBatch;
 use datafusion_common::arrow::datatypes::SchemaRef;
 
-use super::columns::ColumnBuilders;
+use super::columns::{ColumnBuilders, ShortText, Takes};
+use super::plain::Plain;
+#[cfg(target_arch = "x86_64")]
+use super::search::{Avx2, Sse2};
+use super::search::{Kernel, Portable, Vector, each_equal, quote};
 use super::token::{Token, shortened};
 use super::{Decoded, Decoder};
 use crate::config::options::{CsvOptions, TimeUnit};
@@ -19,11 +24,19 @@ use crate::error::{Error, Result};
 pub struct CsvDecoder {
     builders: ColumnBuilders,
     /// Where each field of a record goes; as long as a record has fields.
-    slots: Vec<Option<usize>>,
+    slots: Vec<Option<Slot>>,
     delimiter: u8,
     null: Vec<u8>,
     /// A quoted field without its doubled quotes.
     scratch: Vec<u8>,
+    kernel: Kernel,
+}
+
+/// Where a field goes, and what is tried first there.
+#[derive(Clone, Copy)]
+struct Slot {
+    slot: usize,
+    takes: Takes,
 }
 
 impl CsvDecoder {
@@ -54,7 +67,8 @@ impl CsvDecoder {
         };
         let mut slots = vec![None; fields];
         for (slot, declared) in builders.wanted().enumerate() {
-            slots[positions[declared]] = Some(slot);
+            let takes = builders.takes(slot);
+            slots[positions[declared]] = Some(Slot { slot, takes });
         }
         Ok(CsvDecoder {
             builders,
@@ -62,43 +76,105 @@ impl CsvDecoder {
             delimiter: options.delimiter,
             null: options.null.as_bytes().to_vec(),
             scratch: Vec::new(),
+            kernel: Kernel::detect(true),
         })
     }
-}
 
-impl Decoder for CsvDecoder {
-    fn decode(&mut self, record: &[u8]) -> Decoded {
+    /// The same decoder on this kernel.
+    pub fn on(mut self, kernel: Kernel) -> CsvDecoder {
+        self.kernel = kernel;
+        self
+    }
+
+    /// # Safety
+    /// The machine must have AVX2, BMI1, BMI2 and LZCNT.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt")]
+    unsafe fn put_avx2(&mut self, record: &[u8]) -> Result<usize, String> {
+        self.put_fields::<Avx2>(record)
+    }
+
+    /// Puts every wanted field; how many there are, or what is wrong with the quotes.
+    #[inline(always)]
+    fn put_fields<V: Vector>(&mut self, record: &[u8]) -> Result<usize, String> {
         let CsvDecoder {
             builders,
             slots,
             delimiter,
             null,
             scratch,
+            ..
         } = self;
-        let mut put = |index: usize, text: &[u8], quoted: bool| {
+        if quote::<V>(record, 0) < record.len() {
+            return quoted_fields(record, *delimiter, scratch, |index, text, quoted| {
+                if let Some(&Some(Slot { slot, .. })) = slots.get(index) {
+                    let is_null = !quoted && text == null.as_slice();
+                    builders.put(slot, untyped(text, is_null));
+                }
+            });
+        }
+        let (mut index, mut start) = (0, 0);
+        let mut end_field = |end: usize| {
             if let Some(&Some(slot)) = slots.get(index) {
-                let is_null = !quoted && text == null.as_slice();
-                builders.put(
-                    slot,
-                    if is_null {
-                        Token::Null
-                    } else {
-                        Token::Untyped(text)
-                    },
-                );
+                put_bare(builders, slot, record, start, end, null);
             }
+            index += 1;
+            start = end + 1;
         };
-        let count = if record.contains(&b'"') {
-            quoted_fields(record, *delimiter, scratch, put)
-        } else {
-            Ok(bare_fields(record, *delimiter, |index, text| {
-                put(index, text, false)
-            }))
+        each_equal::<V>(record, *delimiter, &mut end_field);
+        end_field(record.len());
+        Ok(index)
+    }
+}
+
+fn untyped(text: &[u8], is_null: bool) -> Token<'_> {
+    if is_null {
+        Token::Null
+    } else {
+        Token::Untyped(text)
+    }
+}
+
+/// Puts the field `record[start..end]`, which has no quotes.
+#[inline(always)]
+fn put_bare(
+    builders: &mut ColumnBuilders,
+    to: Slot,
+    record: &[u8],
+    start: usize,
+    end: usize,
+    null: &[u8],
+) {
+    let text = &record[start..end];
+    let is_null = text == null;
+    let put = match to.takes {
+        _ if is_null || text.is_empty() => false,
+        Takes::Numbers => Plain::read(record, start, end)
+            .is_some_and(|number| builders.put_plain(to.slot, number)),
+        Takes::Texts => ShortText::read(record, start, end)
+            .is_some_and(|text| builders.put_short(to.slot, text)),
+        Takes::Others => false,
+    };
+    if !put {
+        builders.put(to.slot, untyped(text, is_null));
+    }
+}
+
+impl Decoder for CsvDecoder {
+    #[inline]
+    fn decode(&mut self, record: &[u8]) -> Decoded {
+        let count = match self.kernel {
+            Kernel::Portable => self.put_fields::<Portable>(record),
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Sse2 => self.put_fields::<Sse2>(record),
+            // SAFETY: this kernel is chosen only on a machine that has these features (`Kernel::detect`).
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Avx2 => unsafe { self.put_avx2(record) },
         };
         match count {
-            Ok(count) if count == slots.len() => self.builders.close(),
+            Ok(count) if count == self.slots.len() => self.builders.close(),
             Ok(count) => {
-                let reason = format!("it has {count} fields, not {}", slots.len());
+                let reason = format!("it has {count} fields, not {}", self.slots.len());
                 self.builders.discard(reason)
             }
             Err(reason) => self.builders.discard(reason),
@@ -112,48 +188,6 @@ impl Decoder for CsvDecoder {
     fn finish(&mut self) -> RecordBatch {
         self.builders.finish()
     }
-}
-
-/// Gives each field of a record without quotes, and returns how many there are. Delimiters are searched for eight bytes
-/// at a time.
-#[inline]
-fn bare_fields<'a>(
-    record: &'a [u8],
-    delimiter: u8,
-    mut field: impl FnMut(usize, &'a [u8]),
-) -> usize {
-    let pattern = LOW_BITS * u64::from(delimiter);
-    let mut index = 0;
-    let mut start = 0;
-    let mut end_field = |end: usize| {
-        field(index, &record[start..end]);
-        index += 1;
-        start = end + 1;
-    };
-    let (words, rest) = record.as_chunks::<8>();
-    for (word_index, word) in words.iter().enumerate() {
-        let mut matches = zero_bytes(u64::from_le_bytes(*word) ^ pattern);
-        while matches != 0 {
-            end_field(word_index * 8 + matches.trailing_zeros() as usize / 8);
-            matches &= matches - 1;
-        }
-    }
-    for (offset, &byte) in rest.iter().enumerate() {
-        if byte == delimiter {
-            end_field(words.len() * 8 + offset);
-        }
-    }
-    end_field(record.len());
-    index
-}
-
-const LOW_BITS: u64 = 0x0101_0101_0101_0101;
-const ALL_BUT_HIGH_BITS: u64 = 0x7f7f_7f7f_7f7f_7f7f;
-
-/// The high bit of every byte that is zero, and no other; no carry leaves a byte.
-#[inline]
-fn zero_bytes(word: u64) -> u64 {
-    !(((word & ALL_BUT_HIGH_BITS) + ALL_BUT_HIGH_BITS) | word | ALL_BUT_HIGH_BITS)
 }
 
 /// Gives each field of a record, and whether it was quoted; returns how many there are, or what is wrong with the quotes.
@@ -425,12 +459,24 @@ mod tests {
     proptest! {
         #[test]
         fn bare_fields_are_those_of_a_plain_split(record in prop::collection::vec(
-            prop::sample::select(vec![b',', b'a', b'-', 0xac, 0x2d, 0x80, 0x00, 0xff]), 0..40)) {
-            let mut found = Vec::new();
-            let count = bare_fields(&record, b',', |index, text| found.push((index, text)));
-            let expected: Vec<(usize, &[u8])> = record.split(|&byte| byte == b',').enumerate().collect();
-            prop_assert_eq!(count, expected.len());
-            prop_assert_eq!(found, expected);
+            prop::sample::select(vec![b',', b'a', b'-', b'7', b'.', 0x2d, 0x00, 0x7f]), 0..40)) {
+            let fields: Vec<&[u8]> = record.split(|&byte| byte == b',').collect();
+            let columns: Vec<Field> = (0..fields.len())
+                .map(|index| Field::new(format!("c{index}"), DataType::Utf8View, true))
+                .collect();
+            let columns = Arc::new(Schema::new(columns));
+            let all: Vec<usize> = (0..fields.len()).collect();
+            for kernel in [Kernel::detect(true), Kernel::detect(false)] {
+                let mut decoder = CsvDecoder::new(&columns, &all, None, TimeUnit::Seconds, &options(), None)
+                    .expect("text")
+                    .on(kernel);
+                prop_assert_eq!(decoder.decode(&record), Decoded::Record(None));
+                let batch = decoder.finish();
+                for (column, field) in batch.columns().iter().zip(&fields) {
+                    let expected = (!field.is_empty()).then(|| std::str::from_utf8(field).expect("ASCII"));
+                    prop_assert_eq!(column.as_string_view().iter().next(), Some(expected));
+                }
+            }
         }
     }
 }

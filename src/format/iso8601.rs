@@ -8,7 +8,7 @@
 //! Law: what is written reads back as the same value, over the whole range of the type. Digits finer than a microsecond
 //! are floored. There is no leap second and no hour 24.
 
-use super::number::{Misfit, write_pair, write_unsigned};
+use super::number::{Misfit, pair_of, write_pair, write_unsigned};
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
 const SECONDS_PER_DAY: i64 = 86_400;
@@ -51,9 +51,41 @@ pub(super) fn parse_time(text: &[u8]) -> Result<i64, Misfit> {
 /// Appends a TIMESTAMP as `YYYY-MM-DDTHH:MM:SS[.ffffff]Z`.
 #[inline]
 pub fn write_timestamp(out: &mut Vec<u8>, micros: i64) {
-    write_civil(out, micros.div_euclid(MICROS_PER_DAY));
-    out.push(b'T');
-    write_time(out, micros.rem_euclid(MICROS_PER_DAY));
+    write_timestamp_near(out, micros, &mut LastDay::default());
+}
+
+/// The day that was written last, as text: most timestamps of a column share their day with the one before.
+#[derive(Clone, Copy, Default)]
+pub(super) struct LastDay {
+    /// Days since the epoch.
+    day: i64,
+    /// `YYYY-MM-DD`; zeros if there is none.
+    text: [u8; 10],
+}
+
+/// Appends a TIMESTAMP, whose day may be `last`.
+#[inline]
+pub(super) fn write_timestamp_near(out: &mut Vec<u8>, micros: i64, last: &mut LastDay) {
+    let day = micros.div_euclid(MICROS_PER_DAY);
+    if last.day == day && last.text[0] != 0 {
+        out.extend_from_slice(&last.text);
+    } else {
+        let start = out.len();
+        write_civil(out, day);
+        if let Some(text) = out[start..].as_array() {
+            *last = LastDay { day, text: *text };
+        }
+    }
+    let micros = micros.rem_euclid(MICROS_PER_DAY);
+    let seconds = (micros / MICROS_PER_SECOND) as u32;
+    let [h, i] = pair_of(seconds / 3600);
+    let [m, n] = pair_of(seconds / 60 % 60);
+    let [s, t] = pair_of(seconds % 60);
+    out.extend_from_slice(&[b'T', h, i, b':', m, n, b':', s, t]);
+    let fraction = (micros % MICROS_PER_SECOND) as u32;
+    if fraction != 0 {
+        write_fraction(out, fraction);
+    }
     out.push(b'Z');
 }
 
@@ -77,11 +109,16 @@ pub(super) fn write_time(out: &mut Vec<u8>, micros: i64) {
     write_pair(out, seconds % 60);
     let fraction = (micros % MICROS_PER_SECOND) as u32;
     if fraction != 0 {
-        out.push(b'.');
-        write_pair(out, fraction / 10_000);
-        write_pair(out, fraction / 100 % 100);
-        write_pair(out, fraction % 100);
+        write_fraction(out, fraction);
     }
+}
+
+#[inline]
+fn write_fraction(out: &mut Vec<u8>, micros: u32) {
+    let [a, b] = pair_of(micros / 10_000);
+    let [c, d] = pair_of(micros / 100 % 100);
+    let [e, f] = pair_of(micros % 100);
+    out.extend_from_slice(&[b'.', a, b, c, d, e, f]);
 }
 
 fn write_civil(out: &mut Vec<u8>, days: i64) {
@@ -367,6 +404,16 @@ mod tests {
         fn a_timestamp_reads_back(micros: i64) {
             let text = written(|out| write_timestamp(out, micros));
             prop_assert_eq!(timestamp(&text), Ok(micros));
+        }
+
+        #[test]
+        fn the_day_before_makes_no_difference(moments in prop::collection::vec(
+            prop_oneof![any::<i64>(), -3 * MICROS_PER_DAY..3 * MICROS_PER_DAY], 0..20)) {
+            let mut last = LastDay::default();
+            for micros in moments {
+                let near = written(|out| write_timestamp_near(out, micros, &mut last));
+                prop_assert_eq!(near, written(|out| write_timestamp(out, micros)));
+            }
         }
 
         #[test]

@@ -10,6 +10,8 @@ pub mod framing;
 mod iso8601;
 pub mod json;
 mod number;
+mod plain;
+mod search;
 mod token;
 
 use datafusion_common::arrow::array::RecordBatch;
@@ -19,6 +21,7 @@ use crate::time::EventTime;
 pub use columns::ColumnBuilders;
 pub use encode::{EncodedRows, Encoder, RowFormat, encoder, header};
 pub use iso8601::write_timestamp;
+pub use search::Kernel;
 
 /// What became of one record.
 #[derive(Clone, Debug, PartialEq)]

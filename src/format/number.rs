@@ -168,20 +168,35 @@ fn split_sign(text: &[u8]) -> (bool, &[u8]) {
     }
 }
 
+/// Appends the first `length` bytes of `padded`: a copy of a fixed size is a few moves, one of any size a call.
+#[inline(always)]
+pub(super) fn push_padded<const N: usize>(out: &mut Vec<u8>, padded: &[u8; N], length: usize) {
+    debug_assert!(length <= N, "nothing is made up");
+    let end = out.len() + length;
+    out.extend_from_slice(padded);
+    out.truncate(end);
+}
+
 /// Appends an integer.
 #[inline]
 pub(super) fn write_integer(out: &mut Vec<u8>, value: i64) {
-    if value < 0 {
-        out.push(b'-');
-    }
-    write_unsigned(out, value.unsigned_abs());
+    write_signed(out, value < 0, value.unsigned_abs());
 }
 
 /// Appends an unsigned integer.
 #[inline]
-pub(super) fn write_unsigned(out: &mut Vec<u8>, mut value: u64) {
-    let mut digits = [0u8; 20];
-    let mut start = digits.len();
+pub(super) fn write_unsigned(out: &mut Vec<u8>, value: u64) {
+    write_signed(out, false, value);
+}
+
+/// Digits of the longest integer and its sign.
+const INTEGER_BYTES_MAX: usize = 20;
+
+#[inline]
+fn write_signed(out: &mut Vec<u8>, negative: bool, mut value: u64) {
+    // Right to left, so that as many bytes as the longest takes can be copied from wherever the first digit is.
+    let mut digits = [0u8; 2 * INTEGER_BYTES_MAX];
+    let mut start = INTEGER_BYTES_MAX;
     while value >= 100 {
         start -= 2;
         digits[start..start + 2].copy_from_slice(&pair((value % 100) as usize));
@@ -194,7 +209,14 @@ pub(super) fn write_unsigned(out: &mut Vec<u8>, mut value: u64) {
         start -= 1;
         digits[start] = b'0' + value as u8;
     }
-    out.extend_from_slice(&digits[start..]);
+    if negative {
+        start -= 1;
+        digits[start] = b'-';
+    }
+    let written: &[u8; INTEGER_BYTES_MAX] = digits[start..]
+        .first_chunk()
+        .expect("twice the room of an integer");
+    push_padded(out, written, INTEGER_BYTES_MAX - start);
 }
 
 /// Appends `value`, which must be below 100, as two digits.
@@ -226,7 +248,7 @@ pub(super) fn write_decimal(out: &mut Vec<u8>, units: i128, scale: usize) {
 #[inline]
 pub(super) fn write_double(out: &mut Vec<u8>, value: f64) {
     if value.is_finite() {
-        serde_json::to_writer(out, &value).expect("a Vec takes every byte");
+        out.extend_from_slice(zmij::Buffer::new().format_finite(value).as_bytes());
     } else {
         out.extend_from_slice(not_finite(value).as_bytes());
     }
@@ -236,7 +258,7 @@ pub(super) fn write_double(out: &mut Vec<u8>, value: f64) {
 #[inline]
 pub(super) fn write_single(out: &mut Vec<u8>, value: f32) {
     if value.is_finite() {
-        serde_json::to_writer(out, &value).expect("a Vec takes every byte");
+        out.extend_from_slice(zmij::Buffer::new().format_finite(value).as_bytes());
     } else {
         out.extend_from_slice(not_finite(f64::from(value)).as_bytes());
     }
@@ -261,6 +283,12 @@ pub(super) fn parse_not_finite(text: &str) -> Option<f64> {
         "-Infinity" => Some(f64::NEG_INFINITY),
         _ => None,
     }
+}
+
+/// `value`, which must be below 100, as two digits.
+#[inline]
+pub(super) fn pair_of(value: u32) -> [u8; 2] {
+    pair(value as usize)
 }
 
 #[inline]
@@ -385,6 +413,10 @@ mod tests {
         fn a_double_reads_back(bits: u64) {
             let value = f64::from_bits(bits);
             let text = written(|out| write_double(out, value));
+            if value.is_finite() {
+                // The spelling of rows is a promise: it is that of serde_json.
+                prop_assert_eq!(&text, &serde_json::to_string(&value).expect("a number"));
+            }
             match parse_not_finite(&text) {
                 Some(word) => prop_assert!(word.is_nan() == value.is_nan() && (word == value || value.is_nan())),
                 None => prop_assert_eq!(text.parse::<f64>().expect("a number").to_bits(), bits),

@@ -125,23 +125,36 @@ pub(super) fn timestamp(token: Token<'_>, unit: TimeUnit) -> Result<i64, Wrong> 
         Token::Text(text) => return Ok(parse_timestamp(text.as_bytes())?),
         token => number(token)?,
     };
-    let scale: i32 = match unit {
+    match parse_integer(digits) {
+        Ok(value) => micros(value, unit),
+        Err(_) => match (token, parse_timestamp(digits)) {
+            (Token::Untyped(_), Ok(micros)) => Ok(micros),
+            (Token::Untyped(_), Err(Misfit::OutOfRange)) => Err(Wrong::Misfit(Misfit::OutOfRange)),
+            _ => narrow_micros(Exact::parse(digits)?.units_floored(decimals(unit))?),
+        },
+    }
+}
+
+/// A whole number of `unit`s as microseconds, floored.
+#[inline]
+pub(super) fn micros(value: i64, unit: TimeUnit) -> Result<i64, Wrong> {
+    let micros = match unit {
+        TimeUnit::Seconds => value.checked_mul(1_000_000),
+        TimeUnit::Milliseconds => value.checked_mul(1_000),
+        TimeUnit::Microseconds => Some(value),
+        TimeUnit::Nanoseconds => Some(value.div_euclid(1_000)),
+    };
+    micros.ok_or(Wrong::Misfit(Misfit::OutOfRange))
+}
+
+/// The power of ten of microseconds that a unit has.
+#[inline]
+fn decimals(unit: TimeUnit) -> i32 {
+    match unit {
         TimeUnit::Seconds => 6,
         TimeUnit::Milliseconds => 3,
         TimeUnit::Microseconds => 0,
         TimeUnit::Nanoseconds => -3,
-    };
-    match parse_integer(digits) {
-        Ok(value) if scale < 0 => Ok(value.div_euclid(10i64.pow(scale.unsigned_abs()))),
-        Ok(value) => {
-            let micros = value.checked_mul(10i64.pow(scale.unsigned_abs()));
-            micros.ok_or(Wrong::Misfit(Misfit::OutOfRange))
-        }
-        Err(_) => match (token, parse_timestamp(digits)) {
-            (Token::Untyped(_), Ok(micros)) => Ok(micros),
-            (Token::Untyped(_), Err(Misfit::OutOfRange)) => Err(Wrong::Misfit(Misfit::OutOfRange)),
-            _ => narrow_micros(Exact::parse(digits)?.units_floored(scale)?),
-        },
     }
 }
 

@@ -168,6 +168,11 @@ impl<T: Copy + Default> Segments<T> {
         }
     }
 
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
     /// Makes it `len` rows, at least those that it has; the rows that are new have the default value. A column grows in
     /// one arena until it is cleared.
     pub fn grow(&mut self, len: usize, arena: &Arena) {
@@ -198,6 +203,19 @@ impl<T: Copy + Default> Segments<T> {
             row += rows;
         }
         self.len = len;
+    }
+
+    /// Appends a row.
+    #[inline]
+    pub fn push(&mut self, value: T, arena: &Arena) {
+        let row = self.len;
+        if (FIRST_ROWS << self.reserved) - FIRST_ROWS <= row {
+            self.grow(row + 1, arena);
+        }
+        self.len = row + 1;
+        let (segment, offset) = place(row);
+        // SAFETY: the segment of the row is reserved, by `grow` just now or earlier; see `place` for the offset.
+        unsafe { self.segments[segment].add(offset).write(value) };
     }
 
     /// The rows of `range`, in order, piece by piece.

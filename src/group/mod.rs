@@ -1,57 +1,119 @@
 //! Keys to dense group ids to accumulator columns: the state of one pane, or of a query without a window.
 //!
 //! ```text
-//!   KeyedRows --GroupTable--> group id of each row --Accumulator (one an aggregate)--> columns by group id
+//!   KeySpace (one a query and shard):  key columns --Dictionary, KeyLayout--> packed words
+//!   Groups (one a pane):               packed words --GroupTable--> group ids --Accumulator (one an aggregate)--> columns
 //! ```
 //!
 //! Laws: a key has one id, ids are dense and in the order in which keys were first seen, and every accumulator has a
-//! value for each of them. Nothing here depends on hash order. `clear` forgets the groups and keeps the memory.
+//! value for each of them. Nothing here depends on hash order. A group holds the dictionary entries of its key from the
+//! row that made it until it is released; every group is released exactly once before its pane is cleared.
 //!
-//! The state of the aggregates lies in the arena of the pane: growing copies nothing, and forgetting the groups frees nothing
-//! one by one.
+//! The state of a pane lies in its arena: growing copies nothing, and forgetting the groups frees nothing one by one. State
+//! is separable by key group: `keys` gives the key columns of a range of groups, and `exchange::stable_hashes` their
+//! key groups.
 
 mod aggregate;
 mod arena;
+mod dictionary;
+mod pack;
+mod slab;
+mod slots;
 mod table;
 
+use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
 
-pub use aggregate::{Accumulator, Finished, build};
-pub use table::GroupTable;
+use datafusion_common::arrow::array::ArrayRef;
+use datafusion_common::arrow::datatypes::DataType;
 
-use self::arena::Arena;
+pub use aggregate::{Accumulator, Finished, build};
+pub use arena::Arena;
+
+use self::dictionary::Dictionary;
+use self::pack::KeyLayout;
+use self::table::GroupTable;
 use crate::error::Result;
 use crate::exchange::KeyedRows;
 use crate::plan::AggregateSpec;
+
+/// What the panes of a query share on one shard: how keys are packed, and the values that they name.
+#[derive(Debug)]
+pub struct KeySpace {
+    layout: KeyLayout,
+    dictionaries: Vec<Dictionary>,
+    seed: u64,
+    /// The packed keys of the rows of an update, and their groups; kept for their capacity.
+    packed: Vec<u64>,
+    ids: Vec<u32>,
+}
+
+impl KeySpace {
+    /// Keys of these columns, normalised, each with whether it may be NULL. Tables hash under `seed`.
+    pub fn new(columns: &[(DataType, bool)], seed: u64) -> KeySpace {
+        let layout = KeyLayout::new(columns);
+        let dictionaries = (0..layout.dictionaries())
+            .map(|_| Dictionary::new(seed))
+            .collect();
+        KeySpace {
+            layout,
+            dictionaries,
+            seed,
+            packed: Vec::new(),
+            ids: Vec::new(),
+        }
+    }
+
+    /// Bytes that the dictionaries take.
+    pub fn bytes(&self) -> usize {
+        self.dictionaries.iter().map(Dictionary::bytes).sum()
+    }
+
+    /// Searches in dictionaries that took long, since this was last asked.
+    pub fn take_long_probes(&mut self) -> u64 {
+        let dictionaries = self.dictionaries.iter_mut();
+        dictionaries.map(Dictionary::take_long_probes).sum()
+    }
+}
+
+/// A seed that no other process has.
+pub fn random_seed() -> u64 {
+    RandomState::new().hash_one(0)
+}
 
 /// Groups and the state of their aggregates.
 #[derive(Debug)]
 pub struct Groups {
     table: GroupTable,
     accumulators: Vec<Box<dyn Accumulator>>,
-    /// Where the state of the accumulators lies.
+    /// Where the keys and the state of the accumulators lie.
     arena: Arena,
     /// Index into `KeyedRows::arguments` for each accumulator.
     arguments: Vec<Option<usize>>,
-    /// The group of each picked row of the last update; kept for its capacity.
-    ids: Vec<u32>,
+    /// Groups that have been released, from the first on.
+    released: usize,
+    /// What `grown_bytes` has said so far, all told.
+    told_bytes: usize,
 }
 
 impl Groups {
-    /// No groups yet.
+    /// No groups yet, of keys of `space`; room for about `expected` of them.
     ///
     /// # Errors
     /// `Error::Config` names an aggregate that cannot be computed over its argument's type, and what to do instead.
-    pub fn new(aggregates: &[AggregateSpec]) -> Result<Groups> {
+    pub fn new(aggregates: &[AggregateSpec], space: &KeySpace, expected: usize) -> Result<Groups> {
+        let mut table = GroupTable::new(space.layout.words(), space.seed);
+        table.expect(expected);
         Ok(Groups {
-            table: GroupTable::new(),
+            table,
             accumulators: aggregates.iter().map(build).collect::<Result<_>>()?,
+            arena: Arena::new(),
             arguments: aggregates
                 .iter()
                 .map(|aggregate| aggregate.argument)
                 .collect(),
-            arena: Arena::new(),
-            ids: Vec::new(),
+            released: 0,
+            told_bytes: 0,
         })
     }
 
@@ -62,29 +124,51 @@ impl Groups {
 
     /// Whether there is no group.
     pub fn is_empty(&self) -> bool {
-        self.table.is_empty()
+        self.len() == 0
+    }
+
+    /// Bytes taken from the system since this was last asked, less those given back.
+    pub fn grown_bytes(&mut self) -> i64 {
+        let bytes = self.table.bytes() + self.arena.reserved_bytes();
+        let before = std::mem::replace(&mut self.told_bytes, bytes);
+        bytes as i64 - before as i64
+    }
+
+    /// What `grown_bytes` has said so far, all told.
+    pub fn told_bytes(&self) -> i64 {
+        self.told_bytes as i64
+    }
+
+    /// Searches for groups that took long, since this was last asked.
+    pub fn take_long_probes(&mut self) -> u64 {
+        self.table.take_long_probes()
     }
 
     /// Adds the rows at `picked` to their groups.
-    pub fn update(&mut self, rows: &KeyedRows, picked: &[u32]) {
-        self.find_groups(rows, picked);
+    pub fn update(&mut self, space: &mut KeySpace, rows: &KeyedRows, picked: &[u32]) {
+        self.find_groups(space, rows, picked);
         for (accumulator, argument) in self.accumulators.iter_mut().zip(&self.arguments) {
             let argument = argument.map(|index| &rows.arguments[index]);
-            accumulator.update(&self.ids, picked, argument, &self.arena);
+            accumulator.update(&space.ids, picked, argument, &self.arena);
         }
     }
 
     /// Adds the rows at `picked` to their groups, and returns for each aggregate the value of the row's group just after
     /// it: one value a picked row, in their order.
-    pub fn update_running(&mut self, rows: &KeyedRows, picked: &[u32]) -> Vec<Finished> {
-        self.find_groups(rows, picked);
-        let (ids, arena) = (&self.ids, &self.arena);
+    pub fn update_running(
+        &mut self,
+        space: &mut KeySpace,
+        rows: &KeyedRows,
+        picked: &[u32],
+    ) -> Vec<Finished> {
+        self.find_groups(space, rows, picked);
+        let arena = &self.arena;
         self.accumulators
             .iter_mut()
             .zip(&self.arguments)
             .map(|(accumulator, argument)| {
                 let argument = argument.map(|index| &rows.arguments[index]);
-                let running = accumulator.running(ids, picked, argument, arena);
+                let running = accumulator.running(&space.ids, picked, argument, arena);
                 assert_eq!(
                     running.values.len(),
                     picked.len(),
@@ -115,13 +199,37 @@ impl Groups {
             .collect()
     }
 
-    /// The keys of `groups`, a range of group ids, in the order of ids.
-    pub fn keys(&self, groups: Range<usize>) -> impl Iterator<Item = &[u8]> {
-        groups.map(|id| self.table.key(id as u32))
+    /// The key columns of `groups`, a range of group ids, in the order of ids.
+    pub fn keys(&self, space: &KeySpace, groups: Range<usize>) -> Vec<ArrayRef> {
+        assert!(
+            self.released <= groups.start && groups.end <= self.len(),
+            "only groups that exist have a key"
+        );
+        let words = self.table.words();
+        space.layout.unpack(words, groups, &space.dictionaries)
     }
 
-    /// Forgets all groups and keeps the memory.
+    /// Number of groups that have not been released.
+    pub fn held(&self) -> usize {
+        self.len() - self.released
+    }
+
+    /// Lets go of the keys of the next groups, at most `groups` of them. They have no key from here on.
+    pub fn release(&mut self, space: &mut KeySpace, groups: usize) {
+        let next = self.released..self.released + groups.min(self.held());
+        self.released = next.end;
+        let words = self.table.words();
+        space.layout.release(words, next, &mut space.dictionaries);
+    }
+
+    /// Forgets all groups, which have been released, and keeps the memory.
     pub fn clear(&mut self) {
+        assert_eq!(
+            self.held(),
+            0,
+            "groups are released before they are forgotten"
+        );
+        self.released = 0;
         self.table.clear();
         for accumulator in &mut self.accumulators {
             accumulator.clear();
@@ -129,13 +237,28 @@ impl Groups {
         self.arena.reset();
     }
 
-    /// Leaves the group of each picked row in `ids`, and room for all groups in the accumulators.
-    fn find_groups(&mut self, rows: &KeyedRows, picked: &[u32]) {
-        self.ids.clear();
-        self.table.assign(&rows.keys, picked, &mut self.ids);
-        assert_eq!(self.ids.len(), picked.len(), "a group for every row");
+    /// Leaves the group of each picked row in `space.ids`, and room for all groups in the accumulators.
+    fn find_groups(&mut self, space: &mut KeySpace, rows: &KeyedRows, picked: &[u32]) {
+        assert_eq!(self.released, 0, "a pane that is leaving takes no rows");
+        let KeySpace {
+            layout,
+            dictionaries,
+            packed,
+            ids,
+            ..
+        } = space;
+        let before = self.len();
+        layout.pack(&rows.keys, picked, dictionaries, packed);
+        ids.clear();
+        self.table.assign(packed, ids, &self.arena);
+        assert_eq!(ids.len(), picked.len(), "a group for every row");
+        let groups = self.len();
+        if groups == before {
+            return;
+        }
+        layout.retain(self.table.words(), before..groups, dictionaries);
         for accumulator in &mut self.accumulators {
-            accumulator.grow(self.table.len(), &self.arena);
+            accumulator.grow(groups, &self.arena);
         }
     }
 }

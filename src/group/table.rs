@@ -1,141 +1,216 @@
-//! Key bytes to dense group ids.
+//! Packed keys to dense group ids: the groups of one pane.
 //!
-//! Law: equal bytes have one id, different bytes have different ids, and the ids are 0, 1, 2, .. in the order in which the
-//! keys were first seen. The hash that came with a key is stored with its slot: no key is hashed twice, and growing the
-//! table reads no key.
+//! ```text
+//!   words of a key --one word, two------------> Slots --> id          words by id (in the pane's arena): to give keys back
+//!                  \-more: two hashes of them--> Slots, then compare with the words of the id
+//! ```
+//!
+//! Law: equal keys have one id, different keys have different ids, and the ids are 0, 1, 2, .. in the order in which the
+//! keys were first seen.
 
-use hashbrown::HashTable;
-use hashbrown::hash_table::Entry;
-
-use crate::exchange::Keys;
+use super::arena::{Arena, Segments};
+use super::slots::{Slots, hash_words};
 
 /// The groups of one pane.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct GroupTable {
-    slots: HashTable<Slot>,
-    /// The bytes of all keys, by id.
-    bytes: Vec<u8>,
-    /// Where each key ends in `bytes`.
-    ends: Vec<usize>,
+    index: Index,
+    /// By word of the key: the words of each group.
+    words: Vec<Segments<u64>>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Slot {
-    hash: u64,
-    id: u32,
+/// What the ids are found by.
+#[derive(Debug)]
+enum Index {
+    /// Keys of one word.
+    One(Slots<1>),
+    /// Keys of two words.
+    Two(Slots<2>),
+    /// Longer keys, by two hashes; the second under this seed.
+    Many(Slots<2>, u64),
 }
 
 impl GroupTable {
-    /// An empty table.
-    pub fn new() -> GroupTable {
-        GroupTable::default()
+    /// No groups, of keys of `words` words.
+    pub fn new(words: usize, seed: u64) -> GroupTable {
+        GroupTable {
+            index: match words {
+                0 => panic!("a key has a word, also one of no columns"),
+                1 => Index::One(Slots::new(seed)),
+                2 => Index::Two(Slots::new(seed)),
+                _ => Index::Many(Slots::new(seed), hash_words(seed, &[1])),
+            },
+            words: (0..words).map(|_| Segments::new()).collect(),
+        }
     }
 
     /// Number of groups.
     pub fn len(&self) -> usize {
-        self.ends.len()
+        self.words[0].len()
     }
 
-    /// Whether there is no group.
-    pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
+    /// The words of the keys: element `w` has the word `w` of each group.
+    pub fn words(&self) -> &[Segments<u64>] {
+        &self.words
     }
 
-    /// The key of group `id`.
-    #[inline]
-    pub fn key(&self, id: u32) -> &[u8] {
-        key_of(&self.bytes, &self.ends, id)
+    /// Bytes taken from the system, without the arena.
+    pub fn bytes(&self) -> usize {
+        match &self.index {
+            Index::One(slots) => slots.bytes(),
+            Index::Two(slots) | Index::Many(slots, _) => slots.bytes(),
+        }
     }
 
-    /// Appends the group of each of `rows` to `out`, making those that are new.
-    pub fn assign(&mut self, keys: &Keys, rows: &[u32], out: &mut Vec<u32>) {
-        out.reserve(rows.len());
-        let GroupTable { slots, bytes, ends } = self;
-        for &row in rows {
-            let hash = keys.hashes[row as usize];
-            let key = keys.key(row as usize);
-            let same = |slot: &Slot| slot.hash == hash && key_of(bytes, ends, slot.id) == key;
-            match slots.entry(hash, same, |slot| slot.hash) {
-                Entry::Occupied(found) => out.push(found.get().id),
-                Entry::Vacant(free) => {
-                    let id = u32::try_from(ends.len()).expect("a pane has less than 2^32 groups");
-                    free.insert(Slot { hash, id });
-                    bytes.extend_from_slice(key);
-                    ends.push(bytes.len());
-                    out.push(id);
-                }
+    /// Probes that took long, since this was last asked.
+    pub fn take_long_probes(&mut self) -> u64 {
+        match &mut self.index {
+            Index::One(slots) => slots.take_long_probes(),
+            Index::Two(slots) | Index::Many(slots, _) => slots.take_long_probes(),
+        }
+    }
+
+    /// Makes room for about `groups` groups, while there are none.
+    pub fn expect(&mut self, groups: usize) {
+        match &mut self.index {
+            Index::One(slots) => slots.expect(groups),
+            Index::Two(slots) | Index::Many(slots, _) => slots.expect(groups),
+        }
+    }
+
+    /// Appends the group of each of the packed keys to `out`, making those that are new.
+    pub fn assign(&mut self, packed: &[u64], out: &mut Vec<u32>, arena: &Arena) {
+        let GroupTable { index, words } = self;
+        match index {
+            Index::One(slots) => assign_fixed(slots, packed, words, out, arena),
+            Index::Two(slots) => assign_fixed(slots, packed, words, out, arena),
+            Index::Many(slots, seed) => {
+                let keys = packed.chunks_exact(words.len());
+                slots.advance(keys.len());
+                out.extend(keys.map(|key| {
+                    let fresh = fresh_id(words);
+                    let hashes = [hash_words(0, key), hash_words(*seed, key)];
+                    let same = |id: u32| {
+                        let kept = words.iter().map(|word| word[id as usize]);
+                        kept.eq(key.iter().copied())
+                    };
+                    let id = slots.find_or_insert(hashes, fresh, same);
+                    if id == fresh {
+                        keep(words, key, arena);
+                    }
+                    id
+                }));
             }
         }
     }
 
-    /// Forgets all groups and keeps the memory.
+    /// Forgets all groups, keeps the memory and lets go of the arena.
     pub fn clear(&mut self) {
-        self.slots.clear();
-        self.bytes.clear();
-        self.ends.clear();
+        match &mut self.index {
+            Index::One(slots) => slots.clear(),
+            Index::Two(slots) | Index::Many(slots, _) => slots.clear(),
+        }
+        for word in &mut self.words {
+            word.clear();
+        }
     }
 }
 
-#[inline]
-fn key_of<'a>(bytes: &'a [u8], ends: &[usize], id: u32) -> &'a [u8] {
-    let id = id as usize;
-    let start = if id == 0 { 0 } else { ends[id - 1] };
-    &bytes[start..ends[id]]
+/// The groups of keys of exactly `W` words.
+fn assign_fixed<const W: usize>(
+    slots: &mut Slots<W>,
+    packed: &[u64],
+    words: &mut [Segments<u64>],
+    out: &mut Vec<u32>,
+    arena: &Arena,
+) {
+    let (keys, rest) = packed.as_chunks::<W>();
+    assert!(rest.is_empty() && words.len() == W, "keys of {W} words");
+    slots.advance(keys.len());
+    let mut fresh = fresh_id(words);
+    out.extend(keys.iter().map(|key| {
+        let id = slots.find_or_insert(*key, fresh, |_| true);
+        if id == fresh {
+            keep(words, key, arena);
+            fresh = fresh_id(words);
+        }
+        id
+    }));
+}
+
+/// The id of the next group.
+fn fresh_id(words: &[Segments<u64>]) -> u32 {
+    let groups = words[0].len();
+    assert!(
+        groups < u32::MAX as usize,
+        "a pane has less than 2^32 groups"
+    );
+    groups as u32
+}
+
+fn keep(words: &mut [Segments<u64>], key: &[u64], arena: &Arena) {
+    for (column, &word) in words.iter_mut().zip(key) {
+        column.push(word, arena);
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::collections::HashMap;
 
-    fn keys(keys: &[&[u8]], hash: impl Fn(&[u8]) -> u64) -> Keys {
-        let mut encoded = Keys::default();
-        for key in keys {
-            encoded.bytes.extend_from_slice(key);
-            encoded.ends.push(encoded.bytes.len() as u32);
-            encoded.hashes.push(hash(key));
-        }
-        encoded
-    }
+    use proptest::prelude::*;
+
+    use super::*;
 
     #[test]
     fn ids_are_dense_in_the_order_of_first_sight() {
-        let mut table = GroupTable::new();
+        let arena = Arena::new();
+        let mut table = GroupTable::new(1, 7);
         let mut ids = Vec::new();
-        let rows = keys(
-            &[b"b", b"a", b"b", b"", b"ab", b"a"],
-            xxhash_rust::xxh3::xxh3_64,
-        );
-        table.assign(&rows, &[0, 1, 2, 3, 4, 5], &mut ids);
+        table.assign(&[5, 3, 5, 0, u64::MAX, 3], &mut ids, &arena);
         assert_eq!(ids, [0, 1, 0, 2, 3, 1]);
         assert_eq!(
-            (0..4).map(|id| table.key(id)).collect::<Vec<_>>(),
-            [&b"b"[..], b"a", b"", b"ab"]
+            table.words()[0].values(0..4).collect::<Vec<_>>(),
+            [5, 3, 0, u64::MAX]
         );
     }
 
-    #[test]
-    fn keys_whose_hashes_collide_stay_apart() {
-        let mut table = GroupTable::new();
-        let mut ids = Vec::new();
-        table.assign(&keys(&[b"x", b"y", b"x"], |_| 7), &[2, 1, 0], &mut ids);
-        assert_eq!(ids, [0, 1, 0]);
+    /// The same through a naive model: ids in the order of first sight.
+    fn model(keys: &[&[u64]], seen: &mut HashMap<Vec<u64>, u32>) -> Vec<u32> {
+        let id = |key: &&[u64]| {
+            let next = seen.len() as u32;
+            *seen.entry(key.to_vec()).or_insert(next)
+        };
+        keys.iter().map(id).collect()
     }
 
-    #[test]
-    fn growing_and_clearing_lose_no_key_and_keep_none() {
-        let mut table = GroupTable::new();
-        let numbers: Vec<[u8; 4]> = (0..10_000u32).map(u32::to_le_bytes).collect();
-        let refs: Vec<&[u8]> = numbers.iter().map(|number| &number[..]).collect();
-        let many = keys(&refs, xxhash_rust::xxh3::xxh3_64);
-        let rows: Vec<u32> = (0..10_000).collect();
-        for _ in 0..2 {
-            let (mut first, mut again) = (Vec::new(), Vec::new());
-            table.assign(&many, &rows, &mut first);
-            table.assign(&many, &rows, &mut again);
-            assert_eq!(first, rows);
-            assert_eq!(again, rows);
-            table.clear();
-            assert!(table.is_empty());
+    proptest! {
+        #[test]
+        fn a_table_of_any_width_is_a_hash_map(
+            words in 1usize..6,
+            seed in any::<u64>(),
+            panes in prop::collection::vec(
+                prop::collection::vec(prop::collection::vec(0u64..40, 0..400), 0..4), 1..4),
+        ) {
+            let mut arena = Arena::new();
+            let mut table = GroupTable::new(words, seed);
+            for blocks in panes {
+                let mut seen = HashMap::new();
+                for block in &blocks {
+                    let packed = &block[..block.len() / words * words];
+                    let keys: Vec<&[u64]> = packed.chunks_exact(words).collect();
+                    let mut ids = Vec::new();
+                    table.assign(packed, &mut ids, &arena);
+                    prop_assert_eq!(ids, model(&keys, &mut seen));
+                }
+                prop_assert_eq!(table.len(), seen.len());
+                for (key, id) in &seen {
+                    let kept: Vec<u64> = table.words().iter().map(|word| word[*id as usize]).collect();
+                    prop_assert_eq!(&kept, key);
+                }
+                table.clear();
+                arena.reset();
+            }
         }
     }
 }

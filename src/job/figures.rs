@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use velostream_shards::peak_rss_bytes;
+
 use super::Outcome;
 use super::report::{
     LatencyReport, PartitionReport, QueryReport, Report, ShardReport, StreamReport,
@@ -69,6 +71,11 @@ impl Report {
             bad_records: bad_in_source + all.bad_records,
             late_records: all.late_records + all.late_after_idle,
             late_after_idle: all.late_after_idle,
+            dead_letters: 0,
+            replayed_records: 0,
+            peak_rss_bytes: peak_rss_bytes(),
+            peak_state_bytes: all.state_bytes_max,
+            long_probes: all.long_probes,
             records_per_s: if elapsed_s > 0.0 {
                 records_in as f64 / elapsed_s
             } else {
@@ -90,7 +97,10 @@ impl Report {
                         records_in: shard.summary.records_in(),
                         busy_ratio: figures.busy_ratio,
                         parked_ratio: figures.parked_ratio,
-                        turn_us_max: figures.turn_ns_max / 1_000,
+                        stalls: figures.stalls.iter().map(|(_, stalls)| stalls).sum(),
+                        stalls_by_stage: figures.stalls.iter().copied().collect(),
+                        turn_us_max: figures.turn_cpu_ns_max / 1_000,
+                        backpressure: figures.backpressure_worst.name(),
                         cpu_s: figures.cpu_s,
                         numa_pages_local: figures.pages.local,
                         numa_pages_remote: figures.pages.remote,
@@ -98,7 +108,9 @@ impl Report {
                 })
                 .collect(),
             latency_us: LatencyReport {
-                end_to_end: outcome.end_to_end.summary().into(),
+                ingest: outcome.latency.ingest.summary().into(),
+                emit: outcome.latency.emit.summary().into(),
+                end_to_end: outcome.latency.end_to_end.summary().into(),
             },
         }
     }

@@ -1,19 +1,26 @@
 //! The sources of a job: which shard reads what.
 //!
 //! Law: every partition is read by exactly one shard, a file by one. Where a bounded read of a topic ends is decided once for
-//! the whole job, before it starts.
+//! the whole job, before it starts. The threads of a shard's client run on the node of the shard, on cores that are kept for
+//! them if there are any.
+
+use velostream_shards::CoreMap;
 
 use crate::config::Config;
-use crate::config::options::{Format, KafkaSourceOptions};
+use crate::config::options::{DatagenSpec, Format, KafkaSourceOptions};
 use crate::error::Result;
+use crate::format::Kernel;
 use crate::format::csv::CsvDecoder;
 use crate::format::json::JsonDecoder;
 use crate::kafka::{Layers, Settings};
-use crate::plan::{EventTimeColumn, SourceConnector, SourceSpec, StreamSpec};
+use crate::plan::{EventTimeColumn, MemoryOptions, SourceConnector, SourceSpec, StreamSpec};
 use crate::source::Source;
+use crate::source::datagen::{self, DatagenSource};
 use crate::source::file::FileSource;
 use crate::source::kafka::{KafkaSource, Stream, deal, ranges};
+use crate::source::memory::MemorySource;
 
+use super::housekeeping::stand_on;
 use super::wall_us;
 
 /// One source a shard; `None` for a shard with nothing to read. `gaps_are_errors` is for a broker that may drop records
@@ -22,19 +29,22 @@ pub(super) fn open(
     spec: &SourceSpec,
     config: &Config,
     job: &str,
-    shards: usize,
+    core_map: &CoreMap,
     gaps_are_errors: bool,
 ) -> Result<Vec<Option<Box<dyn Source + Send>>>> {
     match &spec.stream.connector {
         SourceConnector::File(_) => {
             let mut sources: Vec<Option<Box<dyn Source + Send>>> = Vec::new();
-            sources.push(Some(Box::new(FileSource::open(spec, wall_us)?)));
-            sources.resize_with(shards, || None);
+            let kernel = Kernel::detect(config.batch.simd);
+            sources.push(Some(Box::new(FileSource::open(spec, kernel, wall_us)?)));
+            sources.resize_with(core_map.shards(), || None);
             Ok(sources)
         }
         SourceConnector::Kafka(options) => {
-            open_topic(spec, options, config, job, shards, gaps_are_errors)
+            open_topic(spec, options, config, job, core_map, gaps_are_errors)
         }
+        SourceConnector::Memory(options) => open_memory(spec, options, config, core_map.shards()),
+        SourceConnector::Datagen(datagen) => Ok(open_datagen(spec, datagen, core_map.shards())),
         SourceConnector::Queries(_) => panic!("an in-memory stream is no source of the job"),
     }
 }
@@ -43,7 +53,10 @@ pub(super) fn open(
 pub(super) fn check(spec: &SourceSpec, config: &Config, job: &str) -> Result<()> {
     match &spec.stream.connector {
         SourceConnector::Kafka(options) => settings(&spec.stream, options, config, job).map(|_| ()),
-        SourceConnector::File(_) | SourceConnector::Queries(_) => Ok(()),
+        SourceConnector::File(_)
+        | SourceConnector::Datagen(_)
+        | SourceConnector::Memory(_)
+        | SourceConnector::Queries(_) => Ok(()),
     }
 }
 
@@ -65,24 +78,76 @@ fn settings(
     Settings::consumer(&layers, &group)
 }
 
+fn open_memory(
+    spec: &SourceSpec,
+    options: &MemoryOptions,
+    config: &Config,
+    shards: usize,
+) -> Result<Vec<Option<Box<dyn Source + Send>>>> {
+    let stream = &spec.stream;
+    let event_time = declared_event_time(stream);
+    let (columns, projection) = (&stream.columns, spec.projection.as_slice());
+    let partitions: Vec<usize> = (0..options.input.partitions.len()).collect();
+    deal(&partitions, shards)
+        .iter()
+        .map(|share| {
+            if share.is_empty() {
+                return Ok(None);
+            }
+            let unit = stream.event_time_unit;
+            let decoder = JsonDecoder::new(columns, projection, event_time, unit)?
+                .on(Kernel::detect(config.batch.simd));
+            let mut source = MemorySource::new(stream, &options.input, share, decoder, wall_us);
+            if options.decoded {
+                source.decode_all(config.batch.max)?;
+            }
+            let source: Box<dyn Source + Send> = Box::new(source);
+            Ok(Some(source))
+        })
+        .collect()
+}
+
+fn open_datagen(
+    spec: &SourceSpec,
+    generated: &DatagenSpec,
+    shards: usize,
+) -> Vec<Option<Box<dyn Source + Send>>> {
+    let partitions: Vec<usize> = (0..datagen::PARTITIONS).collect();
+    let started_us = wall_us();
+    deal(&partitions, shards)
+        .iter()
+        .map(|share| {
+            if share.is_empty() {
+                return None;
+            }
+            let source = DatagenSource::new(spec, generated, share, started_us, wall_us);
+            let source: Box<dyn Source + Send> = Box::new(source);
+            Some(source)
+        })
+        .collect()
+}
+
+/// The column that a record's event time is in, if it is in one.
+fn declared_event_time(stream: &StreamSpec) -> Option<usize> {
+    let event_time = stream.event_time.as_ref()?;
+    match event_time.column {
+        EventTimeColumn::Declared(column) => Some(column),
+        EventTimeColumn::Message | EventTimeColumn::Row => None,
+    }
+}
+
 fn open_topic(
     spec: &SourceSpec,
     options: &KafkaSourceOptions,
     config: &Config,
     job: &str,
-    shards: usize,
+    core_map: &CoreMap,
     gaps_are_errors: bool,
 ) -> Result<Vec<Option<Box<dyn Source + Send>>>> {
     let stream = &spec.stream;
     let settings = settings(stream, options, config, job)?;
     let ranges = ranges(options, &settings)?;
-    let event_time = stream
-        .event_time
-        .as_ref()
-        .and_then(|spec| match spec.column {
-            EventTimeColumn::Declared(column) => Some(column),
-            EventTimeColumn::Message | EventTimeColumn::Row => None,
-        });
+    let event_time = declared_event_time(stream);
     let described = Stream {
         name: &stream.name,
         topic: &options.topic,
@@ -91,23 +156,29 @@ fn open_topic(
         gaps_are_errors,
     };
     let (columns, projection) = (&stream.columns, spec.projection.as_slice());
-    deal(&ranges, shards)
+    deal(&ranges, core_map.shards())
         .iter()
-        .map(|share| {
+        .zip(core_map.placements())
+        .map(|(share, placement)| {
             if share.is_empty() {
                 return Ok(None);
             }
+            let _beside_its_shard = stand_on(&core_map.client_cpus(placement.node))?;
             let unit = stream.event_time_unit;
+            let kernel = Kernel::detect(config.batch.simd);
             let source: Box<dyn Source + Send> = match options.format {
                 Format::Json => {
-                    let decoder = JsonDecoder::new(columns, projection, event_time, unit)?;
+                    let decoder = JsonDecoder::new(columns, projection, event_time, unit)?
+                        .validating(options.json_validate)
+                        .on(kernel);
                     Box::new(KafkaSource::new(
                         &described, &settings, share, decoder, wall_us,
                     )?)
                 }
                 Format::Csv => {
                     let decoder =
-                        CsvDecoder::new(columns, projection, event_time, unit, &options.csv, None)?;
+                        CsvDecoder::new(columns, projection, event_time, unit, &options.csv, None)?
+                            .on(kernel);
                     Box::new(KafkaSource::new(
                         &described, &settings, share, decoder, wall_us,
                     )?)

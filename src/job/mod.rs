@@ -5,41 +5,51 @@
 //!                                              ^-- stop: end of input, signal, duration, error
 //! ```
 //!
+//! This thread sleeps while nothing comes, and is rung by what does: a block from a shard, a shard's end, a
+//! failure, an acknowledgement.
+//!
 //! Law: all queries of a file are one job. It ends when every shard has ended and every row is acknowledged, or with the first
-//! error. A stop by signal or
-//! duration drains and flushes, but closes no window of an input that has not ended.
+//! error. A stop by signal or duration drains and flushes, but closes no window of an input that has not ended.
 
 mod figures;
+mod housekeeping;
 mod inputs;
+mod latency;
+mod live_line;
 mod outputs;
 pub mod report;
 mod request;
 mod stop;
 
+use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
+use velostream_shards::pin::Confined;
 use velostream_shards::{
-    Clock, CoreMap, Endpoint, ExitInbox, NodeMemory, Placement, Recorder, Runtime, RuntimeOptions,
-    ShardEnd, ShardFailure, StartError, StopHandle, SystemClock, exit_lane, mesh,
+    Clock, CoreMap, Doorbell, Doorbells, Endpoint, ExitInbox, NodeMemory, Placement, Runtime,
+    RuntimeOptions, ShardEnd, ShardFailure, ShardId, StartError, StopHandle, SystemClock,
+    exit_lane, mesh,
 };
 
+pub use latency::Latency;
 pub use request::{RowFormat, RunRequest};
 pub use stop::Signals;
 
+use self::housekeeping::stand_on;
+use self::latency::monotonic_ns;
+use self::live_line::LiveLine;
 use self::report::{End, Report};
 use crate::config::Config;
-use crate::config::limits::EXIT_LANE_BLOCKS;
+use crate::config::limits::{EXIT_LANE_BLOCKS, JOB_SLEEP_US_MAX};
 use crate::error::{Error, Result, SqlError, exit};
 use crate::exchange::Block;
 use crate::pipeline::{
     Lanes, QueryParts, ShardOutcome, ShardParts, ShardPipeline, ToJob, check_buildable,
     shard_pipeline,
 };
-use crate::plan::{ExchangeSend, JobPlan, JobQuery, Target};
+use crate::plan::{ExchangeSend, JobPlan, JobQuery, JobSink, SinkSpec, Target};
 use crate::sink::{Acknowledged, Sink};
-
-/// How long the job's thread sleeps when nothing came. A doorbell takes its place later.
-const NAP: Duration = Duration::from_micros(500);
+use crate::time::Watermark;
 
 /// How a run ended, and what it did until then.
 pub struct Outcome {
@@ -53,21 +63,27 @@ pub struct Outcome {
     pub rows_out: u64,
     /// Those of each query, in the order of `JobPlan::queries`; none for a query whose rows other queries read.
     pub rows_out_by_query: Vec<u64>,
-    /// From when a record was due to when the rows it caused were acknowledged, microseconds.
-    pub end_to_end: Recorder,
+    /// How long it took.
+    pub latency: Latency,
     /// From the start of the shards to the last acknowledged row.
     pub elapsed: Duration,
 }
 
 /// What a watcher of a running job sees.
 #[derive(Clone, Copy, Debug)]
-pub struct Standing {
+pub struct Standing<'s> {
     /// Records taken from the sources so far, as far as the shards have told; bad ones included.
     pub records_in: u64,
     /// Rows acknowledged so far.
     pub rows_out: u64,
     /// Since the shards were started.
     pub elapsed: Duration,
+    /// The least watermark of the inputs of the shards, as far as they have told.
+    pub watermark: Watermark,
+    /// Whether a sink has no room, so that the shards wait for it.
+    pub held_back: bool,
+    /// How long it took so far; `ingest` as far as the shards have told.
+    pub latency: &'s Latency,
 }
 
 /// Runs `plan` until its inputs end, a signal comes or the time is over, and writes the report.
@@ -78,6 +94,7 @@ pub fn run(
     request: &RunRequest,
 ) -> Result<()> {
     let signals = Signals::catch()?;
+    let mut live_line = LiveLine::on_terminal(plan.sinks.iter().any(is_stdout));
     let outcome = Job {
         plan,
         config,
@@ -86,6 +103,9 @@ pub fn run(
         gaps_are_errors: false,
     }
     .run(&mut |standing| {
+        if let Some(line) = &mut live_line {
+            line.show(&standing);
+        }
         if signals.asked() {
             return Some(End::Signal);
         }
@@ -94,10 +114,15 @@ pub fn run(
             .is_some_and(|duration| standing.elapsed >= duration);
         over.then_some(End::Duration)
     });
+    drop(live_line);
     let report = request.report.as_ref();
     let written = report.map_or(Ok(()), |path| Report::of(plan, &outcome).write(path));
     // What went wrong with the run comes before what went wrong with its report.
     outcome.result.and(written)
+}
+
+fn is_stdout(sink: &JobSink) -> bool {
+    matches!(sink.spec, SinkSpec::Stdout)
 }
 
 /// Holds against `plan` and `config` what can be known without a broker or a file: operators that cannot be built, properties
@@ -146,19 +171,28 @@ pub struct Job<'j> {
 
 impl Job<'_> {
     /// Runs until the input ends or `watch`, which is called all the time, says why to stop.
-    pub fn run(&self, watch: &mut dyn FnMut(Standing) -> Option<End>) -> Outcome {
-        match self.start() {
-            Ok(running) => running.watch(watch),
+    pub fn run(&self, watch: &mut dyn FnMut(Standing<'_>) -> Option<End>) -> Outcome {
+        let kept = self.stand_aside();
+        match kept.and_then(|kept| Ok((self.start()?, kept))) {
+            Ok((running, _kept)) => running.watch(watch),
             Err(error) => Outcome {
                 end: End::Error,
                 result: Err(error),
                 shards: Vec::new(),
                 rows_out: 0,
                 rows_out_by_query: vec![0; self.plan.queries.len()],
-                end_to_end: Recorder::new(),
+                latency: Latency::default(),
                 elapsed: Duration::ZERO,
             },
         }
+    }
+
+    /// Lets this thread, and those that it starts, run on the cores that are kept for them.
+    fn stand_aside(&self) -> Result<Option<Confined>> {
+        if self.core_map.foreign() {
+            return Err(start_error(&StartError::ForeignMachine));
+        }
+        stand_on(&self.core_map.control_cpus())
     }
 
     /// Opens sources and sinks, then starts the shards: what is impossible is found out in that order.
@@ -170,26 +204,34 @@ impl Job<'_> {
             ..
         } = *self;
         let shards = core_map.shards();
-        if core_map.foreign() {
-            return Err(start_error(&StartError::ForeignMachine));
-        }
         check(plan, config)?;
+        let doorbells = Doorbells::open(shards).map_err(|cause| {
+            Error::Config(format!(
+                "{} descriptors are needed and cannot be had: {cause}; raise `ulimit -n`",
+                shards + 1
+            ))
+        })?;
         let mut sources: Vec<_> = (0..shards).map(|_| Vec::new()).collect();
         for source in &plan.sources {
-            let opened = inputs::open(source, config, &plan.name, shards, self.gaps_are_errors)?;
-            for (shard, source) in sources.iter_mut().zip(opened) {
-                shard.push(source);
+            let opened = inputs::open(source, config, &plan.name, core_map, self.gaps_are_errors)?;
+            for (index, mut source) in opened.into_iter().enumerate() {
+                if let Some(source) = &mut source {
+                    source.ring_by(doorbells.ringer(ShardId::from_index(index)));
+                }
+                sources[index].push(source);
             }
         }
-        let sinks = plan.sinks.iter();
-        let sinks: Vec<Box<dyn Sink>> = sinks
-            .map(|sink| outputs::open(sink, config, self.rows))
-            .collect::<Result<_>>()?;
-        let lanes = self.lanes(shards);
+        let mut sinks = Vec::with_capacity(plan.sinks.len());
+        for sink in &plan.sinks {
+            let mut sink = outputs::open(sink, config, self.rows)?;
+            sink.ring_by(doorbells.ringer_of_job());
+            sinks.push(sink);
+        }
+        let lanes = self.lanes(&doorbells);
         let mut exits = Vec::new();
         let mut seats = Vec::new();
         for ((index, sources), lanes) in sources.into_iter().enumerate().zip(lanes) {
-            let (exit, inbox) = exit_lane(EXIT_LANE_BLOCKS);
+            let (exit, inbox) = exit_lane(&doorbells, ShardId::from_index(index), EXIT_LANE_BLOCKS);
             exits.push(inbox);
             let queries = plan.queries.iter().zip(lanes);
             let queries: Vec<QueryParts> = queries
@@ -218,15 +260,21 @@ impl Job<'_> {
                     queries,
                     exit,
                     wall_us,
+                    monotonic_ns,
                 };
                 shard_pipeline(&plan, parts).expect("checked before the shards were started")
             });
         }
-        let stop = StopHandle::new();
+        let doorbell = doorbells.of_job();
+        let stop = StopHandle::new(&doorbells);
         let options = RuntimeOptions {
             core_map: core_map.clone(),
             numa: config.shards.numa,
+            doorbells,
+            turn_budget_us: config.shards.turn_budget_us,
             stop: stop.clone(),
+            reactor: config.shards.reactor,
+            profile: config.shards.profile,
         };
         let runtime = Runtime::start(options, seats).map_err(|error| start_error(&error))?;
         for notice in runtime.notices() {
@@ -238,26 +286,28 @@ impl Job<'_> {
         });
         Ok(Running {
             runtime,
+            doorbell,
             stop,
             exits,
             sinks,
             targets: targets.collect(),
             started: Instant::now(),
             records_in: 0,
+            watermarks: vec![Watermark::END; shards],
             totals: Totals {
                 rows_written: 0,
                 rows_out: vec![0; plan.queries.len()],
-                end_to_end: Recorder::new(),
+                latency: Latency::default(),
             },
         })
     }
 
     /// For each shard and query the lanes of its exchange, where it has one: an edge a query.
-    fn lanes(&self, shards: usize) -> Vec<Vec<Option<Lanes>>> {
+    fn lanes(&self, doorbells: &Doorbells) -> Vec<Vec<Option<Lanes>>> {
         let queries = &self.plan.queries;
         let exchanges = |query: &JobQuery| !matches!(query.plan.exchange.send, ExchangeSend::None);
         let edges = queries.iter().filter(|query| exchanges(query)).count();
-        let endpoints = mesh::<Block>(shards, edges, self.config.shards.lane_blocks);
+        let endpoints = mesh::<Block>(doorbells, edges, self.config.shards.lane_blocks);
         let of_shard = |endpoint: Endpoint<Block>| {
             let mut ends = endpoint.outboxes.into_iter().zip(endpoint.inboxes);
             let mut lanes = |query: &JobQuery| {
@@ -275,6 +325,7 @@ impl Job<'_> {
 /// A job whose shards are up.
 struct Running {
     runtime: Runtime<ShardPipeline>,
+    doorbell: Doorbell,
     stop: StopHandle,
     exits: Vec<ExitInbox<ToJob>>,
     sinks: Vec<Box<dyn Sink>>,
@@ -282,15 +333,17 @@ struct Running {
     targets: Vec<Option<usize>>,
     started: Instant,
     records_in: u64,
+    /// By shard, where its input stood when it last told; at the end for one that has told nothing.
+    watermarks: Vec<Watermark>,
     totals: Totals,
 }
 
-/// What has been acknowledged.
+/// What has been handed over and acknowledged.
 struct Totals {
     rows_written: u64,
     /// By query.
     rows_out: Vec<u64>,
-    end_to_end: Recorder,
+    latency: Latency,
 }
 
 impl Totals {
@@ -300,13 +353,12 @@ impl Totals {
 
     fn add(&mut self, acknowledged: Acknowledged) {
         self.rows_out[usize::from(acknowledged.query)] += acknowledged.rows;
-        let took_us = wall_us().saturating_sub(acknowledged.due_us).max(0);
-        self.end_to_end.record_n(took_us as u64, acknowledged.rows);
+        self.latency.acknowledged(acknowledged);
     }
 }
 
 impl Running {
-    fn watch(mut self, watch: &mut dyn FnMut(Standing) -> Option<End>) -> Outcome {
+    fn watch(mut self, watch: &mut dyn FnMut(Standing<'_>) -> Option<End>) -> Outcome {
         let mut asked: Option<End> = None;
         let mut failed: Option<Error> = None;
         let mut sink_failed = false;
@@ -332,20 +384,42 @@ impl Running {
                     records_in: self.records_in,
                     rows_out: self.totals.rows_out(),
                     elapsed: self.started.elapsed(),
+                    watermark: self
+                        .watermarks
+                        .iter()
+                        .copied()
+                        .min()
+                        .unwrap_or(Watermark::END),
+                    held_back: !have_room(&self.sinks),
+                    latency: &self.totals.latency,
                 };
                 asked = watch(standing);
                 if asked.is_some() {
                     self.stop.request();
                 }
             }
-            if finished && !progressed {
+            // Room was made for shards that hold blocks.
+            self.doorbell.ring_owed();
+            // A sink without room leaves what the shards posted in their lanes.
+            if finished && !progressed && (sink_failed || have_room(&self.sinks)) {
                 break;
             }
-            if !progressed {
-                std::thread::sleep(NAP);
-            }
+            self.rest(progressed);
         }
         self.end(asked, failed, sink_failed)
+    }
+
+    /// Sleeps when two rounds in a row found nothing, the second of them after the doorbell was armed.
+    fn rest(&mut self, progressed: bool) {
+        let Running { doorbell, .. } = self;
+        match (progressed, doorbell.is_armed()) {
+            (true, false) => {}
+            (true, true) => {
+                doorbell.disarm();
+            }
+            (false, false) => doorbell.arm(),
+            (false, true) => doorbell.sleep(Duration::from_micros(JOB_SLEEP_US_MAX)),
+        }
     }
 
     /// Writes what the shards handed over: at most a block of each, so that a sink which is slower than the shards keeps
@@ -356,30 +430,44 @@ impl Running {
             sinks,
             targets,
             records_in,
+            watermarks,
             totals,
             ..
         } = self;
+        for sink in sinks.iter_mut() {
+            sink.poll(&mut |acknowledged| totals.add(acknowledged))?;
+            for notice in sink.take_notices() {
+                tell(&notice);
+            }
+        }
         let mut progressed = false;
-        for block in exits.iter_mut().filter_map(ExitInbox::take) {
+        for (exit, watermark) in exits.iter_mut().zip(watermarks) {
+            // Whose rows come next is not known before they are taken.
+            if !have_room(sinks) {
+                break;
+            }
+            let Some(block) = exit.take() else { continue };
             progressed = true;
             match block {
                 ToJob::Rows(rows) => {
                     totals.rows_written += rows.values.len() as u64;
+                    totals.latency.handed_over(&rows);
                     let target = targets[usize::from(rows.query)];
                     let sink = &mut sinks[target.expect("rows come from queries with a sink")];
                     sink.write(rows, &mut |acknowledged| totals.add(acknowledged))?;
                 }
-                ToJob::Taken(records) => *records_in += records,
-                ToJob::Notice(text) => eprintln!("velo: {text}"),
+                ToJob::Taken {
+                    records,
+                    watermark: stands_at,
+                } => {
+                    *records_in += records;
+                    *watermark = stands_at;
+                }
+                ToJob::Ingest(recorded) => totals.latency.ingest.merge(&recorded),
+                ToJob::Notice(text) => tell(&text),
                 ToJob::Failed(error) => {
                     failed.get_or_insert(error);
                 }
-            }
-        }
-        for sink in sinks {
-            sink.poll(&mut |acknowledged| totals.add(acknowledged))?;
-            for notice in sink.take_notices() {
-                eprintln!("velo: {notice}");
             }
         }
         Ok(progressed)
@@ -412,6 +500,9 @@ impl Running {
             Ok(shards) => (shards, None),
             Err(failure) => (Vec::new(), Some(failure)),
         };
+        for shard in &shards {
+            totals.latency.ingest.merge(&shard.summary.ingest);
+        }
         let result = match (panicked, failed) {
             (Some(failure), _) => Err(Error::Runtime(failure_text(&failure))),
             (None, Some(error)) => Err(error),
@@ -430,7 +521,7 @@ impl Running {
             shards,
             rows_out: totals.rows_out(),
             rows_out_by_query: totals.rows_out,
-            end_to_end: totals.end_to_end,
+            latency: totals.latency,
             elapsed,
         }
     }
@@ -444,6 +535,20 @@ impl Outcome {
             Err(error) => error.exit_code(),
         }
     }
+}
+
+fn have_room(sinks: &[Box<dyn Sink>]) -> bool {
+    sinks.iter().all(|sink| sink.has_room())
+}
+
+/// Tells the operator something. On a terminal the live line may stand where it is to be written.
+fn tell(text: &str) {
+    const CLEAR_LINE: &str = "\r\x1b[2K";
+    let clear = match std::io::stderr().is_terminal() {
+        true => CLEAR_LINE,
+        false => "",
+    };
+    eprintln!("{clear}velo: {text}");
 }
 
 fn failure_text(failure: &ShardFailure) -> String {

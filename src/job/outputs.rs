@@ -13,6 +13,7 @@ use crate::kafka::{Layers, Settings};
 use crate::pipeline::RowEncoder;
 use crate::plan::{JobSink, KafkaSink as KafkaSinkSpec, Plan, SinkSpec};
 use crate::sink::Sink;
+use crate::sink::checksum::ChecksumSink;
 use crate::sink::file::FileSink;
 use crate::sink::kafka::{KafkaSink, KeyEncoder};
 use crate::sink::stdout::StdoutSink;
@@ -30,7 +31,9 @@ fn plain_csv() -> CsvOptions {
 pub(super) fn check(sink: &JobSink, config: &Config) -> Result<()> {
     match &sink.spec {
         SinkSpec::Kafka(kafka) => settings(&kafka.options, config).map(|_| ()),
-        SinkSpec::Stdout | SinkSpec::File(_) | SinkSpec::Stream(_) => Ok(()),
+        SinkSpec::Stdout | SinkSpec::File(_) | SinkSpec::Checksum(_) | SinkSpec::Stream(_) => {
+            Ok(())
+        }
     }
 }
 
@@ -52,6 +55,7 @@ pub(super) fn open(sink: &JobSink, config: &Config, rows: RowFormat) -> Result<B
             let settings = settings(options, config)?;
             Box::new(KafkaSink::open(&settings, &options.topic, wall_us)?)
         }
+        SinkSpec::Checksum(checksum) => Box::new(ChecksumSink::new(checksum)),
         SinkSpec::Stream(_) => panic!("an in-memory stream is no sink of the job"),
     })
 }
@@ -86,6 +90,7 @@ fn row_format(sink: &SinkSpec, stdout: RowFormat) -> format::RowFormat {
             RowFormat::Csv => format::RowFormat::Csv(plain_csv()),
         },
         SinkSpec::File(FileOptions { format, csv, .. }) => of(*format, csv),
+        SinkSpec::Checksum(_) => format::RowFormat::Json,
         SinkSpec::Kafka(kafka) => of(kafka.options.format, &kafka.options.csv),
         SinkSpec::Stream(_) => panic!("rows of an in-memory stream are not encoded"),
     }

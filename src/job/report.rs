@@ -4,6 +4,7 @@
 //! failed run has one too. Outside
 //! scripts read it by the names of the fields here, so none is renamed.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
@@ -37,11 +38,22 @@ pub struct Report {
     pub late_records: u64,
     /// Those of them that their partition had accepted, but whose window the query had closed.
     pub late_after_idle: u64,
+    /// Bad and late records that were handed to a dead-letter sink: none, as there is none yet and a stream that asks for one
+    /// is refused.
+    pub dead_letters: u64,
     /// `records_in` a second.
     pub records_per_s: f64,
     /// The query's watermark at the end: UTC, `end` after the end of a bounded input, or null before the first promise.
     #[serde(serialize_with = "watermark")]
     pub watermark: Watermark,
+    /// Records that a restart read again: none, as every run begins where `start` says and restores nothing.
+    pub replayed_records: u64,
+    /// The most memory that the process held in RAM, bytes.
+    pub peak_rss_bytes: u64,
+    /// Most bytes that groups and dictionaries have taken at once, the shards' maxima added up.
+    pub peak_state_bytes: u64,
+    /// Searches for a group or a dictionary entry that went past many others: 0, or nearly.
+    pub long_probes: u64,
     /// What was read.
     pub streams: Vec<StreamReport>,
     /// What was computed.
@@ -105,7 +117,7 @@ pub struct QueryReport {
 }
 
 /// One shard.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ShardReport {
     /// Its number.
     pub shard: usize,
@@ -123,8 +135,14 @@ pub struct ShardReport {
     pub busy_ratio: f64,
     /// Share of the run that it spent parked.
     pub parked_ratio: f64,
-    /// Its longest turn.
+    /// Turns of more CPU time than `shards.turn_budget_us`.
+    pub stalls: u64,
+    /// The same by the stage that took the most of the turn.
+    pub stalls_by_stage: BTreeMap<&'static str, u64>,
+    /// The most CPU time that a turn took.
     pub turn_us_max: u64,
+    /// How hard it was pressed at worst: `healthy`, `warning`, `critical` or `saturated`.
+    pub backpressure: &'static str,
     /// CPU time that its thread used, seconds.
     pub cpu_s: f64,
     /// Pages of its state that lay on its node at the end.
@@ -136,6 +154,10 @@ pub struct ShardReport {
 /// How long it took.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct LatencyReport {
+    /// From when a record was due to when it was applied to state.
+    pub ingest: Quantiles,
+    /// From when there was reason to make a row to when it was handed to the sink.
+    pub emit: Quantiles,
     /// From when a record was due to when the rows it caused were acknowledged.
     pub end_to_end: Quantiles,
 }
@@ -247,8 +269,13 @@ mod tests {
             bad_records: 0,
             late_records: 1,
             late_after_idle: 0,
+            dead_letters: 0,
             records_per_s: 5.0,
             watermark: Watermark::END,
+            replayed_records: 0,
+            peak_rss_bytes: 1 << 20,
+            peak_state_bytes: 0,
+            long_probes: 0,
             streams: vec![StreamReport {
                 stream: "flights".into(),
                 records_in: 10,
@@ -265,9 +292,33 @@ mod tests {
                     },
                 ],
             }],
-            queries: Vec::new(),
-            shards: Vec::new(),
+            queries: vec![QueryReport {
+                query: "busy".into(),
+                sink: "stdout".into(),
+                rows_out: 3,
+                late_records: 1,
+                exchange: "hash".into(),
+            }],
+            shards: vec![ShardReport {
+                shard: 0,
+                cpu: 0,
+                core: 0,
+                node: 0,
+                l3: 0,
+                records_in: 10,
+                busy_ratio: 0.5,
+                parked_ratio: 0.25,
+                stalls: 1,
+                stalls_by_stage: BTreeMap::from([("compute", 1)]),
+                turn_us_max: 90,
+                backpressure: "healthy",
+                cpu_s: 1.0,
+                numa_pages_local: 7,
+                numa_pages_remote: 0,
+            }],
             latency_us: LatencyReport {
+                ingest: Quantiles::default(),
+                emit: Quantiles::default(),
                 end_to_end: Quantiles {
                     count: 3,
                     max: 7,
@@ -287,6 +338,48 @@ mod tests {
         assert_eq!(partitions[0]["watermark"], "1970-01-01T00:00:01.500000Z");
         assert!(partitions[1]["watermark"].is_null());
         assert_eq!(document["latency_us"]["end_to_end"]["max"], 7);
+    }
+
+    /// The fields of a document, in their order: `streams[].stream` for one of an object in a list.
+    fn fields(document: &serde_json::Value, path: &str, found: &mut Vec<String>) {
+        for (name, value) in document.as_object().expect("an object") {
+            let name = format!("{path}{name}");
+            match value {
+                // Its names are those of stages.
+                serde_json::Value::Object(_) if name.ends_with("stalls_by_stage") => {
+                    found.push(name);
+                }
+                serde_json::Value::Object(_) => fields(value, &format!("{name}."), found),
+                serde_json::Value::Array(list) => {
+                    fields(&list[0], &format!("{name}[]."), found);
+                }
+                _ => found.push(name),
+            }
+        }
+    }
+
+    /// Outside scripts go by the documentation: every field stands there, and nothing else does.
+    #[test]
+    fn the_documentation_names_every_field_and_no_other() {
+        let text = include_str!("../../docs/OPERATIONS.md");
+        let (_, section) = text.split_once("\n## The report\n").expect("a section");
+        let (section, _) = section.split_once("\n## ").expect("another behind it");
+        let first_cells = section.lines().filter(|line| line.starts_with("| `"));
+        let mut documented: Vec<String> = first_cells
+            .flat_map(|line| line[1..].split('|').next().expect("a cell").split('`'))
+            .skip(1)
+            .step_by(2)
+            .map(str::to_owned)
+            .collect();
+        let mut written = Vec::new();
+        fields(
+            &serde_json::to_value(report()).expect("it is plain"),
+            "",
+            &mut written,
+        );
+        documented.sort();
+        written.sort();
+        assert_eq!(documented, written);
     }
 
     #[test]

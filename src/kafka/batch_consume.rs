@@ -9,7 +9,8 @@
 //! 1. `take` never waits: it gives what librdkafka has fetched. It is the only call that serves this client, so a shard that
 //!    polls also hears that a broker is away.
 //! 2. Within a partition, records come in the order of their offsets.
-//! 3. A record is borrowed from `Taken`; dropping that gives all its memory back at once.
+//! 3. Who serves the queue may be rung when something comes by it (`ring_by`).
+//! 4. A record is borrowed from `Taken`; dropping that gives all its memory back at once.
 //!
 //! librdkafka has an event interface too, one event a record; the batch call costs a third of it (docs/PERFORMANCE.md).
 //! Each partition's queue and the client's own are forwarded to the consumer's queue by librdkafka itself.
@@ -19,12 +20,15 @@ use std::ptr::{self, NonNull};
 use std::time::Instant;
 
 use rdkafka_sys as sys;
+use velostream_shards::Ringer;
 
 use crate::error::{Error, Result};
 
 use super::client::text;
+use super::produce::read_decimal;
+use super::queue_bell::QueueBell;
 use super::topic::{PartitionList, Patience, partitions_of};
-use super::{BROKER_PATIENCE, Client, Code, Settings};
+use super::{BROKER_PATIENCE, Client, Code, DUE_HEADER, Settings};
 
 /// Reads some partitions of one topic.
 pub struct Consumer {
@@ -32,6 +36,7 @@ pub struct Consumer {
     topic: String,
     /// Room for a batch's records; between calls of `take` none of them is ours.
     room: Vec<*mut sys::rd_kafka_message_t>,
+    bell: Option<QueueBell>,
     client: Client,
 }
 
@@ -111,6 +116,7 @@ impl Consumer {
             queue,
             topic: topic.to_owned(),
             room: Vec::new(),
+            bell: None,
             client,
         };
         let mut list = PartitionList::new(
@@ -131,6 +137,16 @@ impl Consumer {
                 consumer.client.bootstrap()
             ))),
         }
+    }
+
+    /// Rings whoever calls `take` when something has come, from now on; what is there already is found by the next `take`.
+    /// He takes until nothing is there before he sleeps.
+    pub fn ring_by(&mut self, ringer: Ringer) {
+        // SAFETY: the client is alive and has a group, thus a queue; the call makes a reference of its own.
+        let queue = unsafe { sys::rd_kafka_queue_get_consumer(self.client.as_ptr()) };
+        let queue = NonNull::new(queue).expect("a consumer with a group has a queue");
+        // SAFETY: the reference was made above, and the client, a later field, is dropped after the bell.
+        self.bell = Some(unsafe { QueueBell::new(queue, ringer) });
     }
 
     /// Takes up to `max` events that are there, without waiting.
@@ -268,8 +284,14 @@ impl<'a> KafkaRecord<'a> {
             .then_some(timestamp)
     }
 
+    /// When it was due, if its feed wrote that: wall clock, microseconds since the epoch. A header that holds something else
+    /// is none.
+    pub fn due_us(&self) -> Option<i64> {
+        self.header(DUE_HEADER).and_then(read_decimal)
+    }
+
     /// The value of the last header of this name, if there is one. Costs next to nothing for a record without headers.
-    pub fn header(&self, name: &CStr) -> Option<&'a [u8]> {
+    fn header(&self, name: &CStr) -> Option<&'a [u8]> {
         let mut headers = ptr::null_mut();
         let mut value = ptr::null();
         let mut length = 0;

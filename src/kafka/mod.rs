@@ -11,8 +11,8 @@
 //! ```
 //!
 //! Laws:
-//! 1. librdkafka's own threads touch nothing of a shard. Its callbacks only note what they heard, and a shard looks when
-//!    it polls.
+//! 1. librdkafka's own threads touch nothing of a shard. Its callbacks only note what they heard or ring a doorbell, and a
+//!    shard looks when it polls.
 //! 2. A record's bytes live until its batch is dropped; they are decoded in place and never held.
 //! 3. An error names the broker or the topic, and says what to do. A broker that is away in the middle of a run is not an
 //!    error: librdkafka connects again, and a notice says so once.
@@ -26,13 +26,13 @@ mod code;
 #[cfg(test)]
 pub(crate) mod mock;
 mod produce;
+mod queue_bell;
 mod settings;
 mod topic;
 
 pub use batch_consume::{Consumer, Event, KafkaRecord, Position, Taken};
 pub use client::Client;
 pub use code::Code;
-pub(crate) use produce::read_decimal;
 pub use produce::{Delivered, Outgoing, Producer, Sent};
 pub use settings::{Layers, Settings};
 pub use topic::{Span, inspect};

@@ -12,10 +12,12 @@ use std::time::{Duration, Instant};
 
 use rdkafka_sys as sys;
 use sys::rd_kafka_vtype_t as field;
+use velostream_shards::Ringer;
 
 use crate::error::{Error, Result};
 
 use super::client::{heard, text};
+use super::queue_bell::QueueBell;
 use super::topic::{Patience, TopicHandle, partitions_of};
 use super::{BROKER_PATIENCE, Client, Code, DUE_HEADER, Settings};
 
@@ -34,6 +36,7 @@ pub struct Producer {
     name: String,
     /// Queued and not yet given back.
     unacknowledged: u64,
+    bell: Option<QueueBell>,
     client: Client,
 }
 
@@ -104,6 +107,7 @@ impl Producer {
             topic: native,
             name: topic.to_owned(),
             unacknowledged: 0,
+            bell: None,
             client,
         })
     }
@@ -177,6 +181,15 @@ impl Producer {
             Code::QUEUE_FULL => Ok(Sent::Full),
             code => Err(self.failure(record.partition.unwrap_or(-1), code, "")),
         }
+    }
+
+    /// Rings whoever calls `deliveries` when something has been acknowledged, from now on.
+    pub fn ring_by(&mut self, ringer: Ringer) {
+        // SAFETY: the client is alive; the call makes a reference of its own.
+        let queue = unsafe { sys::rd_kafka_queue_get_main(self.client.as_ptr()) };
+        let queue = NonNull::new(queue).expect("a client has a main queue");
+        // SAFETY: the reference was made above, and the client, a later field, is dropped after the bell.
+        self.bell = Some(unsafe { QueueBell::new(queue, ringer) });
     }
 
     /// Gives what has been acknowledged to `delivered`, waiting up to `wait` for the first. `Error::Connector` when a record
@@ -311,7 +324,7 @@ fn decimal(value: i64, digits: &mut [u8; 20]) -> &[u8] {
 }
 
 /// The number that `header` holds in ASCII decimal; `None` if it holds something else.
-pub(crate) fn read_decimal(header: &[u8]) -> Option<i64> {
+pub(super) fn read_decimal(header: &[u8]) -> Option<i64> {
     std::str::from_utf8(header).ok()?.parse().ok()
 }
 

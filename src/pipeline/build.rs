@@ -13,12 +13,14 @@ use super::exchange_edge::{ExchangeEdge, Lanes};
 use super::filter_project::{Evaluated, FilterProject};
 use super::flow::{Flow, Fork, Node, Outlet, Reader};
 use super::grouping::Grouping;
+use super::ingest::Ingest;
 use super::query::{QueryPipeline, Stage, Stateless};
 use super::source_port::SourcePort;
 use super::window_aggregate::WindowAggregate;
 use crate::emit::{OutputRows, RowMaker};
 use crate::error::Result;
-use crate::exchange::KeyCodec;
+use crate::exchange::KeyForm;
+use crate::group::random_seed;
 use crate::plan::{
     AggregatePlan, Input, JobPlan, JobQuery, Plan, PlannedExpr, Shape, SinkSpec, Target,
 };
@@ -42,6 +44,8 @@ pub struct ShardParts {
     pub exit: ExitOutbox<ToJob>,
     /// The wall clock, microseconds since the epoch: what `now()` says, and when something was due that nothing else dates.
     pub wall_us: fn() -> i64,
+    /// The monotonic clock, nanoseconds: for the latency figures.
+    pub monotonic_ns: fn() -> u64,
 }
 
 /// What a query is given on one shard.
@@ -56,6 +60,15 @@ pub struct QueryParts {
 pub struct RowShape {
     output: SchemaRef,
     key: Option<SchemaRef>,
+    ingest: Ingest,
+    monotonic_ns: fn() -> u64,
+}
+
+/// The clocks of a shard.
+#[derive(Clone, Copy)]
+struct Clocks {
+    wall_us: fn() -> i64,
+    monotonic_ns: fn() -> u64,
 }
 
 /// Builds the operators of one shard.
@@ -68,14 +81,19 @@ pub fn shard_pipeline(job: &JobPlan, parts: ShardParts) -> Result<ShardPipeline>
         queries,
         exit,
         wall_us,
+        monotonic_ns,
     } = parts;
+    let clocks = Clocks {
+        wall_us,
+        monotonic_ns,
+    };
     assert_eq!(sources.len(), job.sources.len(), "a share of each source");
     assert_eq!(queries.len(), job.queries.len(), "parts for each query");
     let mut nodes = Vec::with_capacity(queries.len());
     for (index, (query, parts)) in job.queries.iter().zip(queries).enumerate() {
         let plan = &query.plan;
         let (pipeline, outlet) = (
-            query_pipeline(plan, shard, shards, parts.lanes)?,
+            query_pipeline(plan, shard, shards, parts.lanes, clocks)?,
             outlet(job, index, parts.encoder),
         );
         let inputs = match query.input {
@@ -92,6 +110,7 @@ pub fn shard_pipeline(job: &JobPlan, parts: ShardParts) -> Result<ShardPipeline>
         Flow::new(nodes, Exit::new(exit)),
         batch_max,
         wall_us,
+        monotonic_ns,
     ))
 }
 
@@ -101,6 +120,7 @@ fn query_pipeline(
     shard: ShardId,
     shards: usize,
     lanes: Option<Lanes>,
+    clocks: Clocks,
 ) -> Result<QueryPipeline> {
     let stream = &plan.source.stream;
     let (key, key_columns) = message_key(plan);
@@ -109,18 +129,27 @@ fn query_pipeline(
             let shape = RowShape {
                 output: Arc::clone(&plan.output),
                 key: (!key.is_empty()).then(|| Arc::clone(&key_columns)),
+                ingest: Ingest::new(clocks.wall_us),
+                monotonic_ns: clocks.monotonic_ns,
             };
             let columns = rows.iter().chain(key).collect();
             (columns, Stage::Stateless(Stateless::new(shape)))
         }
         Shape::Aggregate(aggregate) => {
-            let maker = RowMaker::new(aggregate, &plan.output, key, &key_columns)?;
+            let maker = RowMaker::new(aggregate, &plan.output, key, &key_columns);
             let grouping = Grouping {
                 keys: aggregate.keys.len(),
-                codec: KeyCodec::new(&key_types(aggregate))?,
+                form: KeyForm::new(&key_types(aggregate))?,
                 assigner: aggregate.window.as_ref().map(TumblingAssigner::of),
                 edge: ExchangeEdge::new(shard, shards, plan.exchange.strategy, lanes),
-                owned: WindowAggregate::new(aggregate, plan.emit, maker)?,
+                owned: WindowAggregate::new(
+                    aggregate,
+                    plan.emit,
+                    maker,
+                    random_seed(),
+                    clocks.monotonic_ns,
+                )?,
+                ingest: Ingest::new(clocks.wall_us),
                 late_records: 0,
                 grace_us: aggregate.window.map(|window| window.grace_us()),
                 reached: (Watermark::NONE, 0),
@@ -183,8 +212,8 @@ pub fn check_buildable(plan: &Plan) -> Result<()> {
         return Ok(());
     };
     let (key, key_columns) = message_key(plan);
-    let maker = RowMaker::new(aggregate, &plan.output, key, &key_columns)?;
-    WindowAggregate::new(aggregate, plan.emit, maker).map(|_| ())
+    let maker = RowMaker::new(aggregate, &plan.output, key, &key_columns);
+    WindowAggregate::new(aggregate, plan.emit, maker, 0, || 0).map(|_| ())
 }
 
 /// The rows `rows` of each column.
@@ -205,7 +234,7 @@ fn key_types(aggregate: &AggregatePlan) -> Vec<DataType> {
 fn message_key(plan: &Plan) -> (&[PlannedExpr], SchemaRef) {
     match &plan.sink {
         SinkSpec::Kafka(kafka) => (&kafka.key, Arc::clone(&kafka.key_columns)),
-        SinkSpec::Stdout | SinkSpec::File(_) | SinkSpec::Stream(_) => {
+        SinkSpec::Stdout | SinkSpec::File(_) | SinkSpec::Checksum(_) | SinkSpec::Stream(_) => {
             (&[], Arc::new(Schema::empty()))
         }
     }
@@ -213,13 +242,14 @@ fn message_key(plan: &Plan) -> (&[PlannedExpr], SchemaRef) {
 
 impl RowShape {
     /// The rows of a stateless query: the computed columns are the output columns, then the message key.
-    pub(super) fn rows(&self, evaluated: Evaluated) -> OutputRows {
+    pub(super) fn rows(&mut self, evaluated: Evaluated) -> OutputRows {
         let Evaluated {
             records,
             mut columns,
         } = evaluated;
         let key_columns = columns.split_off(self.output.fields().len());
         let rows = records.len();
+        self.ingest.applied(rows, records.due_us);
         OutputRows {
             batch: batch(&self.output, columns, rows),
             key: self
@@ -230,7 +260,13 @@ impl RowShape {
             watermarks_before: records.watermarks_before,
             bad: Vec::new(),
             due_us: records.due_us,
+            ready_ns: (self.monotonic_ns)(),
         }
+    }
+
+    /// How long the records took until their rows were computed.
+    pub(super) fn ingest(&mut self) -> &mut Ingest {
+        &mut self.ingest
     }
 }
 

@@ -9,14 +9,17 @@
 //! Law: nothing is produced unless there is room behind it, so a slow sink holds back the sources through every stage and no
 //! queue grows. A turn is bounded: at most one batch, and for each query `INBOX_BLOCKS_MAX` blocks and one slice of groups.
 
-use velostream_shards::{Context, Progress, Shard};
+use velostream_shards::{Context, Progress, Recorder, Shard};
 
+use super::allocation_count::{AllocationCount, AllocationFigures};
 use super::egress::ToJob;
 use super::flow::{Flow, QueryCounts};
 use super::source_port::SourcePort;
+use crate::config::limits::{LATENCY_TOLD_EVERY_NS, UNTOLD_RECORDS_MAX};
 use crate::error::Result;
 use crate::plan::clock::set_batch_time;
 use crate::source::SourceFigures;
+use crate::time::Watermark;
 
 /// Everything one shard owns of a running job.
 pub struct ShardPipeline {
@@ -27,6 +30,13 @@ pub struct ShardPipeline {
     batch_max: usize,
     /// The wall clock, microseconds since the epoch.
     wall_us: fn() -> i64,
+    /// The monotonic clock, nanoseconds.
+    monotonic_ns: fn() -> u64,
+    /// Records taken of which the job has been told.
+    told: u64,
+    /// When the job was last told of latencies, on the monotonic clock.
+    latency_told_ns: u64,
+    allocations: AllocationCount,
 }
 
 /// What a shard has to tell when it has ended.
@@ -36,6 +46,10 @@ pub struct ShardOutcome {
     pub sources: Vec<Option<SourceFigures>>,
     /// What its share of each query counted, in the order of `JobPlan::queries`.
     pub queries: Vec<QueryCounts>,
+    /// How long records took until they were applied here, as far as the job has not been told.
+    pub ingest: Recorder,
+    /// What it allocated once it ran steadily.
+    pub allocations: AllocationFigures,
 }
 
 impl ShardOutcome {
@@ -53,6 +67,7 @@ impl ShardPipeline {
         flow: Flow,
         batch_max: usize,
         wall_us: fn() -> i64,
+        monotonic_ns: fn() -> u64,
     ) -> ShardPipeline {
         assert!(batch_max > 0, "a batch holds records");
         ShardPipeline {
@@ -61,6 +76,10 @@ impl ShardPipeline {
             flow,
             batch_max,
             wall_us,
+            monotonic_ns,
+            told: 0,
+            latency_told_ns: monotonic_ns(),
+            allocations: AllocationCount::default(),
         }
     }
 
@@ -77,17 +96,60 @@ impl ShardPipeline {
             true => self.close_sources(),
             false => self.take_records(wall_us)?,
         };
-        for source in &mut self.sources {
-            source.tell(&mut self.flow, !progressed);
-        }
         Ok(progressed)
+    }
+
+    /// Tells the job what was taken: now and then while there is more to do, else at once, as nothing may follow for long.
+    fn tell(&mut self, progressed: bool) {
+        let taken = self.records_in();
+        let untold = taken - self.told;
+        let pausing = !progressed || self.sources.iter().all(SourcePort::is_closed);
+        let due = untold >= UNTOLD_RECORDS_MAX || (untold > 0 && pausing);
+        if due && self.flow.exit().has_room() {
+            let watermarks = self.sources.iter().map(SourcePort::watermark);
+            self.flow.exit().post(ToJob::Taken {
+                records: untold,
+                watermark: watermarks.min().unwrap_or(Watermark::END),
+            });
+            self.told = taken;
+        }
+    }
+
+    /// Tells the job of latencies now and then, for whoever watches. The rest leaves with the shard.
+    fn tell_latency(&mut self) {
+        let now_ns = (self.monotonic_ns)();
+        let due = now_ns - self.latency_told_ns >= LATENCY_TOLD_EVERY_NS;
+        if due && self.flow.exit().has_room() {
+            self.latency_told_ns = now_ns;
+            let recorded = self.take_ingest();
+            if !recorded.is_empty() {
+                self.flow.exit().post(ToJob::Ingest(Box::new(recorded)));
+            }
+        }
+    }
+
+    /// What the queries that read from outside recorded since the last time.
+    fn take_ingest(&mut self) -> Recorder {
+        let mut all = Recorder::new();
+        for query in self.sources.iter().flat_map(SourcePort::readers) {
+            let ingest = self.flow.ingest(query);
+            if !ingest.is_empty() {
+                all.merge(&ingest.take());
+            }
+        }
+        all
+    }
+
+    fn records_in(&self) -> u64 {
+        self.sources.iter().map(SourcePort::records_in).sum()
     }
 
     /// Polls the sources in turn until one of them has done something.
     fn take_records(&mut self, wall_us: i64) -> Result<bool> {
         let sources = self.sources.len();
         for place in (0..sources).map(|step| (self.next + step) % sources) {
-            if self.sources[place].poll(&mut self.flow, self.batch_max, wall_us)? {
+            let (source, allocations) = (&mut self.sources[place], &mut self.allocations);
+            if source.poll(&mut self.flow, self.batch_max, wall_us, allocations)? {
                 self.next = (place + 1) % sources;
                 return Ok(true);
             }
@@ -105,7 +167,9 @@ impl ShardPipeline {
     }
 
     fn is_finished(&self) -> bool {
-        self.sources.iter().all(SourcePort::is_closed) && self.flow.is_finished()
+        self.sources.iter().all(SourcePort::is_closed)
+            && self.told == self.records_in()
+            && self.flow.is_finished()
     }
 }
 
@@ -122,6 +186,11 @@ impl Shard for ShardPipeline {
                 true
             }
         };
+        self.tell(progressed);
+        self.tell_latency();
+        if progressed {
+            self.allocations.busy_turn();
+        }
         match (self.is_finished(), progressed) {
             (true, _) => Progress::Done,
             (false, true) => Progress::Busy,
@@ -129,8 +198,10 @@ impl Shard for ShardPipeline {
         }
     }
 
-    fn finish(self) -> ShardOutcome {
+    fn finish(mut self) -> ShardOutcome {
         ShardOutcome {
+            ingest: self.take_ingest(),
+            allocations: self.allocations.figures(),
             sources: self.sources.iter().map(SourcePort::figures).collect(),
             queries: self.flow.counts(),
         }

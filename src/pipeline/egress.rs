@@ -8,13 +8,14 @@
 //! Law: encoding is the shard's work, writing the job's; a block once posted is never taken back, and says whose rows it
 //! holds.
 
-use velostream_shards::ExitOutbox;
+use velostream_shards::{ExitOutbox, Recorder};
 
 use crate::emit::OutputRows;
 use crate::error::Error;
 use crate::format::Encoder;
 use crate::sink::RowBlock;
 use crate::sink::kafka::KeyEncoder;
+use crate::time::Watermark;
 
 /// What a shard hands to its job.
 pub enum ToJob {
@@ -22,8 +23,15 @@ pub enum ToJob {
     Rows(RowBlock),
     /// Something the operator should know.
     Notice(String),
-    /// So many more records were taken from the sources.
-    Taken(u64),
+    /// More records were taken from a source.
+    Taken {
+        /// How many more.
+        records: u64,
+        /// Where the least watermark of the shard's inputs stands.
+        watermark: Watermark,
+    },
+    /// How long records took until they were applied: what the shard has recorded since it last said so.
+    Ingest(Box<Recorder>),
     /// The shard cannot go on; the run ends with this error.
     Failed(Error),
 }
@@ -63,6 +71,7 @@ impl Egress {
             keys,
             event_times_us: rows.event_times_us,
             due_us: rows.due_us,
+            ready_ns: rows.ready_ns,
         }
     }
 }

@@ -71,6 +71,11 @@ impl ExchangeEdge {
             .is_none_or(|lanes| lanes.outbox.has_room())
     }
 
+    /// Whether rows are sent by the hash of their key.
+    pub fn splits_by_key(&self) -> bool {
+        self.lanes.is_some() && self.strategy == ExchangeStrategy::Hash
+    }
+
     /// Moves held blocks into the lanes; whether any moved.
     pub fn flush(&mut self) -> bool {
         self.lanes

@@ -96,6 +96,11 @@ fn place(stream: &StreamSpec, origin: Origin) -> Place {
             partition: origin.partition,
             offset: origin.offset,
         },
+        SourceConnector::Datagen(_) | SourceConnector::Memory(_) => Place::Offset {
+            topic: stream.name.clone(),
+            partition: origin.partition,
+            offset: origin.offset,
+        },
         SourceConnector::Queries(_) => Place::Row {
             stream: stream.name.clone(),
         },

@@ -18,6 +18,7 @@ use datafusion_common::arrow::array::{RecordBatch, RecordBatchOptions};
 use datafusion_common::arrow::datatypes::SchemaRef;
 
 use super::egress::{Egress, Exit, ToJob};
+use super::ingest::Ingest;
 use super::query::QueryPipeline;
 use crate::batch::{Batch, Origin};
 use crate::config::limits::INBOX_BLOCKS_MAX;
@@ -96,6 +97,10 @@ pub struct QueryCounts {
     pub late_records: u64,
     /// Records whose window the query had closed though their partition had not.
     pub late_after_idle: u64,
+    /// Most bytes that its groups and dictionaries have taken at once.
+    pub state_bytes_max: u64,
+    /// Searches for a group or a dictionary entry that went past many others.
+    pub long_probes: u64,
 }
 
 impl QueryCounts {
@@ -107,6 +112,8 @@ impl QueryCounts {
             bad_records: self.bad_records + other.bad_records,
             late_records: self.late_records + other.late_records,
             late_after_idle: self.late_after_idle + other.late_after_idle,
+            state_bytes_max: self.state_bytes_max + other.state_bytes_max,
+            long_probes: self.long_probes + other.long_probes,
         }
     }
 }
@@ -250,6 +257,11 @@ impl Flow {
         self.exit.is_flushed() && self.nodes.iter().all(Node::is_finished)
     }
 
+    /// How long records from outside took until they were applied, as far as `query` recorded it.
+    pub fn ingest(&mut self, query: usize) -> &mut Ingest {
+        self.nodes[query].pipeline.ingest()
+    }
+
     /// The way out, for what is not rows.
     pub fn exit(&mut self) -> &mut Exit {
         &mut self.exit
@@ -389,11 +401,14 @@ impl Node {
 
     fn counts(&self) -> QueryCounts {
         let (late_records, late_after_idle) = self.pipeline.late();
+        let (state_bytes_max, long_probes) = self.pipeline.state();
         QueryCounts {
             rows: self.rows,
             bad_records: self.pipeline.bad_records() + self.bad_rows.skipped(),
             late_records,
             late_after_idle,
+            state_bytes_max,
+            long_probes,
         }
     }
 }

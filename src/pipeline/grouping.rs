@@ -9,12 +9,15 @@
 //! Law: a watermark is applied after the rows that it covers, on every shard alike. What is promised to the readers of the
 //! rows (`promise`) is held back while a close is emitted in slices.
 
+use velostream_shards::allocations::within_update;
+
 use super::exchange_edge::{Arrived, ExchangeEdge};
 use super::filter_project::Evaluated;
+use super::ingest::Ingest;
 use super::window_aggregate::WindowAggregate;
 use crate::config::limits::FIRE_GROUPS_MAX;
 use crate::emit::OutputRows;
-use crate::exchange::{KeyCodec, KeyedRows};
+use crate::exchange::{KeyForm, KeyedRows, stable_hashes};
 use crate::time::Watermark;
 use crate::window::TumblingAssigner;
 
@@ -22,14 +25,16 @@ use crate::window::TumblingAssigner;
 pub struct Grouping {
     /// How many of the computed columns are keys; the rest are arguments.
     pub keys: usize,
-    /// Keys to bytes.
-    pub codec: KeyCodec,
+    /// The form in which keys travel.
+    pub form: KeyForm,
     /// Event times to panes; `None` without a window.
     pub assigner: Option<TumblingAssigner>,
     /// The way to the owners of the keys.
     pub edge: ExchangeEdge,
     /// State and emission of the keys that this shard owns.
     pub owned: WindowAggregate,
+    /// How long records took until they were applied to the state here.
+    pub ingest: Ingest,
     /// Late records so far.
     pub late_records: u64,
     /// How far behind its watermark the query's rows may stand, microseconds; `None` without a window, where they have no
@@ -103,6 +108,11 @@ impl Grouping {
         self.edge.is_finished() && self.owned.is_idle()
     }
 
+    /// Most bytes of state at once, and searches in it that took long.
+    pub fn state(&self) -> (u64, u64) {
+        (self.owned.state_bytes_max(), self.owned.long_probes())
+    }
+
     /// Late records, and those whose window the query had closed though their partition had not.
     pub fn late(&self) -> (u64, u64) {
         (self.late_records, self.owned.late_after_idle())
@@ -133,21 +143,31 @@ impl Grouping {
             return;
         }
         let arguments = columns.split_off(self.keys);
+        let keys = self.form.normalise(&columns);
         let rows = KeyedRows {
-            keys: self.codec.encode(&columns, records.len()),
+            rows: records.len(),
+            hashes: match self.edge.splits_by_key() {
+                true => stable_hashes(&keys, records.len()),
+                false => Vec::new(),
+            },
+            keys,
             panes,
             arguments,
             due_us: records.due_us,
         };
         if let Some(own) = self.edge.send(rows) {
-            self.owned.rows(own, made);
+            self.apply(Some(Arrived::Rows(own)), made);
         }
     }
 
     fn apply(&mut self, arrived: Option<Arrived>, made: &mut Vec<OutputRows>) {
         match arrived {
             None => {}
-            Some(Arrived::Rows(rows)) => self.owned.rows(rows, made),
+            Some(Arrived::Rows(rows)) => {
+                let (records, due_us) = (rows.len(), rows.due_us);
+                within_update(|| self.owned.rows(rows, made));
+                self.ingest.applied(records, due_us);
+            }
             Some(Arrived::Watermark { time, due_us }) => {
                 self.reached = (time, due_us);
                 self.owned.watermark(time, due_us);

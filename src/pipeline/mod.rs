@@ -14,6 +14,7 @@
 //! Law: operators are plain synchronous state machines; they know no lane, no clock and no I/O. Only the driver moves what
 //! they make.
 
+mod allocation_count;
 mod build;
 mod driver;
 mod egress;
@@ -21,10 +22,12 @@ mod exchange_edge;
 mod filter_project;
 mod flow;
 mod grouping;
+mod ingest;
 mod query;
 mod source_port;
 mod window_aggregate;
 
+pub use allocation_count::AllocationFigures;
 pub use build::{QueryParts, ShardParts, check_buildable, shard_pipeline};
 pub use driver::{ShardOutcome, ShardPipeline};
 pub use egress::{RowEncoder, ToJob};

@@ -14,6 +14,7 @@
 use super::build::RowShape;
 use super::filter_project::FilterProject;
 use super::grouping::Grouping;
+use super::ingest::Ingest;
 use crate::batch::Batch;
 use crate::emit::OutputRows;
 use crate::error::Result;
@@ -161,6 +162,22 @@ impl QueryPipeline {
                 Stage::Stateless(_) => true,
                 Stage::Grouping(grouping) => grouping.is_finished(),
             }
+    }
+
+    /// How long records took until they were applied.
+    pub fn ingest(&mut self) -> &mut Ingest {
+        match &mut self.stage {
+            Stage::Stateless(stateless) => stateless.shape.ingest(),
+            Stage::Grouping(grouping) => &mut grouping.ingest,
+        }
+    }
+
+    /// Most bytes of state at once, and searches in it that took long.
+    pub fn state(&self) -> (u64, u64) {
+        match &self.stage {
+            Stage::Stateless(_) => (0, 0),
+            Stage::Grouping(grouping) => grouping.state(),
+        }
     }
 
     /// Records for which an expression failed.

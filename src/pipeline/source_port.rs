@@ -3,9 +3,9 @@
 //! Law: a source is polled only while all its readers have room, so each record is decoded once and seen by all of them, in
 //! the same order; the watermark that covers a batch follows it.
 
+use super::allocation_count::AllocationCount;
 use super::egress::ToJob;
 use super::flow::{Flow, Reader};
-use crate::config::limits::UNTOLD_RECORDS_MAX;
 use crate::error::Result;
 use crate::source::{Polled, Source, SourceFigures};
 use crate::time::Watermark;
@@ -16,8 +16,6 @@ pub struct SourcePort {
     source: Option<Box<dyn Source>>,
     readers: Vec<Reader>,
     state: State,
-    /// Records taken of which the job has been told.
-    told: u64,
 }
 
 /// Where the shard stands with this input.
@@ -39,7 +37,6 @@ impl SourcePort {
             source,
             readers,
             state: State::Opening,
-            told: 0,
         }
     }
 
@@ -60,7 +57,13 @@ impl SourcePort {
 
     /// Takes up to `batch_max` records, if all readers have room; `wall_us` is the time, microseconds since the epoch.
     /// Whether anything was done.
-    pub fn poll(&mut self, flow: &mut Flow, batch_max: usize, wall_us: i64) -> Result<bool> {
+    pub fn poll(
+        &mut self,
+        flow: &mut Flow,
+        batch_max: usize,
+        wall_us: i64,
+        allocations: &mut AllocationCount,
+    ) -> Result<bool> {
         let has_room = |reader: &Reader| flow.has_room(reader.query);
         if self.state != State::Open || !self.readers.iter().all(has_room) {
             return Ok(false);
@@ -68,12 +71,14 @@ impl SourcePort {
         let source = self.source.as_mut().expect("an open input has a source");
         let polled = source.poll(batch_max)?;
         let watermark = source.watermark();
+        let moved_us = source.watermark_due_us();
         for notice in source.take_notices() {
             flow.exit().post(ToJob::Notice(notice));
         }
         let (progressed, due_us) = match polled {
             Polled::Batch(batch) => {
                 let due_us = batch.due_us;
+                allocations.batch();
                 let (last, others) = self.readers.split_last().expect("a source is read");
                 for reader in others {
                     flow.take(reader.query, reader.view(&batch))?;
@@ -94,7 +99,7 @@ impl SourcePort {
             }
         };
         if let Some(time) = watermark {
-            self.promise(flow, time, due_us);
+            self.promise(flow, time, moved_us.unwrap_or(due_us));
         }
         Ok(progressed)
     }
@@ -116,17 +121,22 @@ impl SourcePort {
         self.state == State::Closed
     }
 
-    /// Tells the job what was taken: now and then while there is more to do, else (`pausing`) at once, as nothing may follow
-    /// for long.
-    pub fn tell(&mut self, flow: &mut Flow, pausing: bool) {
-        let Some(source) = &self.source else { return };
-        let taken = source.records_in();
-        let untold = taken - self.told;
-        let due = untold >= UNTOLD_RECORDS_MAX || (untold > 0 && pausing);
-        if due && flow.exit().has_room() {
-            flow.exit().post(ToJob::Taken(untold));
-            self.told = taken;
-        }
+    /// Records taken so far, bad ones included.
+    pub fn records_in(&self) -> u64 {
+        let source = self.source.as_ref();
+        source.map_or(0, |source| source.records_in())
+    }
+
+    /// Where the input's watermark stands; at the end where there is nothing to read.
+    pub fn watermark(&self) -> Watermark {
+        let source = self.source.as_ref();
+        let watermark = source.and_then(|source| source.watermark());
+        watermark.unwrap_or(Watermark::END)
+    }
+
+    /// The queries that read it.
+    pub fn readers(&self) -> impl Iterator<Item = usize> {
+        self.readers.iter().map(|reader| reader.query)
     }
 
     /// What the source has counted; `None` if there was nothing to read.

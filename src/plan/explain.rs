@@ -256,13 +256,17 @@ impl Explanation {
 fn replayable(plan: &Plan) -> (bool, &'static str) {
     match &plan.source.stream.connector {
         SourceConnector::File(_) => return (false, "a file keeps no committed offsets"),
+        SourceConnector::Memory(_) => return (false, "memory keeps no committed offsets"),
+        SourceConnector::Datagen(_) => {
+            return (false, "a generated stream keeps no committed offsets");
+        }
         SourceConnector::Queries(_) => return (false, "it reads the rows of other queries"),
         SourceConnector::Kafka(_) => {}
     }
     match &plan.sink {
         SinkSpec::Stdout => return (false, "a bare query has no sink that acknowledges its rows"),
         SinkSpec::Stream(_) => return (false, "other queries read its rows"),
-        SinkSpec::File(_) | SinkSpec::Kafka(_) => {}
+        SinkSpec::File(_) | SinkSpec::Kafka(_) | SinkSpec::Checksum(_) => {}
     }
     match &plan.shape {
         Shape::Project(_) => (true, "a stateless query directly over Kafka"),
@@ -330,6 +334,14 @@ fn source_detail(plan: &Plan) -> String {
         SourceConnector::Kafka(kafka) => {
             format!("{} from topic {}", format_name(kafka.format), kafka.topic)
         }
+        SourceConnector::Datagen(datagen) => match datagen.rate {
+            Some(rate) => format!("datagen, {rate} rows a second"),
+            None => "datagen".to_owned(),
+        },
+        SourceConnector::Memory(memory) => match memory.decoded {
+            true => "columns in memory".to_owned(),
+            false => "json in memory".to_owned(),
+        },
         SourceConnector::Queries(_) => format!("rows of the in-memory stream {}", stream.name),
     };
     if let Some(time) = &stream.event_time {
@@ -366,6 +378,7 @@ fn aggregate_detail(aggregate: &AggregatePlan) -> String {
 fn sink_detail(sink: &SinkSpec) -> String {
     match sink {
         SinkSpec::Stdout => "rows to standard output".into(),
+        SinkSpec::Checksum(_) => "rows to a checksum".into(),
         SinkSpec::Stream(stream) => format!("rows to the in-memory stream {stream}"),
         SinkSpec::File(file) => format!(
             "{} to {}",

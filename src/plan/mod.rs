@@ -12,6 +12,7 @@
 
 pub mod clock;
 pub mod explain;
+pub mod in_memory;
 mod job;
 pub mod required;
 mod types;
@@ -24,8 +25,10 @@ use datafusion_physical_expr::PhysicalExpr;
 pub use job::{Input, JobPlan, JobQuery, JobSink, Link, Target};
 pub use types::sql_type;
 
+use self::in_memory::{Checksum, MemoryInput};
 use crate::config::options::{
-    End, FileOptions, KafkaSinkOptions, KafkaSourceOptions, KeyFormat, OnError, TimeUnit,
+    DatagenSpec, End, FileOptions, KafkaSinkOptions, KafkaSourceOptions, KeyFormat, OnError,
+    TimeUnit,
 };
 
 /// One query of a file, ready to run.
@@ -104,8 +107,21 @@ pub enum SourceConnector {
     File(FileOptions),
     /// A Kafka topic.
     Kafka(KafkaSourceOptions),
+    /// Drawn from a seed.
+    Datagen(DatagenSpec),
+    /// Partitions in memory.
+    Memory(MemoryOptions),
     /// Queries of the same job: the stream is in memory.
     Queries(Written),
+}
+
+/// Partitions in memory as a source; their records are JSON.
+#[derive(Clone, Debug)]
+pub struct MemoryOptions {
+    /// The records.
+    pub input: Arc<MemoryInput>,
+    /// Whether they are decoded before the run starts.
+    pub decoded: bool,
 }
 
 /// What is known of an in-memory stream by the queries that write it.
@@ -277,6 +293,8 @@ pub enum SinkSpec {
     File(FileOptions),
     /// A Kafka topic.
     Kafka(KafkaSink),
+    /// A checksum, for whoever runs the plan.
+    Checksum(Arc<Checksum>),
     /// The in-memory stream of that name.
     Stream(String),
 }
@@ -298,7 +316,8 @@ impl SourceConnector {
     /// Whether the input has an end.
     pub fn is_bounded(&self) -> bool {
         match self {
-            SourceConnector::File(_) => true,
+            SourceConnector::File(_) | SourceConnector::Memory(_) => true,
+            SourceConnector::Datagen(datagen) => datagen.rows.is_some(),
             SourceConnector::Kafka(kafka) => kafka.end != End::Never,
             SourceConnector::Queries(written) => written.bounded,
         }
@@ -307,7 +326,10 @@ impl SourceConnector {
     /// The query whose rows in it are updates of earlier rows, not records, if there is one.
     pub fn updates(&self) -> Option<&str> {
         match self {
-            SourceConnector::File(_) | SourceConnector::Kafka(_) => None,
+            SourceConnector::File(_)
+            | SourceConnector::Kafka(_)
+            | SourceConnector::Datagen(_)
+            | SourceConnector::Memory(_) => None,
             SourceConnector::Queries(written) => written.updates.as_deref(),
         }
     }
@@ -320,6 +342,7 @@ impl SinkSpec {
             SinkSpec::Stdout => "stdout".to_owned(),
             SinkSpec::File(file) => format!("file:{}", file.path.display()),
             SinkSpec::Kafka(kafka) => format!("kafka:{}", kafka.options.topic),
+            SinkSpec::Checksum(_) => "checksum".to_owned(),
             SinkSpec::Stream(stream) => format!("stream:{stream}"),
         }
     }
@@ -331,6 +354,7 @@ impl SinkSpec {
             (SinkSpec::File(one), SinkSpec::File(other)) => one == other,
             (SinkSpec::Kafka(one), SinkSpec::Kafka(other)) => one.options == other.options,
             (SinkSpec::Stream(one), SinkSpec::Stream(other)) => one == other,
+            (SinkSpec::Checksum(one), SinkSpec::Checksum(other)) => Arc::ptr_eq(one, other),
             _ => false,
         }
     }

@@ -126,6 +126,7 @@ mod tests {
             path,
             format: Format::Csv,
             compression,
+            json_validate: Default::default(),
             csv,
         }
     }
@@ -141,6 +142,7 @@ mod tests {
             keys: None,
             event_times_us: Vec::new(),
             due_us: 0,
+            ready_ns: 0,
         }
     }
 

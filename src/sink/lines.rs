@@ -104,6 +104,7 @@ mod tests {
             keys: None,
             event_times_us: Vec::new(),
             due_us,
+            ready_ns: 0,
         }
     }
 

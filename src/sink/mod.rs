@@ -1,4 +1,4 @@
-//! Where rows leave: standard output, files, Kafka topics. The sink belongs to the job and runs on an ordinary thread;
+//! Where rows leave: standard output, files, Kafka topics, a checksum. The sink belongs to the job and runs on an ordinary thread;
 //! shards encode their rows and hand the bytes over an exit lane. Several queries may write to one.
 //!
 //! ```text
@@ -7,10 +7,13 @@
 //!
 //! Law: a row counts as out when the sink has acknowledged it, and its latency ends there.
 
+pub mod checksum;
 pub mod file;
 pub mod kafka;
 mod lines;
 pub mod stdout;
+
+use velostream_shards::Ringer;
 
 use crate::error::Result;
 use crate::format::EncodedRows;
@@ -28,23 +31,34 @@ pub struct RowBlock {
     pub event_times_us: Vec<i64>,
     /// Due time of the record that caused the rows, wall clock, microseconds since the epoch.
     pub due_us: i64,
+    /// When there was reason to make the rows, monotonic clock, nanoseconds.
+    pub ready_ns: u64,
 }
 
 /// A destination of rows.
 ///
 /// # Contract
-/// 1. `write` takes the whole block or fails; it may wait, which holds the shards back through their lanes (the
-///    implementation).
+/// 1. `write` takes the whole block or fails. What cannot leave yet is kept, and until `poll` has moved it on `has_room` is
+///    false; `write` is then not called, which holds the shards back through their lanes (the job).
 /// 2. Rows of one block keep their order; rows of equal keys stay in the order in which they were written (the
 ///    implementation).
 /// 3. Every row written is later given to `acknowledged` exactly once, or an error is returned (the implementation; the
 ///    job compares the totals at its end).
 pub trait Sink: Send {
+    /// Whether a block may be written.
+    fn has_room(&self) -> bool {
+        true
+    }
+
     /// Takes a block.
     fn write(&mut self, block: RowBlock, acknowledged: &mut dyn FnMut(Acknowledged)) -> Result<()>;
 
-    /// Serves acknowledgements without waiting.
+    /// Moves on what was kept and serves acknowledgements, without waiting.
     fn poll(&mut self, acknowledged: &mut dyn FnMut(Acknowledged)) -> Result<()>;
+
+    /// Says by which ringer the thread that polls is woken when there is something to acknowledge. For a sink that waits for
+    /// others.
+    fn ring_by(&mut self, _ringer: Ringer) {}
 
     /// Waits until all that was written is acknowledged.
     fn flush(&mut self, acknowledged: &mut dyn FnMut(Acknowledged)) -> Result<()>;

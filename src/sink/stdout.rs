@@ -82,6 +82,7 @@ mod tests {
             keys: None,
             event_times_us: Vec::new(),
             due_us: 0,
+            ready_ns: 0,
         };
         let mut nobody = |_| panic!("a row that did not leave was acknowledged");
         sink.write(block, &mut nobody).expect("it is gathered");

@@ -27,7 +27,7 @@ use crate::error::{Error, Place, Result};
 use crate::format::csv::CsvDecoder;
 use crate::format::framing::{Frame, Framer, Framing};
 use crate::format::json::JsonDecoder;
-use crate::format::{Decoded, Decoder};
+use crate::format::{Decoded, Decoder, Kernel};
 use crate::plan::{EventTimeColumn, SourceConnector, SourceSpec};
 use crate::time::{PartitionClock, Watermark};
 
@@ -49,11 +49,11 @@ pub struct FileSource {
 
 impl FileSource {
     /// Opens the file of `spec` and, if it has one, reads its header. `wall_us` tells the wall clock's time,
-    /// microseconds since the epoch: a batch is due when it was taken.
+    /// microseconds since the epoch: a batch is due when it was taken. Records are scanned by `kernel`.
     ///
     /// Fails with [`Error::Disk`] when the file cannot be read, and with [`Error::Config`] when its header does not name
     /// the declared columns.
-    pub fn open(spec: &SourceSpec, wall_us: fn() -> i64) -> Result<FileSource> {
+    pub fn open(spec: &SourceSpec, kernel: Kernel, wall_us: fn() -> i64) -> Result<FileSource> {
         let stream = &spec.stream;
         let SourceConnector::File(options) = &stream.connector else {
             panic!("stream {} is not a file", stream.name);
@@ -77,7 +77,8 @@ impl FileSource {
         let (columns, projection) = (&stream.columns, spec.projection.as_slice());
         let decoder = match options.format {
             Format::Json => {
-                FileDecoder::Json(JsonDecoder::new(columns, projection, event_time, unit)?)
+                let decoder = JsonDecoder::new(columns, projection, event_time, unit)?;
+                FileDecoder::Json(decoder.validating(options.json_validate).on(kernel))
             }
             Format::Csv => {
                 let csv = &options.csv;
@@ -94,12 +95,13 @@ impl FileSource {
                     csv,
                     header.as_deref(),
                 );
-                FileDecoder::Csv(decoder.map_err(|error| match error {
+                let decoder = decoder.map_err(|error| match error {
                     Error::Config(message) => {
                         Error::Config(format!("{}: {message}", options.path.display()))
                     }
                     other => other,
-                })?)
+                })?;
+                FileDecoder::Csv(decoder.on(kernel))
             }
         };
         Ok(FileSource {
@@ -392,6 +394,7 @@ mod tests {
             path: path.to_path_buf(),
             format,
             compression,
+            json_validate: Default::default(),
             csv: CsvOptions {
                 header: true,
                 delimiter: b',',
@@ -430,7 +433,7 @@ mod tests {
         } else {
             Format::Json
         };
-        FileSource::open(&spec(&path, format, on_error), || 77)
+        FileSource::open(&spec(&path, format, on_error), Kernel::detect(true), || 77)
     }
 
     fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -540,7 +543,12 @@ mod tests {
     fn a_file_that_cannot_be_read_says_so_with_its_path() {
         let directory = TempDir::new().expect("a temporary directory");
         let missing = directory.path().join("missing.csv");
-        let error = FileSource::open(&spec(&missing, Format::Csv, OnError::Fail), || 0).err();
+        let error = FileSource::open(
+            &spec(&missing, Format::Csv, OnError::Fail),
+            Kernel::detect(true),
+            || 0,
+        )
+        .err();
         let text = error.expect("it is missing").to_string();
         assert!(
             text.starts_with("cannot open ") && text.contains("missing.csv: "),

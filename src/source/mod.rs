@@ -1,4 +1,4 @@
-//! Where records enter: files and Kafka topics, one `Source` a shard and stream.
+//! Where records enter: files, Kafka topics, generators and memory, one `Source` a shard and stream.
 //!
 //! ```text
 //!   bytes --Decoder--> columns --PartitionClock (one a partition)--> Batch { columns, event times, watermarks before }
@@ -8,10 +8,14 @@
 //! with that watermark as it stood just before it, also when the record itself is bad.
 
 mod bad_records;
+pub mod datagen;
 pub mod file;
 pub mod kafka;
+pub mod memory;
 
 pub use bad_records::BadRecords;
+
+use velostream_shards::Ringer;
 
 use crate::batch::Batch;
 use crate::error::Result;
@@ -38,13 +42,25 @@ pub enum Polled {
 /// 2. After `poll`, `watermark` covers exactly the records delivered so far (the implementation; the driver sends it
 ///    only after the batch).
 /// 3. After `Ended`, `watermark` is `Some(Watermark::END)` and every further poll is `Ended` (the driver asserts it).
-/// 4. A bad record ends in an error under `fail` and in a count under `skip`, never in both (`BadRecords`).
+/// 4. After `Nothing` without progress, whatever makes the next poll bring something rings by the ringer of `ring_by` (the
+///    implementation; the shard's safety tick counts what was forgotten).
+/// 5. A bad record ends in an error under `fail` and in a count under `skip`, never in both (`BadRecords`).
 pub trait Source {
     /// Takes up to `max` records.
     fn poll(&mut self, max: usize) -> Result<Polled>;
 
+    /// Says by which ringer the shard that polls is woken. For a source that waits for others; one that always has something
+    /// until it has ended needs none.
+    fn ring_by(&mut self, _ringer: Ringer) {}
+
     /// The least watermark over this source's partitions; `None` when it owns none.
     fn watermark(&self) -> Option<Watermark>;
+
+    /// When the record was due that moved the watermark to where it stands, wall clock, microseconds since the epoch;
+    /// `None` when all records of a batch are due together.
+    fn watermark_due_us(&self) -> Option<i64> {
+        None
+    }
 
     /// Records taken so far, bad ones included.
     fn records_in(&self) -> u64;

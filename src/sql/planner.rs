@@ -189,6 +189,11 @@ impl<'t> Planner<'t> {
         let connector = match options.connector {
             StreamConnector::File(file) => SourceConnector::File(file),
             StreamConnector::Kafka(kafka) => SourceConnector::Kafka(kafka),
+            StreamConnector::Datagen(datagen) => {
+                let event_time = watermark.map(|(index, _)| index);
+                let drawn = datagen.resolve(&columns, event_time);
+                SourceConnector::Datagen(drawn.map_err(|error| self.option_error(error, span))?)
+            }
         };
         let event_time = match (watermark, &connector) {
             (Some((index, bound_us)), _) => Some(EventTimeSpec {

@@ -37,13 +37,22 @@ struct Known {
     /// Where its name stands in the text.
     span: Span,
     spec: Arc<StreamSpec>,
-    /// Where rows written to it go; `None` when it is in memory.
-    sink: Option<SinkConnector>,
+    way: Way,
     readers: usize,
     /// Whether an EXPLAIN reads it.
     explained: bool,
     /// INSERT INTO and its CREATE STREAM AS.
     writers: usize,
+}
+
+/// Where rows written to a stream go.
+enum Way {
+    /// Outside.
+    Out(SinkConnector),
+    /// To the queries that read it.
+    Memory,
+    /// Nowhere: it is only read.
+    Shut,
 }
 
 /// A stream that INSERT INTO writes.
@@ -109,9 +118,9 @@ impl Streams {
 
     /// Adds a stream with declared columns.
     pub(super) fn declare(&mut self, span: Span, spec: StreamSpec) {
-        let sink = match &spec.connector {
-            SourceConnector::File(file) => Some(SinkConnector::File(file.clone())),
-            SourceConnector::Kafka(kafka) => Some(SinkConnector::Kafka(KafkaSinkOptions {
+        let way = match &spec.connector {
+            SourceConnector::File(file) => Way::Out(SinkConnector::File(file.clone())),
+            SourceConnector::Kafka(kafka) => Way::Out(SinkConnector::Kafka(KafkaSinkOptions {
                 topic: kafka.topic.clone(),
                 format: kafka.format,
                 csv: kafka.csv.clone(),
@@ -119,9 +128,10 @@ impl Streams {
                 key_format: None,
                 properties: kafka.properties.clone(),
             })),
-            SourceConnector::Queries(_) => None,
+            SourceConnector::Queries(_) => Way::Memory,
+            SourceConnector::Datagen(_) | SourceConnector::Memory(_) => Way::Shut,
         };
-        let spec = self.add(span, spec, sink);
+        let spec = self.add(span, spec, way);
         self.readable.insert(spec.name.clone(), spec);
     }
 
@@ -140,27 +150,24 @@ impl Streams {
             .map(|field| field.as_ref().clone().with_nullable(true))
             .collect();
         let mut spec = in_memory_stream(name, Arc::new(Schema::new(fields)));
-        if let Some(sink) = &sink {
-            spec.connector = read_back(sink);
-        }
-        let in_memory = sink.is_none();
-        let spec = self.add(span, spec, sink);
-        if in_memory {
-            self.readable.insert(name.to_owned(), spec);
+        match sink {
+            Some(sink) => {
+                spec.connector = read_back(&sink);
+                self.add(span, spec, Way::Out(sink));
+            }
+            None => {
+                let spec = self.add(span, spec, Way::Memory);
+                self.readable.insert(name.to_owned(), spec);
+            }
         }
     }
 
-    fn add(
-        &mut self,
-        span: Span,
-        spec: StreamSpec,
-        sink: Option<SinkConnector>,
-    ) -> Arc<StreamSpec> {
+    fn add(&mut self, span: Span, spec: StreamSpec, way: Way) -> Arc<StreamSpec> {
         let spec = Arc::new(spec);
         let known = Known {
             span,
             spec: Arc::clone(&spec),
-            sink,
+            way,
             readers: 0,
             explained: false,
             writers: 0,
@@ -183,14 +190,26 @@ impl Streams {
                 Some(hint),
             ));
         };
-        match (known.readers, &known.sink) {
-            (0, _) => Ok(Writable {
+        match (known.readers, &known.way) {
+            (_, Way::Shut) => Err(place.error(
+                Code::BadTarget,
+                format!("stream {name} makes its own rows, and takes none"),
+                Some(span),
+                Some(
+                    "write a stream with connector = 'kafka' or 'file', or one without WITH"
+                        .to_owned(),
+                ),
+            )),
+            (0, way) => Ok(Writable {
                 name: name.to_owned(),
                 columns: Arc::clone(&known.spec.columns),
-                sink: known.sink.clone(),
+                sink: match way {
+                    Way::Out(sink) => Some(sink.clone()),
+                    Way::Memory | Way::Shut => None,
+                },
                 writers: known.writers,
             }),
-            (_, None) => Err(place.error(
+            (_, Way::Memory) => Err(place.error(
                 Code::Circle,
                 format!("stream {name} is read before this query writes it"),
                 Some(span),
@@ -198,7 +217,7 @@ impl Streams {
                     "put this INSERT INTO before the first query that reads the stream".to_owned(),
                 ),
             )),
-            (_, Some(_)) => Err(place.error(
+            (_, Way::Out(_)) => Err(place.error(
                 Code::Circle,
                 format!("stream {name} is read by this file, and cannot be written by it too"),
                 Some(span),
@@ -229,7 +248,7 @@ impl Streams {
             .known
             .get(&source)
             .expect("the catalog knows what is read");
-        if known.writers > 0 && known.sink.is_some() {
+        if known.writers > 0 && matches!(known.way, Way::Out(_)) {
             return Err(circle(
                 format!("stream {source} is written by this file, and cannot be read by it too"),
                 "leave out its WITH: a stream without WITH is in memory, and feeds later queries",
@@ -249,7 +268,7 @@ impl Streams {
             .readers += 1;
         if let Some(known) = self.known.get_mut(target) {
             known.writers += 1;
-            if known.sink.is_none() {
+            if matches!(known.way, Way::Memory) {
                 let spec = Arc::new(written_by(&known.spec, plan, known.writers));
                 known.spec = Arc::clone(&spec);
                 self.readable.insert(target.to_owned(), spec);
@@ -283,7 +302,7 @@ impl Streams {
         let unread = self
             .known
             .values()
-            .filter(|known| known.sink.is_none() && known.writers > 0)
+            .filter(|known| matches!(known.way, Way::Memory) && known.writers > 0)
             .filter(|known| known.readers == 0 && !known.explained);
         unread
             .map(|known| {
@@ -318,6 +337,7 @@ fn read_back(sink: &SinkConnector) -> SourceConnector {
         SinkConnector::Kafka(kafka) => SourceConnector::Kafka(KafkaSourceOptions {
             topic: kafka.topic.clone(),
             format: kafka.format,
+            json_validate: Default::default(),
             csv: kafka.csv.clone(),
             key_columns: kafka.key_columns.clone().unwrap_or_default(),
             group: None,

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   reading shard:  event time --TumblingAssigner--> pane number, or late         (against the record's own partition)
-//!   owning shard:   pane number --Panes--> its store ... watermark --Panes::fire--> the store again, once, in order
+//!   owning shard:   pane number --Panes--> its store ... watermark --Panes::close, fire--> the store again, once, in order
 //! ```
 //!
 //! Laws: a pane is a half-open span `[start, end)`, and every event time falls into exactly one. A pane closes when the

@@ -1,27 +1,48 @@
 //! The open panes of a query on one shard, each with its store.
 //!
+//! ```text
+//!   pane number mod capacity -> ring:  | 64 |    | 66 | 67 | .. |     a slot holds one pane; it grows with the panes
+//!   the slot holds another pane -----> tree: far-out panes
+//! ```
+//!
 //! Laws: a pane fires exactly once, in the order of pane numbers, when the watermark reaches its closing time. From then
 //! on it is closed and refuses records, also one that was never opened. Closing costs the panes that are open: a jump
-//! over ten empty years costs nothing. A store that comes back (`recycle`) is used again before a new one is made.
-//!
-//! The panes are kept in a tree for now. A ring indexed by pane number comes behind the same methods.
+//! over ten empty years costs nothing, and firing a pane looks at the slots that are taken. A store that comes back
+//! (`recycle`) is used again before a new one is made.
 
 use std::collections::BTreeMap;
 
 use super::Spans;
+use crate::config::limits::RING_PANES_MAX;
 use crate::time::Watermark;
 
 /// How many emptied stores are kept for the next panes: as many as are usually open at once, and no more, for each keeps
 /// the memory of its pane.
 const SPARE_STORES: usize = 2;
 
+/// Slots of the ring at first.
+const RING_PANES_MIN: usize = 16;
+
+const _: () = assert!(
+    RING_PANES_MIN.is_power_of_two()
+        && RING_PANES_MAX.is_power_of_two()
+        && RING_PANES_MIN <= RING_PANES_MAX,
+    "the ring doubles up to its bound"
+);
+
 /// Open panes by number.
 #[derive(Debug)]
 pub struct Panes<T> {
     spans: Spans,
-    open: BTreeMap<i64, T>,
+    /// A pane stands at its number modulo the length, or in `sparse` if that slot was taken when it was opened.
+    ring: Vec<Option<(i64, T)>>,
+    /// How many slots of the ring are taken.
+    ringed: usize,
+    sparse: BTreeMap<i64, T>,
+    /// The least open pane; `None` while there is none.
+    first: Option<i64>,
     spare: Vec<T>,
-    /// The highest watermark that `fire` has seen: a pane is closed iff this has reached its closing time.
+    /// The highest watermark that was seen: a pane is closed iff this has reached its closing time.
     closed: Watermark,
 }
 
@@ -30,7 +51,10 @@ impl<T> Panes<T> {
     pub fn new(spans: Spans) -> Panes<T> {
         Panes {
             spans,
-            open: BTreeMap::new(),
+            ring: empty(RING_PANES_MIN),
+            ringed: 0,
+            sparse: BTreeMap::new(),
+            first: None,
             spare: Vec::new(),
             closed: Watermark::NONE,
         }
@@ -41,30 +65,55 @@ impl<T> Panes<T> {
         if self.spans.closing(pane) <= self.closed {
             return None;
         }
-        let spare = &mut self.spare;
-        Some(
-            self.open
-                .entry(pane)
-                .or_insert_with(|| spare.pop().unwrap_or_else(make)),
-        )
+        if !self.is_open(pane) {
+            let store = self.spare.pop().unwrap_or_else(make);
+            self.first = Some(self.first.map_or(pane, |first| first.min(pane)));
+            self.place(pane, store);
+        }
+        let slot = slot_of(pane, self.ring.len());
+        match &mut self.ring[slot] {
+            Some((open, store)) if *open == pane => Some(store),
+            _ => self.sparse.get_mut(&pane),
+        }
     }
 
-    /// Closes all panes up to `watermark` and takes out the first of them that is open, with its store. To be called
-    /// until it returns `None`.
-    pub fn fire(&mut self, watermark: Watermark) -> Option<(i64, T)> {
+    /// Closes all panes up to `watermark`. They refuse records from now on, and those that are open fire.
+    pub fn close(&mut self, watermark: Watermark) {
         self.closed = self.closed.max(watermark);
-        let first = self.open.first_entry()?;
-        if self.spans.closing(*first.key()) > self.closed {
+    }
+
+    /// Takes out the first of the closed panes that is open, with its store. To be called until it returns `None`.
+    pub fn fire(&mut self) -> Option<(i64, T)> {
+        let pane = self.first?;
+        if self.spans.closing(pane) > self.closed {
             return None;
         }
-        Some(first.remove_entry())
+        let slot = slot_of(pane, self.ring.len());
+        let ringed = self.ring[slot].take_if(|(open, _)| *open == pane);
+        let store = match ringed {
+            Some((_, store)) => {
+                self.ringed -= 1;
+                store
+            }
+            None => self.sparse.remove(&pane).expect("the first pane is open"),
+        };
+        self.first = self.least();
+        Some((pane, store))
     }
 
-    /// Gives back an emptied store, to be opened again with its capacity.
-    pub fn recycle(&mut self, store: T) {
-        if self.spare.len() < SPARE_STORES {
-            self.spare.push(store);
+    /// Whether a closed pane waits to be fired.
+    pub fn has_fired(&self) -> bool {
+        self.first
+            .is_some_and(|first| self.spans.closing(first) <= self.closed)
+    }
+
+    /// Gives back an emptied store, to be opened again with its capacity. Returns it if there are enough of them.
+    pub fn recycle(&mut self, store: T) -> Option<T> {
+        if self.spare.len() == SPARE_STORES {
+            return Some(store);
         }
+        self.spare.push(store);
+        None
     }
 
     /// Start and end of `pane`, microseconds, half-open.
@@ -72,23 +121,77 @@ impl<T> Panes<T> {
         self.spans.bounds(pane)
     }
 
-    /// Number of open panes.
-    pub fn len(&self) -> usize {
-        self.open.len()
+    /// The watermark at which `pane` closes.
+    pub fn closing(&self, pane: i64) -> Watermark {
+        self.spans.closing(pane)
     }
 
-    /// Whether no pane is open.
-    pub fn is_empty(&self) -> bool {
-        self.open.is_empty()
+    fn is_open(&self, pane: i64) -> bool {
+        let slot = slot_of(pane, self.ring.len());
+        self.ring[slot]
+            .as_ref()
+            .is_some_and(|(open, _)| *open == pane)
+            || self.sparse.contains_key(&pane)
     }
+
+    /// Puts a store where its pane is looked for.
+    fn place(&mut self, pane: i64, store: T) {
+        let at = slot_of(pane, self.ring.len());
+        let slot = &mut self.ring[at];
+        if slot.is_none() {
+            *slot = Some((pane, store));
+            self.ringed += 1;
+            return;
+        }
+        self.sparse.insert(pane, store);
+        if self.sparse.len() * 2 > self.ring.len() && self.ring.len() < RING_PANES_MAX {
+            self.grow();
+        }
+    }
+
+    /// Doubles the ring, and puts every pane anew.
+    fn grow(&mut self) {
+        let ring = empty(self.ring.len() * 2);
+        let ringed = std::mem::replace(&mut self.ring, ring)
+            .into_iter()
+            .flatten();
+        let sparse = std::mem::take(&mut self.sparse);
+        self.ringed = 0;
+        for (pane, store) in ringed.chain(sparse) {
+            self.place(pane, store);
+        }
+    }
+
+    /// The least open pane.
+    fn least(&self) -> Option<i64> {
+        let sparse = self.sparse.keys().next().copied();
+        if self.ringed == 0 {
+            return sparse;
+        }
+        let ringed = self.ring.iter().flatten().map(|&(pane, _)| pane);
+        ringed.chain(sparse).min()
+    }
+}
+
+fn empty<T>(slots: usize) -> Vec<Option<(i64, T)>> {
+    std::iter::repeat_with(|| None).take(slots).collect()
+}
+
+#[inline]
+fn slot_of(pane: i64, slots: usize) -> usize {
+    // The low bits of a negative number are its remainder too.
+    pane as usize & (slots - 1)
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn fired(panes: &mut Panes<Vec<i64>>, watermark: i64) -> Vec<i64> {
-        std::iter::from_fn(|| panes.fire(Watermark(watermark)))
+        panes.close(Watermark(watermark));
+        std::iter::from_fn(|| panes.fire())
             .map(|(pane, _)| pane)
             .collect()
     }
@@ -106,7 +209,7 @@ mod tests {
         assert_eq!(fired(&mut panes, 15), [-1, 0]);
         assert_eq!(fired(&mut panes, 15), Vec::<i64>::new());
         assert_eq!(fired(&mut panes, i64::MAX), [3, 1_000_000]);
-        assert!(panes.is_empty());
+        assert!(!panes.has_fired() && panes.first.is_none());
     }
 
     #[test]
@@ -116,6 +219,12 @@ mod tests {
             panes.get_or_open(-5, Vec::new).is_some(),
             "nothing is closed at first"
         );
+        panes.close(Watermark(20));
+        assert!(
+            panes.get_or_open(-5, Vec::new).is_none(),
+            "closed, though not yet fired"
+        );
+        assert!(panes.has_fired());
         assert_eq!(fired(&mut panes, 20), [-5]);
         assert!(panes.get_or_open(1, Vec::new).is_none());
         assert!(panes.get_or_open(2, Vec::new).is_some());
@@ -134,9 +243,10 @@ mod tests {
             .expect("an open pane");
         store.push(1);
         let at = store.as_ptr();
-        let (_, mut store) = panes.fire(Watermark(10)).expect("the pane fires");
+        panes.close(Watermark(10));
+        let (_, mut store) = panes.fire().expect("the pane fires");
         store.clear();
-        panes.recycle(store);
+        assert!(panes.recycle(store).is_none());
         assert_eq!(
             panes
                 .get_or_open(1, Vec::new)
@@ -144,5 +254,71 @@ mod tests {
                 .as_ptr(),
             at
         );
+    }
+
+    #[test]
+    fn the_ring_grows_with_the_panes_and_not_with_their_distance() {
+        let mut panes: Panes<Vec<i64>> = Panes::new(Spans::new(1, 0, 0));
+        for pane in 0..1_000 {
+            panes.get_or_open(pane, Vec::new).expect("an open pane");
+        }
+        assert!(panes.sparse.is_empty() && panes.ring.len() == 1_024);
+        let mut far: Panes<Vec<i64>> = Panes::new(Spans::new(1, 0, 0));
+        for pane in [i64::MIN / 2, 0, i64::MAX / 2] {
+            far.get_or_open(pane, Vec::new).expect("an open pane");
+        }
+        assert_eq!(far.ring.len(), RING_PANES_MIN);
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Open(i64),
+        Close(i64),
+        Fire,
+    }
+
+    fn any_step() -> impl Strategy<Value = Step> {
+        let pane = prop_oneof![
+            6 => -40i64..120,
+            1 => (0i64..8).prop_map(|pane| pane << 40),
+            1 => (-8i64..0).prop_map(|pane| pane * 16),
+        ];
+        prop_oneof![
+            6 => pane.prop_map(Step::Open),
+            1 => (-400i64..1_200).prop_map(Step::Close),
+            2 => Just(Step::Fire),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn panes_are_a_sorted_map(steps in prop::collection::vec(any_step(), 0..300)) {
+            let mut panes: Panes<i64> = Panes::new(Spans::new(10, 0, 0));
+            let mut model: BTreeMap<i64, i64> = BTreeMap::new();
+            let mut closed = i64::MIN;
+            for (number, step) in steps.into_iter().enumerate() {
+                match step {
+                    Step::Open(pane) => {
+                        let found = panes.get_or_open(pane, || number as i64).copied();
+                        let expected = ((pane + 1) * 10 > closed)
+                            .then(|| *model.entry(pane).or_insert(number as i64));
+                        prop_assert_eq!(found, expected);
+                    }
+                    Step::Close(time) => {
+                        closed = closed.max(time);
+                        panes.close(Watermark(time));
+                    }
+                    Step::Fire => {
+                        let due = model.first_key_value().is_some_and(|(pane, _)| (pane + 1) * 10 <= closed);
+                        prop_assert_eq!(panes.has_fired(), due);
+                        let expected = if due { model.pop_first() } else { None };
+                        prop_assert_eq!(panes.fire(), expected);
+                    }
+                }
+            }
+            panes.close(Watermark::END);
+            let rest: Vec<(i64, i64)> = std::iter::from_fn(|| panes.fire()).collect();
+            prop_assert_eq!(rest, model.into_iter().collect::<Vec<_>>());
+        }
     }
 }

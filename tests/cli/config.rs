@@ -22,10 +22,6 @@ fn a_key_of_later_work_is_refused() {
     exit 78
     err| velo: velostream.toml: metrics.listen: not available yet; leave it out
     ");
-    insta::assert_snapshot!(configured("[shards]\nplacement = 'pack'\n", &[]), @r#"
-    exit 78
-    err| velo: velostream.toml: shards.placement: "pack" is not available yet; write "spread"
-    "#);
 }
 
 #[test]

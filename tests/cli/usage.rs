@@ -72,6 +72,7 @@ fn the_help_lists_the_commands() {
     out|   check     Parse, plan and validate without touching a broker
     out|   explain   Show the plan, the exchange and why, and what is pushed into the source
     out|   topology  Show the core map that the configuration gives on this machine
+    out|   bench     Measure, through the shipped pipeline and beside a plain loop
     out|   demo      See real flights stream through an in-process broker and a windowed query
     out|   help      Print this message or the help of the given subcommand(s)
     out|

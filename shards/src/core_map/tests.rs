@@ -8,7 +8,9 @@ use crate::topology::described::{limited, regular};
 fn request(cores: CoreRequest, smt: Smt) -> CoreMapRequest {
     CoreMapRequest {
         cores,
+        arrangement: Arrangement::Spread,
         smt,
+        housekeeping: CoreRequest::Count(0),
         oversubscribe: false,
     }
 }
@@ -103,6 +105,188 @@ fn a_list_is_taken_as_written() {
     assert_eq!(cpus(&map), [2, 6, 0]);
 }
 
+fn kept(map: &CoreMap) -> Vec<u32> {
+    map.housekeeping().iter().map(|cpu| cpu.cpu).collect()
+}
+
+fn asking(
+    cores: CoreRequest,
+    arrangement: Arrangement,
+    housekeeping: CoreRequest,
+) -> CoreMapRequest {
+    CoreMapRequest {
+        cores,
+        arrangement,
+        housekeeping,
+        ..CoreMapRequest::default()
+    }
+}
+
+#[test]
+fn packed_shards_fill_a_node_and_an_l3_domain_before_the_next() {
+    // As above: four cores an L3 domain, two domains a node.
+    let machine = regular(2, 1, 2, 4, 2);
+    let pack = |count, smt| {
+        let request = CoreMapRequest {
+            smt,
+            ..asking(
+                CoreRequest::Count(count),
+                Arrangement::Pack,
+                CoreRequest::Count(0),
+            )
+        };
+        cpus(&CoreMap::plan(&machine, &request).expect("the machine is larger"))
+    };
+    assert_eq!(pack(6, Smt::Avoid), [0, 1, 2, 3, 4, 5]);
+    assert_eq!(pack(10, Smt::Avoid)[7..], [7, 8, 9]);
+    // Siblings come after the first threads of their own L3 domain, not of the machine.
+    assert_eq!(pack(9, Smt::Use), [0, 1, 2, 3, 16, 17, 18, 19, 4]);
+}
+
+#[test]
+fn from_four_cores_on_a_core_of_each_node_with_shards_is_kept() {
+    let auto = |machine: &Machine, arrangement, cores| {
+        let map = CoreMap::plan(machine, &asking(cores, arrangement, CoreRequest::Auto))
+            .expect("auto always fits");
+        (cpus(&map), kept(&map))
+    };
+    let spread = Arrangement::Spread;
+    assert_eq!(
+        auto(&regular(1, 1, 1, 3, 2), spread, CoreRequest::Auto),
+        (vec![0, 1, 2], vec![])
+    );
+    assert_eq!(
+        auto(&regular(1, 1, 1, 4, 1), spread, CoreRequest::Auto),
+        (vec![1, 2, 3], vec![0])
+    );
+    let two = regular(2, 1, 2, 4, 2);
+    assert_eq!(
+        auto(&two, spread, CoreRequest::Count(8)),
+        (vec![1, 9, 4, 12, 2, 10, 5, 13], vec![0, 8])
+    );
+    // The seventh packed shard still fits on node 0, the eighth does not and opens node 1.
+    assert_eq!(
+        auto(&two, Arrangement::Pack, CoreRequest::Count(7)),
+        (vec![1, 2, 3, 4, 5, 6, 7], vec![0])
+    );
+    assert_eq!(
+        auto(&two, Arrangement::Pack, CoreRequest::Count(8)),
+        (vec![1, 2, 3, 4, 5, 6, 7, 9], vec![0, 8])
+    );
+}
+
+#[test]
+fn auto_keeps_what_the_shards_leave() {
+    let machine = regular(2, 1, 1, 4, 2);
+    let plan = |request: &CoreMapRequest| CoreMap::plan(&machine, request).expect("auto fits");
+    for (count, housekeeping) in [(6, vec![0, 4]), (7, vec![0]), (8, vec![])] {
+        let map = plan(&asking(
+            CoreRequest::Count(count),
+            Arrangement::Spread,
+            CoreRequest::Auto,
+        ));
+        assert_eq!(kept(&map), housekeeping, "{count} shards");
+    }
+    let wrapped = plan(&CoreMapRequest {
+        cores: CoreRequest::Count(20),
+        oversubscribe: true,
+        ..CoreMapRequest::default()
+    });
+    assert_eq!(kept(&wrapped), [0; 0]);
+    // Listed shards stay where they are listed; what is left of their nodes is kept.
+    let listed = plan(&asking(
+        CoreRequest::List(vec![0, 1, 2]),
+        Arrangement::Spread,
+        CoreRequest::Auto,
+    ));
+    assert_eq!((cpus(&listed), kept(&listed)), (vec![0, 1, 2], vec![3]));
+    // A node with a single core keeps it for its shard.
+    let thin = limited(&machine, |cpu| (3..8).contains(&cpu));
+    let map = CoreMap::plan(&thin, &CoreMapRequest::default()).expect("auto fits");
+    assert_eq!((cpus(&map), kept(&map)), (vec![3, 5, 6, 7], vec![4]));
+}
+
+#[test]
+fn housekeeping_by_number_or_by_name_is_met_or_refused() {
+    let machine = regular(2, 1, 1, 4, 2);
+    let plan = |cores, housekeeping| {
+        CoreMap::plan(&machine, &asking(cores, Arrangement::Spread, housekeeping))
+    };
+    let map = plan(CoreRequest::Auto, CoreRequest::Count(3)).expect("three of eight cores");
+    assert_eq!(
+        (cpus(&map), kept(&map)),
+        (vec![2, 5, 3, 6, 7], vec![0, 4, 1])
+    );
+    let map = plan(CoreRequest::Count(2), CoreRequest::List(vec![1, 9])).expect("both of a core");
+    assert_eq!((cpus(&map), kept(&map)), (vec![0, 4], vec![1, 9]));
+
+    let refused = |cores, housekeeping| {
+        plan(cores, housekeeping)
+            .expect_err("it cannot be met")
+            .to_string()
+    };
+    let list = |cpus: &[u32]| CoreRequest::List(cpus.to_vec());
+    for (cores, housekeeping, reason) in [
+        (
+            CoreRequest::Count(6),
+            CoreRequest::Count(3),
+            "3 cores were asked for housekeeping, and 6 shards leave 2",
+        ),
+        (
+            CoreRequest::Auto,
+            CoreRequest::Count(8),
+            "8 cores were asked for housekeeping, and 2 shards leave 6",
+        ),
+        (
+            CoreRequest::Auto,
+            list(&[0, 1, 2, 3, 4, 5, 6, 7]),
+            "takes every usable core",
+        ),
+        (
+            CoreRequest::Auto,
+            list(&[99]),
+            "shards.housekeeping: there is no cpu 99",
+        ),
+        (
+            list(&[0, 1]),
+            list(&[1, 2]),
+            "cpu 1 is listed for a shard and for housekeeping",
+        ),
+        (
+            list(&[0, 1]),
+            list(&[9]),
+            "cpu 1 is listed for a shard, and its SMT sibling 9",
+        ),
+    ] {
+        let text = refused(cores, housekeeping);
+        assert!(text.contains(reason), "{text}");
+    }
+}
+
+#[test]
+fn client_threads_run_on_what_is_kept_on_their_node() {
+    let machine = regular(2, 1, 1, 4, 2);
+    let map = CoreMap::plan(&machine, &CoreMapRequest::default()).expect("auto fits");
+    assert_eq!(kept(&map), [0, 4]);
+    assert_eq!(map.client_cpus(0), [0, 8]);
+    assert_eq!(map.client_cpus(1), [4, 12]);
+    assert_eq!(map.control_cpus(), [0, 8, 4, 12]);
+    let one = CoreMap::plan(
+        &machine,
+        &asking(
+            CoreRequest::Auto,
+            Arrangement::Spread,
+            CoreRequest::List(vec![2]),
+        ),
+    )
+    .expect("one core less");
+    assert_eq!(one.client_cpus(0), [2]);
+    assert_eq!(one.client_cpus(1), [2], "there is none on its own node");
+    let none = CoreMap::plan(&regular(1, 1, 1, 2, 1), &CoreMapRequest::default());
+    let none = none.expect("two shards on two cores");
+    assert_eq!((none.client_cpus(0), none.control_cpus()), (vec![], vec![]));
+}
+
 #[test]
 fn a_request_reads_as_it_is_written() {
     for (text, cores) in [
@@ -160,7 +344,7 @@ proptest! {
         oversubscribe in any::<bool>(),
     ) {
         let smt = if smt { Smt::Use } else { Smt::Avoid };
-        let request = CoreMapRequest { cores: CoreRequest::Count(count), smt, oversubscribe };
+        let request = CoreMapRequest { oversubscribe, ..request(CoreRequest::Count(count), smt) };
         let cores = usable_cores(&machine).len();
         let cpus = machine.cpus.iter().filter(|cpu| cpu.usable).count();
         let room = if smt == Smt::Use { cpus } else { cores };
@@ -184,6 +368,72 @@ proptest! {
             }
             Err(_) => prop_assert!(count == 0 || room == 0 || (count > room && !oversubscribe)),
         }
+    }
+
+    #[test]
+    fn any_plan_with_housekeeping_keeps_the_law(
+        machine in any_machine(),
+        count in 1usize..40,
+        by_number in prop::option::of(1usize..6),
+        pack in any::<bool>(),
+        smt in any::<bool>(),
+    ) {
+        let request = CoreMapRequest {
+            cores: CoreRequest::Count(count),
+            arrangement: if pack { Arrangement::Pack } else { Arrangement::Spread },
+            smt: if smt { Smt::Use } else { Smt::Avoid },
+            housekeeping: by_number.map_or(CoreRequest::Auto, CoreRequest::Count),
+            oversubscribe: false,
+        };
+        let bare = CoreMapRequest { housekeeping: CoreRequest::Count(0), ..request.clone() };
+        let fits = CoreMap::plan(&machine, &bare).is_ok();
+        let Ok(map) = CoreMap::plan(&machine, &request) else {
+            prop_assert!(!fits || by_number.is_some(), "auto never makes a request impossible");
+            return Ok(());
+        };
+        let seats = |wanted: &dyn Fn(&Placement) -> bool| {
+            map.placements().iter().filter(|seat| wanted(seat)).count()
+        };
+        prop_assert_eq!(map.shards(), count);
+        for cpu in map.housekeeping() {
+            prop_assert!(cpu.usable);
+            prop_assert_eq!(seats(&|seat| seat.core == cpu.core), 0);
+            prop_assert!(seats(&|seat| seat.node == cpu.node) > 0);
+        }
+        let nodes: BTreeSet<u32> = map.housekeeping().iter().map(|cpu| cpu.node).collect();
+        match by_number {
+            Some(number) => prop_assert_eq!(map.housekeeping().len(), number),
+            None => prop_assert_eq!(map.housekeeping().len(), nodes.len()),
+        }
+        for seat in map.placements() {
+            for cpu in map.client_cpus(seat.node) {
+                prop_assert!(!seat.smt.contains(&cpu));
+            }
+        }
+    }
+
+    #[test]
+    fn a_plan_written_down_as_lists_is_the_same_plan(
+        machine in any_machine(),
+        pack in any::<bool>(),
+    ) {
+        let request = CoreMapRequest {
+            arrangement: if pack { Arrangement::Pack } else { Arrangement::Spread },
+            ..CoreMapRequest::default()
+        };
+        let Ok(map) = CoreMap::plan(&machine, &request) else { return Ok(()) };
+        let list = |cpus: &[u32]| written_cpus(cpus).parse::<CoreRequest>();
+        let written = CoreMapRequest {
+            cores: list(&cpus(&map)).expect("a plan can be written down"),
+            housekeeping: match kept(&map).as_slice() {
+                [] => CoreRequest::Count(0),
+                kept => list(kept).expect("a plan can be written down"),
+            },
+            ..request
+        };
+        let again = CoreMap::plan(&machine, &written).expect("the same machine");
+        prop_assert_eq!(again.placements(), map.placements());
+        prop_assert_eq!(again.housekeeping(), map.housekeeping());
     }
 
     #[test]

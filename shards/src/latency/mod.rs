@@ -48,6 +48,11 @@ impl Recorder {
         }
     }
 
+    /// Whether nothing was recorded.
+    pub fn is_empty(&self) -> bool {
+        self.histogram.is_empty()
+    }
+
     /// Adds all that `other` recorded.
     pub fn merge(&mut self, other: &Recorder) {
         self.histogram

@@ -4,7 +4,10 @@
 //!   post ──> held (a queue, normally empty) ──> ring ──> take
 //! ```
 //!
-//! The law: first in, first out. A block goes straight into the ring only while nothing is held.
+//! The law: first in, first out. A block goes straight into the ring only while nothing is held. Both
+//! ends note whom their thread must ring after its turn: the reader for a block, the writer for room,
+//! but only a writer that holds something waits for that. The note is made before the block or the
+//! room can be seen (see `doorbell/owed.rs`).
 //! Under the `checks` feature every block is numbered by the writer, and the reader asserts that
 //! none is missing, doubled or out of turn.
 
@@ -13,19 +16,28 @@ use std::sync::atomic::{Ordering, fence};
 
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
 
-/// Builds a lane for `blocks` blocks.
-pub(crate) fn lane<B: Send>(blocks: usize) -> (LaneWriter<B>, LaneReader<B>) {
+use super::doorbell::{Doorbells, LaneRings};
+
+/// Builds a lane for `blocks` blocks between the threads of two seats.
+pub(crate) fn lane<B: Send>(
+    doorbells: &Doorbells,
+    from: usize,
+    to: usize,
+    blocks: usize,
+) -> (LaneWriter<B>, LaneReader<B>) {
     assert!(blocks > 0, "a lane holds at least one block");
     let (producer, consumer) = RingBuffer::new(blocks);
     let writer = LaneWriter {
         ring: producer,
         held: VecDeque::new(),
         lost: 0,
+        rings: doorbells.lane_rings(from, to),
         #[cfg(feature = "checks")]
         posted: 0,
     };
     let reader = LaneReader {
         ring: consumer,
+        rings: doorbells.lane_rings(to, from),
         #[cfg(feature = "checks")]
         taken: 0,
     };
@@ -44,6 +56,7 @@ pub(crate) struct LaneWriter<B> {
     ring: Producer<Carried<B>>,
     held: VecDeque<Carried<B>>,
     lost: u64,
+    rings: LaneRings,
     #[cfg(feature = "checks")]
     posted: u64,
 }
@@ -60,6 +73,7 @@ impl<B> LaneWriter<B> {
         {
             self.posted += 1;
         }
+        self.rings.owe_input();
         let refused = match self.held.is_empty() {
             true => self.ring.push(carried).err(),
             false => Some(PushError::Full(carried)),
@@ -72,6 +86,7 @@ impl<B> LaneWriter<B> {
             }
             Some(PushError::Full(carried)) => {
                 self.held.push_back(carried);
+                self.rings.hold(1);
                 true
             }
         }
@@ -81,17 +96,23 @@ impl<B> LaneWriter<B> {
     /// gone. Returns how many are held no more.
     pub(crate) fn flush(&mut self) -> usize {
         let before = self.held.len();
-        if before > 0 && self.ring.is_abandoned() {
+        if before == 0 {
+            return 0;
+        }
+        if self.ring.is_abandoned() {
             self.lost += before as u64;
             self.held.clear();
         }
+        self.rings.owe_input();
         while let Some(carried) = self.held.pop_front() {
             if let Err(PushError::Full(carried)) = self.ring.push(carried) {
                 self.held.push_front(carried);
                 break;
             }
         }
-        before - self.held.len()
+        let moved = before - self.held.len();
+        self.rings.hold(-(moved as isize));
+        moved
     }
 
     /// How many blocks wait for room.
@@ -108,6 +129,7 @@ impl<B> LaneWriter<B> {
 /// The reading end.
 pub(crate) struct LaneReader<B> {
     ring: Consumer<Carried<B>>,
+    rings: LaneRings,
     #[cfg(feature = "checks")]
     taken: u64,
 }
@@ -115,7 +137,12 @@ pub(crate) struct LaneReader<B> {
 impl<B> LaneReader<B> {
     /// Takes the oldest block.
     pub(crate) fn take(&mut self) -> Option<B> {
-        let carried = self.ring.pop().ok()?;
+        if self.ring.peek().is_err() {
+            return None;
+        }
+        self.rings.owe_room();
+        let carried = self.ring.pop();
+        let carried = carried.expect("only this end takes what lies in the ring");
         #[cfg(feature = "checks")]
         {
             assert_eq!(

@@ -7,26 +7,29 @@
 //!   shard 2  outbox ──lanes──> inbox     outbox ──lanes──> inbox
 //! ```
 //!
-//! Three laws:
+//! Four laws:
 //! - A lane is first in, first out, from post to take, whether blocks were held on the way or not.
 //! - Posting neither blocks nor fails. A full lane is normal: the outbox holds the block, and the
 //!   operator produces no more while anything is held ([`Outbox::has_room`]).
+//! - Whoever sleeps is woken by what comes to it: a block, or room for what it holds
+//!   ([`doorbell`](Doorbells)).
 //! - An edge is drained only while its operator's output has room. Edges form a DAG and the last
 //!   one always drains; therefore nothing deadlocks, not even with lanes of one block.
 //!
 //! A shard has no lane to itself: what it keeps never crosses. Blocks cross, never records; one is
 //! tens of nanoseconds whatever it holds.
 
+mod doorbell;
 mod inbox;
 mod lane;
 mod outbox;
 
+pub use doorbell::{Doorbell, Doorbells, Ringer};
 pub use inbox::Inbox;
 pub use outbox::Outbox;
 
 pub(crate) use lane::{LaneReader, LaneWriter, lane};
 
-use crate::core_map::MAX_SHARDS;
 use crate::shard::ShardId;
 
 /// One shard's ends of all lanes: by edge, an outbox and an inbox.
@@ -37,16 +40,14 @@ pub struct Endpoint<B> {
     pub inboxes: Vec<Inbox<B>>,
 }
 
-/// Builds all lanes of a pipeline of `edges` exchange edges over `shards` shards, each lane for
-/// `lane_blocks` blocks. Returns one endpoint for each shard, in their order.
+/// Builds all lanes of a pipeline of `edges` exchange edges over the shards that have these
+/// doorbells, each lane for `lane_blocks` blocks. Returns one endpoint for each shard, in their
+/// order.
 ///
 /// # Panics
-/// When there is no shard, more than [`MAX_SHARDS`], or no room in a lane.
-pub fn mesh<B: Send>(shards: usize, edges: usize, lane_blocks: usize) -> Vec<Endpoint<B>> {
-    assert!(
-        (1..=MAX_SHARDS).contains(&shards),
-        "a mesh has 1 to {MAX_SHARDS} shards, not {shards}"
-    );
+/// When there is no room in a lane.
+pub fn mesh<B: Send>(doorbells: &Doorbells, edges: usize, lane_blocks: usize) -> Vec<Endpoint<B>> {
+    let shards = doorbells.shards();
     assert!(lane_blocks > 0, "a lane holds at least one block");
     let ids = || (0..shards).map(ShardId::from_index);
     let mut endpoints: Vec<Endpoint<B>> = ids()
@@ -62,7 +63,8 @@ pub fn mesh<B: Send>(shards: usize, edges: usize, lane_blocks: usize) -> Vec<End
             let writers = ids()
                 .map(|to| {
                     (to != from).then(|| {
-                        let (writer, reader) = lane(lane_blocks);
+                        let (writer, reader) =
+                            lane(doorbells, from.index(), to.index(), lane_blocks);
                         readers[to.index()].push((from, reader));
                         writer
                     })
@@ -79,5 +81,5 @@ pub fn mesh<B: Send>(shards: usize, edges: usize, lane_blocks: usize) -> Vec<End
     endpoints
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests;

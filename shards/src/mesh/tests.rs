@@ -6,15 +6,18 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 
 use super::*;
-use crate::StopHandle;
 use crate::core_map::{CoreMap, CoreMapRequest, CoreRequest, Smt};
-use crate::memory::Numa;
+use crate::reactor::ReactorChoice;
 use crate::runtime::{Runtime, RuntimeOptions};
 use crate::shard::{Context, Progress, Shard};
 use crate::topology::Machine;
 
+fn doorbells(shards: usize) -> Doorbells {
+    Doorbells::open(shards).expect("there are descriptors")
+}
+
 fn two<B: Send>(lane_blocks: usize) -> (Endpoint<B>, Endpoint<B>) {
-    let mut endpoints = mesh(2, 1, lane_blocks).into_iter();
+    let mut endpoints = mesh(&doorbells(2), 1, lane_blocks).into_iter();
     let mut next = || {
         endpoints
             .next()
@@ -54,7 +57,7 @@ fn what_finds_no_room_is_held_in_order() {
 
 #[test]
 fn a_busy_peer_does_not_starve_the_others() {
-    let mut endpoints = mesh(4, 1, 8);
+    let mut endpoints = mesh(&doorbells(4), 1, 8);
     let mut inbox = endpoints.remove(3).inboxes.remove(0);
     for (endpoint, count) in endpoints.iter_mut().zip([6, 1, 2]) {
         for number in 0..count {
@@ -94,7 +97,7 @@ fn a_peer_that_is_gone_holds_nothing_up() {
 
 #[test]
 fn a_shard_alone_has_no_peers_and_is_drained() {
-    let endpoint = mesh::<()>(1, 2, 1).remove(0);
+    let endpoint = mesh::<()>(&doorbells(1), 2, 1).remove(0);
     assert_eq!((endpoint.outboxes.len(), endpoint.inboxes.len()), (2, 2));
     assert_eq!(endpoint.outboxes[1].peers().count(), 0);
     assert!(endpoint.inboxes[1].is_drained());
@@ -142,8 +145,9 @@ fn parcel(origin: usize, number: usize, shards: usize) -> Parcel {
 }
 
 impl Relay {
-    fn all(shards: usize, count: usize, lane_blocks: usize) -> Vec<Relay> {
-        let endpoints = mesh(shards, 2, lane_blocks);
+    fn all(doorbells: &Doorbells, count: usize, lane_blocks: usize) -> Vec<Relay> {
+        let shards = doorbells.shards();
+        let endpoints = mesh(doorbells, 2, lane_blocks);
         endpoints
             .into_iter()
             .enumerate()
@@ -282,8 +286,8 @@ fn assert_delivered(ends: &[(Vec<Parcel>, Vec<Parcel>)], count: usize) {
     }
 }
 
-#[test]
-fn two_edges_in_a_row_with_lanes_of_one_block_deliver_all_on_seven_shards() {
+/// Two edges in a row, lanes of one block, seven shards on as many cpus as there are.
+fn relay(reactor: ReactorChoice) {
     const SHARDS: usize = 7;
     const COUNT: usize = 3_000;
     let machine = Machine::read().expect("hwloc reads this machine");
@@ -291,13 +295,13 @@ fn two_edges_in_a_row_with_lanes_of_one_block_deliver_all_on_seven_shards() {
         cores: CoreRequest::Count(SHARDS),
         smt: Smt::Use,
         oversubscribe: true,
+        ..CoreMapRequest::default()
     };
-    let options = RuntimeOptions {
-        core_map: CoreMap::plan(&machine, &request).expect("oversubscribed shards always fit"),
-        numa: Numa::Prefer,
-        stop: StopHandle::new(),
-    };
-    let seats = Relay::all(SHARDS, COUNT, 1)
+    let core_map = CoreMap::plan(&machine, &request).expect("oversubscribed shards always fit");
+    let doorbells = doorbells(SHARDS);
+    let mut options = RuntimeOptions::new(core_map, &doorbells);
+    options.reactor = reactor;
+    let seats = Relay::all(&doorbells, COUNT, 1)
         .into_iter()
         .map(|relay| move |_: &_, _: &_| relay);
     let begun = Instant::now();
@@ -309,9 +313,20 @@ fn two_edges_in_a_row_with_lanes_of_one_block_deliver_all_on_seven_shards() {
         );
         std::thread::sleep(Duration::from_millis(1));
     }
+    println!("{reactor:?}: {:?}", begun.elapsed());
     let ends = runtime.join().expect("no shard panics");
+    for end in &ends {
+        assert_eq!(end.figures.safety_tick_found_work, 0, "{:?}", end.figures);
+    }
     let ends: Vec<_> = ends.into_iter().map(|end| end.summary).collect();
     assert_delivered(&ends, COUNT);
+}
+
+#[test]
+fn two_edges_in_a_row_with_lanes_of_one_block_deliver_all_on_seven_shards() {
+    for reactor in [ReactorChoice::Glommio, ReactorChoice::Poll] {
+        relay(reactor);
+    }
 }
 
 proptest! {
@@ -324,7 +339,7 @@ proptest! {
         lane_blocks in 1usize..3,
         schedule in prop::collection::vec(0usize..6, 0..200),
     ) {
-        let relays = Relay::all(shards, count, lane_blocks);
+        let relays = Relay::all(&doorbells(shards), count, lane_blocks);
         let mut relays: Vec<Option<Relay>> = relays.into_iter().map(Some).collect();
         let mut ends: Vec<_> = (0..shards).map(|_| None).collect();
         let mut turn = |index: usize, ends: &mut Vec<Option<_>>| {

@@ -1,7 +1,6 @@
 //! The reactor on glommio: one executor a shard, over io_uring. The only file that names glommio.
 //!
-//! The shard's loop is the only task, in a queue of `Latency::Matters`, whose wakes go by the
-//! latency ring. Rings and registered memory are as small as glommio allows: a shard does no file
+//! The shard's loop is the only task, in a queue of `Latency::Matters`. Rings and registered memory are as small as glommio allows: a shard does no file
 //! I/O through them, and the defaults ask for much locked memory. The pool of blocking threads is
 //! empty for the same reason; a thread of its own beside each shard would take the shard's core.
 //!
@@ -11,20 +10,20 @@
 //! preempt timer, and a thread that loses its cpu just there is late for it: with a timer of 20 us
 //! the test below hung in every run, with the usual 1 ms in one of eight runs of all tests on a busy
 //! machine. A loop that is alone has nobody to be preempted for, so here that timer never fires.
-//! Whoever lets other threads ring this reactor must not rely on a ring alone to wake it: the loop
-//! that could run needs a timer beside it.
+//! For the same reason nobody rings the executor. A parked loop blocks its thread on its doorbell, in
+//! `ppoll(2)`: it is the executor's only task, so there is nothing else to run meanwhile, and glommio
+//! never gets to decide whether to sleep. docs/decisions/0011 has what the other ways took.
 
 use std::time::Duration;
 
-use glommio::timer::Timer;
 use glommio::{
     Latency, LocalExecutor, LocalExecutorBuilder, PoolPlacement, Shares, executor,
     spawn_local_into, yield_if_needed,
 };
 
-use super::{Next, ReactorError, Turns, refusal};
+use super::{Next, Reactor, ReactorError, Turns, refusal};
 
-/// Entries of each ring: the loop has one timer and one wake in flight.
+/// Entries of each ring: the loop has nothing in flight.
 const RING_DEPTH: usize = 16;
 
 /// Bytes of registered memory; glommio takes at least this much.
@@ -53,9 +52,10 @@ impl GlommioReactor {
             .map(|executor| GlommioReactor { executor })
             .map_err(|error| refusal::diagnose(&error.to_string(), shards))
     }
+}
 
-    /// Runs the loop to its end and gives it back.
-    pub(crate) fn run<T: Turns + 'static>(self, mut turns: T) -> T {
+impl Reactor for GlommioReactor {
+    fn run<T: Turns + 'static>(self, mut turns: T) -> T {
         self.executor.run(async move {
             let queue =
                 executor().create_task_queue(Shares::default(), Latency::Matters(PREEMPT), "shard");
@@ -68,7 +68,7 @@ impl GlommioReactor {
                                 std::thread::yield_now();
                                 yield_if_needed().await;
                             }
-                            Next::Park(time) => drop(Timer::new(time).await),
+                            Next::Park(at_most) => turns.doorbell().sleep(at_most),
                             Next::End => return turns,
                         }
                     }
@@ -88,10 +88,13 @@ mod tests {
     use std::{env, io, thread};
 
     use super::*;
+    use crate::mesh::{Doorbell, Doorbells};
+    use crate::shard::ShardId;
     use crate::{alone, pin};
 
     /// Is busy, gives way and parks, each for a few turns, until its time is over.
     struct Restless {
+        doorbell: Doorbell,
         turn: u32,
         end: Instant,
     }
@@ -108,6 +111,10 @@ mod tests {
                 _ => Next::Turn,
             }
         }
+
+        fn doorbell(&self) -> &Doorbell {
+            &self.doorbell
+        }
     }
 
     /// Regression: a preempt timer that fired before the executor looked at its queues made it sleep
@@ -120,7 +127,13 @@ mod tests {
             .map(|_| {
                 thread::spawn(move || {
                     let reactor = GlommioReactor::open(cpu, 8).expect("this host allows reactors");
-                    let ended = reactor.run(Restless { turn: 0, end });
+                    let doorbells = Doorbells::open(1).expect("there are descriptors");
+                    let doorbell = doorbells.of_shard(ShardId(0));
+                    let ended = reactor.run(Restless {
+                        doorbell,
+                        turn: 0,
+                        end,
+                    });
                     assert!(ended.turn > 0);
                 })
             })

@@ -1,15 +1,18 @@
 //! What to do after an idle turn: look again for a short while, then park.
 //!
 //! ```text
-//!   busy ──> idle: look again for 50 us ──> park 1 ms ──> idle: park 2 ms ──> .. 5 ms, 5 ms ──> busy
+//!              idle turn                       in vain                     for a second
+//!   busy ────────────────> look for 50 us ────────────> park, tick 5 ms ────────────> park, tick 20 ms
+//!     <──────────────────────── a ring, or work found ────────────────────────────────────┘
 //! ```
 //!
 //! The law: waiting for work that is about to come costs no wake-up, and waiting for work that does
-//! not come costs no core. A shard that has its cpu to itself spins. One that shares it gives way
-//! instead, since whoever would bring the work may be waiting for this very cpu, and does so for
-//! longer: seven shards on two cpus that pass blocks through lanes of one block took 3.0 s when
-//! they gave way for 50 us, 4.2 s when they parked at once, and 0.25 s when they gave way for a
-//! millisecond. Time is passed in.
+//! not come costs no core. How much of either is the [`Profile`]'s affair. A parked shard is woken by
+//! its doorbell; the tick is there in case that were ever forgotten, and finds nothing.
+//!
+//! A shard that has its cpu to itself spins. One that shares it gives way instead, since whoever
+//! would bring the work may be waiting for this very cpu, and does so for longer: see
+//! docs/decisions/0011 for what seven shards on two cpus took. Time is passed in.
 
 use std::time::Duration;
 
@@ -21,54 +24,85 @@ const SPIN: Duration = Duration::from_micros(50);
 /// The same for a shard that shares its cpu.
 const GIVE_WAY: Duration = Duration::from_millis(1);
 
-/// The first park, and how much longer each next one is.
-const PARK_STEP: Duration = Duration::from_millis(1);
+/// How long a shard sleeps at most.
+const TICK: Duration = Duration::from_millis(5);
 
-/// The longest park, and so the longest that anything waits to be seen.
-const PARK_MAX: Duration = Duration::from_millis(5);
+/// The same after [`SILENCE`].
+const TICK_SLOW: Duration = Duration::from_millis(20);
+
+/// How long nothing came until the tick is slowed.
+const SILENCE: Duration = Duration::from_secs(1);
 
 const _: () = assert!(SPIN.as_nanos() < GIVE_WAY.as_nanos());
-const _: () = assert!(PARK_STEP.as_nanos() <= PARK_MAX.as_nanos());
+const _: () = assert!(GIVE_WAY.as_nanos() < TICK.as_nanos());
+const _: () = assert!(TICK.as_nanos() < TICK_SLOW.as_nanos());
+const _: () = assert!(TICK_SLOW.as_nanos() < SILENCE.as_nanos());
+
+/// What an idle shard spends for being quick.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Profile {
+    /// Its core: it never parks.
+    Latency,
+    /// A short while of looking before each park.
+    #[default]
+    Balanced,
+    /// Nothing: it parks at once.
+    Eco,
+}
+
+/// What an idle shard does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rest {
+    /// Looks again; `Next` says how.
+    Look(Next),
+    /// Parks, and looks after this time at the latest.
+    Park(Duration),
+}
 
 /// The idle spell of one shard.
 #[derive(Debug)]
 pub(crate) struct Idle {
     look: Next,
-    look_ns: u64,
+    /// How long it looks; `None` for ever.
+    look_ns: Option<u64>,
     since_ns: Option<u64>,
-    park: Duration,
 }
 
 impl Idle {
     /// A shard that is not idle yet. `shared` says that its cpu carries other shards too.
-    pub(crate) fn new(shared: bool) -> Idle {
+    pub(crate) fn new(profile: Profile, shared: bool) -> Idle {
         let (look, time) = match shared {
             true => (Next::GiveWay, GIVE_WAY),
             false => (Next::Turn, SPIN),
         };
         Idle {
             look,
-            look_ns: time.as_nanos() as u64,
+            look_ns: match profile {
+                Profile::Latency => None,
+                Profile::Balanced => Some(time.as_nanos() as u64),
+                Profile::Eco => Some(0),
+            },
             since_ns: None,
-            park: Duration::ZERO,
         }
     }
 
     /// The shard was busy: the spell is over.
     pub(crate) fn end(&mut self) {
         self.since_ns = None;
-        self.park = Duration::ZERO;
     }
 
     /// A turn was idle at `now_ns`: what comes next.
-    pub(crate) fn next(&mut self, now_ns: u64) -> Next {
+    pub(crate) fn next(&mut self, now_ns: u64) -> Rest {
         let since_ns = *self.since_ns.get_or_insert(now_ns);
-        if now_ns.saturating_sub(since_ns) < self.look_ns {
+        let spell_ns = now_ns.saturating_sub(since_ns);
+        if self.look_ns.is_none_or(|look_ns| spell_ns < look_ns) {
             std::hint::spin_loop();
-            return self.look;
+            return Rest::Look(self.look);
         }
-        self.park = PARK_MAX.min(self.park + PARK_STEP);
-        Next::Park(self.park)
+        match u128::from(spell_ns) < SILENCE.as_nanos() {
+            true => Rest::Park(TICK),
+            false => Rest::Park(TICK_SLOW),
+        }
     }
 }
 
@@ -77,39 +111,42 @@ mod tests {
     use super::*;
 
     const US: u64 = 1_000;
+    const MS: u64 = 1_000 * US;
 
-    fn parks(idle: &mut Idle, now_ns: u64, count: usize) -> Vec<u128> {
-        (0..count)
-            .map(|_| match idle.next(now_ns) {
-                Next::Park(time) => time.as_millis(),
-                other => panic!("parked once, a shard looks no more: {other:?}"),
-            })
-            .collect()
+    #[test]
+    fn a_spell_looks_then_parks_then_slows_its_tick() {
+        let mut idle = Idle::new(Profile::Balanced, false);
+        assert_eq!(idle.next(MS), Rest::Look(Next::Turn));
+        assert_eq!(idle.next(MS + 49 * US), Rest::Look(Next::Turn));
+        assert_eq!(idle.next(MS + 50 * US), Rest::Park(TICK));
+        assert_eq!(idle.next(1_000 * MS), Rest::Park(TICK));
+        assert_eq!(idle.next(1_001 * MS), Rest::Park(TICK_SLOW));
     }
 
     #[test]
-    fn a_spell_looks_then_parks_longer_and_longer() {
-        let mut idle = Idle::new(false);
-        assert_eq!(idle.next(1_000 * US), Next::Turn);
-        assert_eq!(idle.next(1_049 * US), Next::Turn);
-        assert_eq!(parks(&mut idle, 1_050 * US, 7), [1, 2, 3, 4, 5, 5, 5]);
-    }
-
-    #[test]
-    fn work_begins_a_new_spell() {
-        let mut idle = Idle::new(false);
+    fn work_begins_another_spell() {
+        let mut idle = Idle::new(Profile::Balanced, false);
         idle.next(0);
-        parks(&mut idle, 60 * US, 3);
+        assert_eq!(idle.next(2_000 * MS), Rest::Park(TICK_SLOW));
         idle.end();
-        assert_eq!(idle.next(90 * US), Next::Turn);
-        assert_eq!(parks(&mut idle, 140 * US, 1), [1]);
+        assert_eq!(idle.next(2_001 * MS), Rest::Look(Next::Turn));
+        assert_eq!(idle.next(2_002 * MS), Rest::Park(TICK));
     }
 
     #[test]
     fn on_a_shared_cpu_it_gives_way() {
-        let mut idle = Idle::new(true);
-        assert_eq!(idle.next(0), Next::GiveWay);
-        assert_eq!(idle.next(999 * US), Next::GiveWay);
-        assert_eq!(parks(&mut idle, 1_000 * US, 2), [1, 2]);
+        let mut idle = Idle::new(Profile::Balanced, true);
+        assert_eq!(idle.next(0), Rest::Look(Next::GiveWay));
+        assert_eq!(idle.next(MS - US), Rest::Look(Next::GiveWay));
+        assert_eq!(idle.next(MS), Rest::Park(TICK));
+    }
+
+    #[test]
+    fn for_latency_it_never_parks_and_for_eco_it_parks_at_once() {
+        let mut latency = Idle::new(Profile::Latency, false);
+        assert_eq!(latency.next(0), Rest::Look(Next::Turn));
+        assert_eq!(latency.next(5_000 * MS), Rest::Look(Next::Turn));
+        let mut eco = Idle::new(Profile::Eco, false);
+        assert_eq!(eco.next(0), Rest::Park(TICK));
     }
 }

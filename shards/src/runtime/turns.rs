@@ -1,18 +1,34 @@
 //! The loop of one shard, one turn at a time, and what it counts.
 //!
-//! The law: no panic of a shard leaves [`Turns::next`]. It raises the failure flag, and the loop
-//! ends; the loops of the other shards see the flag before their next turn. Time is read twice a
-//! turn, never within one.
+//! ```text
+//!            busy                      idle, and looked long enough              idle
+//!   Awake ────────> Awake      Awake ──────── arm the doorbell ────────> Armed ────────> Asleep ──> (woken) a turn
+//!     <───────────────── a busy turn disarms ────────────────────────────┘ <── rung ─────┘ <── not rung: sleeps on
+//! ```
+//!
+//! Two laws. No panic of a shard leaves [`Turns::next`]: it raises the failure flag, and the loop
+//! ends; the loops of the other shards see the flag before their next turn. And no shard sleeps over
+//! work: between arming and sleeping there is one more turn. Time is read twice a turn, and within it when
+//! the shard enters a stage.
+//!
+//! Work that the safety tick finds was forgotten by whoever should have rung, and is counted. Three
+//! things are not that: work that time itself brought, as the shard said by
+//! [`Context::wake_at`]; a stop, which is not work; and work whose ring is on its way, because the
+//! tick came between another thread's post and the end of that thread's turn.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use super::figures::ShardFigures;
 use super::panic_message;
+use super::stall::StallDetector;
+use crate::backpressure::{Gauge, Shown};
 use crate::clock::{Clock, SystemClock, thread_cpu_ns};
 use crate::control::{FailureFlag, ShardFailure, StopHandle};
 use crate::core_map::Placement;
 use crate::memory::{NodeMemory, Pages};
-use crate::reactor::{Idle, Next, Turns};
+use crate::mesh::Doorbell;
+use crate::reactor::{Idle, Next, Rest, Turns};
 use crate::shard::{Context, Progress, Shard};
 
 /// A shard and its place in the runtime.
@@ -22,10 +38,29 @@ pub(super) struct ShardLoop<S> {
     memory: NodeMemory,
     stop: StopHandle,
     failure: FailureFlag,
+    doorbell: Doorbell,
     idle: Idle,
+    state: State,
+    /// Whether the last turn was told to stop.
+    stopping: bool,
     clock: SystemClock,
+    stalls: StallDetector,
+    gauge: Gauge,
     counts: Counts,
     done: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// The doorbell is not armed.
+    Awake,
+    /// The doorbell is armed; one more turn, then sleep.
+    Armed,
+    /// Asleep since then, until rung or until this moment, which the shard asked for.
+    Asleep {
+        since_ns: u64,
+        wake_at_ns: Option<u64>,
+    },
 }
 
 /// Times in nanoseconds.
@@ -33,10 +68,10 @@ struct Counts {
     started_ns: u64,
     turns: u64,
     busy_turns: u64,
-    turn_max: u64,
     busy: u64,
+    parks: u64,
     parked: u64,
-    parked_at: Option<u64>,
+    safety_tick_found_work: u64,
 }
 
 impl<S: Shard> ShardLoop<S> {
@@ -44,27 +79,36 @@ impl<S: Shard> ShardLoop<S> {
         shard: S,
         placement: Placement,
         memory: NodeMemory,
+        doorbell: Doorbell,
         idle: Idle,
         stop: StopHandle,
         failure: FailureFlag,
+        watched: Watched,
     ) -> ShardLoop<S> {
         let clock = SystemClock;
+        let now_ns = clock.monotonic_ns();
+        let budget_ns = watched.turn_budget_us * 1_000;
         ShardLoop {
             shard,
             placement,
             memory,
             stop,
             failure,
+            doorbell,
             idle,
+            state: State::Awake,
+            stopping: false,
             clock,
+            stalls: StallDetector::new(budget_ns, now_ns),
+            gauge: Gauge::new(budget_ns, now_ns, watched.shown),
             counts: Counts {
-                started_ns: clock.monotonic_ns(),
+                started_ns: now_ns,
                 turns: 0,
                 busy_turns: 0,
-                turn_max: 0,
                 busy: 0,
+                parks: 0,
                 parked: 0,
-                parked_at: None,
+                safety_tick_found_work: 0,
             },
             done: false,
         }
@@ -91,15 +135,73 @@ impl<S: Shard> ShardLoop<S> {
             placement: self.placement.clone(),
             turns: counts.turns,
             busy_turns: counts.busy_turns,
-            turn_ns_max: counts.turn_max,
+            turn_ns_max: self.stalls.turn_max(),
+            turn_cpu_ns_max: self.stalls.turn_cpu_max(),
+            stalls: self.stalls.by_stage(),
+            backpressure: self.gauge.state(),
+            backpressure_worst: self.gauge.worst(),
             busy_ratio: share(counts.busy),
+            parks: counts.parks,
             parked_ratio: share(counts.parked),
+            safety_tick_found_work: counts.safety_tick_found_work,
             cpu_s: thread_cpu_ns() as f64 / 1e9,
             elapsed_s: elapsed_ns as f64 / 1e9,
             pages,
             memory_refused: self.memory.refused(),
         }
     }
+
+    /// A turn that began at `begun_ns` found work: the shard is awake, whatever woke it.
+    fn wake(&mut self, begun_ns: u64, newly_stopping: bool) {
+        self.idle.end();
+        let by_itself = match self.state {
+            State::Awake => return,
+            State::Armed => true,
+            State::Asleep { wake_at_ns, .. } => wake_at_ns.is_some_and(|at_ns| begun_ns >= at_ns),
+        };
+        // In this order: a ring that was made between the two is seen by the second.
+        let on_its_way = self.doorbell.is_owed();
+        let rung = self.doorbell.disarm();
+        if !(by_itself || newly_stopping || on_its_way || rung) {
+            self.counts.safety_tick_found_work += 1;
+        }
+        self.state = State::Awake;
+    }
+
+    /// A turn that ended at `ended_ns` found nothing.
+    fn rest(&mut self, ended_ns: u64, wake_at_ns: Option<u64>) -> Next {
+        let tick = match self.idle.next(ended_ns) {
+            Rest::Look(how) => return how,
+            Rest::Park(tick) => tick,
+        };
+        if self.state == State::Awake || !self.doorbell.is_armed() {
+            self.doorbell.arm();
+            self.state = State::Armed;
+            return Next::Turn;
+        }
+        let at_most = match wake_at_ns {
+            Some(at_ns) if at_ns <= ended_ns => {
+                self.state = State::Armed;
+                return Next::Turn;
+            }
+            Some(at_ns) => tick.min(Duration::from_nanos(at_ns - ended_ns)),
+            None => tick,
+        };
+        self.counts.parks += 1;
+        self.state = State::Asleep {
+            since_ns: ended_ns,
+            wake_at_ns,
+        };
+        Next::Park(at_most)
+    }
+}
+
+/// What is watched of a shard while it runs.
+pub(super) struct Watched {
+    /// A turn that takes longer is a stall.
+    pub(super) turn_budget_us: u64,
+    /// By this other threads see how hard the shard is pressed.
+    pub(super) shown: Shown,
 }
 
 impl<S: Shard> Turns for ShardLoop<S> {
@@ -109,38 +211,41 @@ impl<S: Shard> Turns for ShardLoop<S> {
             return Next::End;
         }
         let begun_ns = self.clock.monotonic_ns();
-        if let Some(parked_at) = self.counts.parked_at.take() {
-            self.counts.parked += begun_ns - parked_at;
+        if let State::Asleep { since_ns, .. } = self.state {
+            self.counts.parked += begun_ns - since_ns;
         }
 
-        let mut cx = Context::new(
-            self.placement.shard,
-            self.counts.turns,
-            self.stop.requested(),
-        );
+        let stopping = self.stop.requested();
+        let newly_stopping = stopping && !self.stopping;
+        self.stopping = stopping;
+        let mut cx = Context::new(self.placement.shard, self.counts.turns, stopping);
         let shard = &mut self.shard;
         // The shard is dropped after a panic and never turned again, so nobody sees what the panic
         // left half done.
         let turn = catch_unwind(AssertUnwindSafe(|| shard.turn(&mut cx)));
+        self.doorbell.ring_owed();
         let ended_ns = self.clock.monotonic_ns();
         let turn_ns = ended_ns - begun_ns;
         self.counts.turns += 1;
-        self.counts.turn_max = self.counts.turn_max.max(turn_ns);
+        let wakes_at_ns = cx.wakes_at();
+        self.stalls.turn(begun_ns, ended_ns, cx.stages());
+
+        let turn = match self.gauge.turn(turn_ns, ended_ns) && turn.is_ok() {
+            true => catch_unwind(AssertUnwindSafe(|| self.shard.load())).and_then(|load| {
+                self.gauge.sample(&load, ended_ns);
+                turn
+            }),
+            false => turn,
+        };
 
         match turn {
             Ok(Progress::Busy) => {
                 self.counts.busy_turns += 1;
                 self.counts.busy += turn_ns;
-                self.idle.end();
+                self.wake(begun_ns, newly_stopping);
                 Next::Turn
             }
-            Ok(Progress::Idle) => {
-                let next = self.idle.next(ended_ns);
-                if let Next::Park(_) = next {
-                    self.counts.parked_at = Some(ended_ns);
-                }
-                next
-            }
+            Ok(Progress::Idle) => self.rest(ended_ns, wakes_at_ns),
             Ok(Progress::Done) => {
                 self.done = true;
                 Next::End
@@ -153,5 +258,9 @@ impl<S: Shard> Turns for ShardLoop<S> {
                 Next::End
             }
         }
+    }
+
+    fn doorbell(&self) -> &Doorbell {
+        &self.doorbell
     }
 }

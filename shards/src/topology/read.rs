@@ -158,7 +158,7 @@ mod tests {
 
     use super::Machine;
     use crate::alone;
-    use crate::core_map::{CoreMap, CoreMapRequest, CoreRequest, Smt};
+    use crate::core_map::{CoreMap, CoreMapRequest, CoreRequest};
     use crate::pin;
 
     #[test]
@@ -201,9 +201,8 @@ mod tests {
         );
 
         let request = CoreMapRequest {
-            cores: CoreRequest::Auto,
-            smt: Smt::Avoid,
-            oversubscribe: false,
+            housekeeping: CoreRequest::Count(0),
+            ..CoreMapRequest::default()
         };
         let map = CoreMap::plan(&machine, &request).expect("one shard a core always fits");
         assert!(map.foreign());

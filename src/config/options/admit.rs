@@ -122,6 +122,7 @@ pub(super) fn hold_value(option: &WrittenOption, spec: &OptionSpec) -> Result<()
         ValueKind::Choice { now, .. } => now.contains(&value),
         ValueKind::Position { now, .. } => now.contains(&value) || value.starts_with("offsets:"),
         ValueKind::Boolean => matches!(value, "true" | "false"),
+        ValueKind::Number => !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()),
         ValueKind::Text | ValueKind::Columns | ValueKind::Character => {
             !value.trim().is_empty() || value == "\t"
         }

@@ -8,6 +8,7 @@
 //! one with the nearest known one, one of later work as not available yet.
 
 mod admit;
+mod datagen;
 mod read;
 mod table;
 
@@ -16,6 +17,7 @@ use std::path::PathBuf;
 
 use crate::error::Span;
 
+pub use datagen::{ColumnSpec, DatagenOptions, DatagenSpec, Generator};
 pub use read::{query_options, sink_options, stream_options};
 pub use table::{OPTIONS, OptionSpec, Scope, ValueKind, markdown};
 
@@ -61,6 +63,8 @@ pub enum StreamConnector {
     File(FileOptions),
     /// `connector = 'kafka'`.
     Kafka(KafkaSourceOptions),
+    /// `connector = 'datagen'`.
+    Datagen(DatagenOptions),
 }
 
 /// What WITH of a CREATE STREAM AS says.
@@ -139,6 +143,16 @@ pub enum Format {
     Csv,
 }
 
+/// How much of a JSON record is held against RFC 8259; `format::json` says it precisely.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum JsonValidate {
+    /// Its structure, its names, and the values that the query needs.
+    #[default]
+    Wanted,
+    /// All of it.
+    Strict,
+}
+
 /// What a bare number in a TIMESTAMP column counts since the epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimeUnit {
@@ -185,6 +199,8 @@ pub struct FileOptions {
     pub compression: Compression,
     /// Used when the format is CSV.
     pub csv: CsvOptions,
+    /// Used when the format is JSON, of a source.
+    pub json_validate: JsonValidate,
 }
 
 /// Where a read of a topic starts.
@@ -218,6 +234,8 @@ pub struct KafkaSourceOptions {
     pub format: Format,
     /// Used when the format is CSV; a message has no header line.
     pub csv: CsvOptions,
+    /// Used when the format is JSON.
+    pub json_validate: JsonValidate,
     /// The columns that decide a record's partition: equal values are in one partition.
     pub key_columns: Vec<String>,
     /// Consumer group; `None` for `velo-<job>-<stream>`.

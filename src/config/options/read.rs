@@ -8,26 +8,28 @@ use std::path::{Path, PathBuf};
 use super::admit::{Admitted, find, hold_value, refuse, unknown, wrong_value};
 use super::table::{Scope, ValueKind};
 use super::{
-    Compression, CsvOptions, End, FileOptions, Format, KafkaSinkOptions, KafkaSourceOptions,
-    KeyFormat, Late, OnError, OptionError, QueryOptions, RequestedExchange, SinkConnector,
-    SinkOptions, Start, StreamConnector, StreamOptions, TimeUnit, WrittenOption,
+    Compression, CsvOptions, DatagenOptions, End, FileOptions, Format, JsonValidate,
+    KafkaSinkOptions, KafkaSourceOptions, KeyFormat, Late, OnError, OptionError, QueryOptions,
+    RequestedExchange, SinkConnector, SinkOptions, Start, StreamConnector, StreamOptions, TimeUnit,
+    WrittenOption,
 };
 use crate::config::job_name_is_wrong;
 
 /// Reads WITH of a CREATE STREAM that declares its columns.
 pub fn stream_options(written: &[WrittenOption]) -> Result<StreamOptions, OptionError> {
-    let kafka = connector_is_kafka(written, &[Scope::KafkaSource, Scope::FileSource])?;
-    let scopes = [if kafka {
-        Scope::KafkaSource
-    } else {
-        Scope::FileSource
-    }];
+    let sources = [Scope::KafkaSource, Scope::FileSource, Scope::DatagenSource];
+    let scope = match connector(written, &sources)? {
+        "kafka" => Scope::KafkaSource,
+        "datagen" => Scope::DatagenSource,
+        _ => Scope::FileSource,
+    };
+    let scopes = [scope];
     let options = Admitted::hold(written, &scopes)?;
     Ok(StreamOptions {
-        connector: if kafka {
-            StreamConnector::Kafka(kafka_source(&options)?)
-        } else {
-            StreamConnector::File(file(&options)?)
+        connector: match scope {
+            Scope::KafkaSource => StreamConnector::Kafka(kafka_source(&options)?),
+            Scope::DatagenSource => StreamConnector::Datagen(datagen(&options)?),
+            _ => StreamConnector::File(file(&options)?),
         },
         on_error: match options.word("on_error") {
             Some("skip") => OnError::Skip,
@@ -44,7 +46,8 @@ pub fn stream_options(written: &[WrittenOption]) -> Result<StreamOptions, Option
 
 /// Reads WITH of a CREATE STREAM AS: where its rows go, and what it says of its query.
 pub fn sink_options(written: &[WrittenOption]) -> Result<SinkOptions, OptionError> {
-    let kafka = connector_is_kafka(written, &[Scope::KafkaSink, Scope::FileSink, Scope::Query])?;
+    let sinks = [Scope::KafkaSink, Scope::FileSink, Scope::Query];
+    let kafka = connector(written, &sinks)? == "kafka";
     let scopes = [
         if kafka {
             Scope::KafkaSink
@@ -92,6 +95,7 @@ fn kafka_source(options: &Admitted<'_>) -> Result<KafkaSourceOptions, OptionErro
         topic: options.needed("topic")?.value.clone(),
         format,
         csv: csv(options, format)?,
+        json_validate: json_validate(options, format)?,
         key_columns: options.columns("key.columns")?.unwrap_or_default(),
         group: options.text("group"),
         start: match options.get("start") {
@@ -112,6 +116,14 @@ fn kafka_source(options: &Admitted<'_>) -> Result<KafkaSourceOptions, OptionErro
         },
         properties: options.properties(),
     })
+}
+
+fn datagen(options: &Admitted<'_>) -> Result<DatagenOptions, OptionError> {
+    let columns = options
+        .iter()
+        .filter(|option| option.key.starts_with("columns."));
+    let [rows, rate, seed] = ["rows", "rate", "seed"].map(|name| options.get(name));
+    DatagenOptions::new(rows, rate, seed, columns.cloned().collect())
 }
 
 fn kafka_sink(options: &Admitted<'_>) -> Result<KafkaSinkOptions, OptionError> {
@@ -153,11 +165,13 @@ fn file(options: &Admitted<'_>) -> Result<FileOptions, OptionError> {
         },
     };
     let csv = csv(options, format)?;
+    let json_validate = json_validate(options, format)?;
     Ok(FileOptions {
         path: PathBuf::from(&path.value),
         format,
         compression,
         csv,
+        json_validate,
     })
 }
 
@@ -216,6 +230,18 @@ fn csv(options: &Admitted<'_>, format: Format) -> Result<CsvOptions, OptionError
     })
 }
 
+fn json_validate(options: &Admitted<'_>, format: Format) -> Result<JsonValidate, OptionError> {
+    match options.get("json.validate") {
+        Some(stray) if format != Format::Json => Err(refuse(
+            stray,
+            "option json.validate is only for JSON, and the format is csv".into(),
+            Some("add format = 'json', or leave it out"),
+        )),
+        Some(option) if option.value == "strict" => Ok(JsonValidate::Strict),
+        _ => Ok(JsonValidate::Wanted),
+    }
+}
+
 /// Reads `offsets:0=17,1=4`.
 fn offsets(option: &WrittenOption) -> Result<Vec<(i32, i64)>, OptionError> {
     let wrong = |what: &str| {
@@ -256,12 +282,12 @@ fn offsets(option: &WrittenOption) -> Result<Vec<(i32, i64)>, OptionError> {
     Ok(offsets)
 }
 
-/// Whether `connector` says kafka; it must be there and say kafka or file. `scopes` are those that it may decide for.
-fn connector_is_kafka(written: &[WrittenOption], scopes: &[Scope]) -> Result<bool, OptionError> {
+/// What `connector` says; it must be there and be known in `scopes`, those that it may decide for.
+fn connector<'w>(written: &'w [WrittenOption], scopes: &[Scope]) -> Result<&'w str, OptionError> {
     if let Some(connector) = written.iter().find(|option| option.key == "connector") {
         let spec = find("connector", scopes).expect("every stream has a connector");
         hold_value(connector, spec)?;
-        return Ok(connector.value == "kafka");
+        return Ok(&connector.value);
     }
     // A slip in the word itself is a better answer than that the word is missing.
     for option in written {
@@ -386,12 +412,17 @@ mod tests {
             for scope in spec.scopes {
                 let (connector, sink) = match scope {
                     Scope::KafkaSource => ("kafka", false),
+                    Scope::DatagenSource => ("datagen", false),
                     Scope::FileSource => ("file", false),
                     Scope::KafkaSink | Scope::Query => ("kafka", true),
                     Scope::FileSink => ("file", true),
                 };
                 let read = |value: &str| {
-                    let place = needed[if connector == "kafka" { 1 } else { 2 }];
+                    let place = match connector {
+                        "kafka" => needed[1],
+                        "file" => needed[2],
+                        _ => ("rows", "1"),
+                    };
                     let options = with(&[("connector", connector), place, (spec.name, value)]);
                     if sink {
                         sink_options(&options).map(|_| ())
@@ -461,6 +492,10 @@ mod tests {
         assert!(refused(&[("key.columns", "a,,b")]).contains("column names"));
         assert!(refused(&[("topic", "t")]).contains("stands twice"));
         assert!(refused(&[("csv.null", "")]).contains("only for CSV"));
+        assert!(
+            refused(&[("format", "csv"), ("json.validate", "strict")]).contains("only for JSON")
+        );
+        assert!(refused(&[("json.validate", "all")]).contains("allowed: wanted, strict"));
     }
 
     #[test]

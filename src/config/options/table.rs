@@ -15,11 +15,13 @@ pub enum Scope {
     FileSource,
     /// WITH of a CREATE STREAM AS with `connector = 'file'`.
     FileSink,
+    /// WITH of a declared stream with `connector = 'datagen'`.
+    DatagenSource,
     /// A query: WITH of its CREATE STREAM AS, or SET before it.
     Query,
 }
 
-use Scope::{FileSink, FileSource, KafkaSink, KafkaSource, Query};
+use Scope::{DatagenSource, FileSink, FileSource, KafkaSink, KafkaSource, Query};
 
 impl Scope {
     /// How messages and the documentation call it.
@@ -29,6 +31,7 @@ impl Scope {
             KafkaSink => "kafka sink",
             FileSource => "file source",
             FileSink => "file sink",
+            DatagenSource => "datagen source",
             Query => "query",
         }
     }
@@ -46,6 +49,8 @@ pub enum ValueKind {
     },
     /// `true` or `false`.
     Boolean,
+    /// A whole number.
+    Number,
     /// Text that is not empty.
     Text,
     /// Text, possibly empty.
@@ -103,22 +108,36 @@ impl OptionSpec {
     }
 }
 
-const ANY_STREAM: &[Scope] = &[KafkaSource, KafkaSink, FileSource, FileSink];
-const ANY_SOURCE: &[Scope] = &[KafkaSource, FileSource];
+const ANY_SOURCE: &[Scope] = &[KafkaSource, FileSource, DatagenSource];
+const ANY_SINK: &[Scope] = &[KafkaSink, FileSink];
 const ANY_KAFKA: &[Scope] = &[KafkaSource, KafkaSink];
 const ANY_FILE: &[Scope] = &[FileSource, FileSink];
+
+/// Those whose records are bytes.
+const ANY_BYTES: &[Scope] = &[KafkaSource, KafkaSink, FileSource, FileSink];
+const ANY_BYTES_SOURCE: &[Scope] = &[KafkaSource, FileSource];
 
 /// Every option there is.
 pub const OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         name: "connector",
-        scopes: ANY_STREAM,
+        scopes: ANY_SOURCE,
         kind: Some(ValueKind::Choice {
-            now: &["file", "kafka"],
-            later: &["datagen", "nexmark"],
+            now: &["file", "kafka", "datagen"],
+            later: &["nexmark"],
         }),
         default: "must be given",
-        about: "what the stream is connected to",
+        about: "where the stream's records come from",
+    },
+    OptionSpec {
+        name: "connector",
+        scopes: ANY_SINK,
+        kind: Some(ValueKind::Choice {
+            now: &["file", "kafka"],
+            later: &[],
+        }),
+        default: "must be given",
+        about: "where the query's rows go",
     },
     OptionSpec {
         name: "topic",
@@ -136,7 +155,7 @@ pub const OPTIONS: &[OptionSpec] = &[
     },
     OptionSpec {
         name: "format",
-        scopes: ANY_STREAM,
+        scopes: ANY_BYTES,
         kind: Some(ValueKind::Choice {
             now: &["json", "csv"],
             later: &["avro", "protobuf", "parquet", "raw"],
@@ -163,17 +182,27 @@ pub const OPTIONS: &[OptionSpec] = &[
     },
     OptionSpec {
         name: "csv.delimiter",
-        scopes: ANY_STREAM,
+        scopes: ANY_BYTES,
         kind: Some(ValueKind::Character),
         default: "`,`",
         about: "what stands between fields",
     },
     OptionSpec {
         name: "csv.null",
-        scopes: ANY_STREAM,
+        scopes: ANY_BYTES,
         kind: Some(ValueKind::AnyText),
         default: "empty",
         about: "the field that stands for NULL",
+    },
+    OptionSpec {
+        name: "json.validate",
+        scopes: ANY_SOURCE,
+        kind: Some(ValueKind::Choice {
+            now: &["wanted", "strict"],
+            later: &[],
+        }),
+        default: "wanted",
+        about: "how much of a JSON record must be valid: its structure and what the query needs, or all of it",
     },
     OptionSpec {
         name: "key.columns",
@@ -241,13 +270,41 @@ pub const OPTIONS: &[OptionSpec] = &[
     OptionSpec::later("dead_letter", ANY_SOURCE),
     OptionSpec {
         name: "event_time.unit",
-        scopes: ANY_SOURCE,
+        scopes: ANY_BYTES_SOURCE,
         kind: Some(ValueKind::Choice {
             now: &["s", "ms", "us", "ns"],
             later: &[],
         }),
         default: "ms",
         about: "what a bare number in a TIMESTAMP column counts",
+    },
+    OptionSpec {
+        name: "rows",
+        scopes: &[DatagenSource],
+        kind: Some(ValueKind::Number),
+        default: "no end",
+        about: "how many rows are drawn",
+    },
+    OptionSpec {
+        name: "rate",
+        scopes: &[DatagenSource],
+        kind: Some(ValueKind::Number),
+        default: "as fast as they are taken",
+        about: "rows a second, open loop: row `i` is due `i / rate` seconds after the start, whether or not the run keeps up",
+    },
+    OptionSpec {
+        name: "seed",
+        scopes: &[DatagenSource],
+        kind: Some(ValueKind::Number),
+        default: "1",
+        about: "what the rows are drawn from: the same seed, the same rows",
+    },
+    OptionSpec {
+        name: "columns.*",
+        scopes: &[DatagenSource],
+        kind: Some(ValueKind::AnyText),
+        default: "by the column's type",
+        about: "how a column is drawn, such as `columns.price.max`: see below",
     },
     OptionSpec::later("idle_timeout", ANY_SOURCE),
     OptionSpec::later("idle_advance", ANY_SOURCE),
@@ -293,6 +350,7 @@ impl ValueKind {
         match self {
             ValueKind::Choice { now, .. } => now.join(", "),
             ValueKind::Boolean => "true, false".into(),
+            ValueKind::Number => "a whole number".into(),
             ValueKind::Text => "text".into(),
             ValueKind::AnyText => "text, possibly empty".into(),
             ValueKind::Character => "one ASCII character, or \\t".into(),
@@ -328,7 +386,10 @@ pub fn markdown() -> String {
             });
             continue;
         };
-        let name = option.name.replace('*', "<property>");
+        let name = match option.name {
+            "columns.*" => "columns.<name>.<property>".to_owned(),
+            name => name.replace('*', "<property>"),
+        };
         let (scopes, takes) = (scope_names(option.scopes), kind.allowed());
         writeln!(
             page,
@@ -353,7 +414,7 @@ pub fn markdown() -> String {
 
 fn scope_names(scopes: &[Scope]) -> String {
     match scopes {
-        _ if scopes == ANY_STREAM => "any source or sink".into(),
+        _ if scopes == ANY_BYTES => "any source or sink".into(),
         _ if scopes == ANY_SOURCE => "any source".into(),
         _ => scopes
             .iter()

@@ -5,8 +5,8 @@
 
 use datafusion_common::arrow::array::{
     Array, ArrayRef, AsArray, BinaryViewArray, BooleanArray, Date32Array, Decimal128Array,
-    Float32Array, Float64Array, Int64Array, StringArray, StringViewArray, Time64MicrosecondArray,
-    TimestampMicrosecondArray, UInt64Array,
+    Float32Array, Float64Array, Int8Array, Int16Array, Int32Array, Int64Array, StringArray,
+    StringViewArray, Time64MicrosecondArray, TimestampMicrosecondArray, UInt64Array,
 };
 use datafusion_common::arrow::buffer::NullBuffer;
 use datafusion_common::arrow::compute::cast;
@@ -16,7 +16,7 @@ use datafusion_common::arrow::datatypes::{
 };
 use datafusion_common::arrow::util::display::{ArrayFormatter, FormatOptions};
 
-use crate::format::iso8601::{write_date, write_time, write_timestamp};
+use crate::format::iso8601::{LastDay, write_date, write_time, write_timestamp_near};
 use crate::format::number::{
     write_decimal, write_double, write_integer, write_single, write_unsigned,
 };
@@ -32,6 +32,9 @@ pub(super) enum Cells {
     /// Nothing but NULL.
     Null,
     Boolean(BooleanArray),
+    Int8(Int8Array),
+    Int16(Int16Array),
+    Int32(Int32Array),
     Integer(Int64Array),
     Unsigned(UInt64Array),
     Single(Float32Array),
@@ -44,7 +47,7 @@ pub(super) enum Cells {
     Bytes(BinaryViewArray),
     Date(Date32Array),
     Time(Time64MicrosecondArray),
-    Timestamp(TimestampMicrosecondArray),
+    Timestamp(TimestampMicrosecondArray, LastDay),
 }
 
 impl Column {
@@ -79,7 +82,6 @@ fn decoded(array: &ArrayRef) -> ArrayRef {
 impl Cells {
     fn new(array: &ArrayRef) -> Cells {
         let plain = match array.data_type() {
-            DataType::Int8 | DataType::Int16 | DataType::Int32 => Some(DataType::Int64),
             DataType::UInt8 | DataType::UInt16 | DataType::UInt32 => Some(DataType::UInt64),
             DataType::Float16 => Some(DataType::Float32),
             DataType::LargeUtf8 => Some(DataType::Utf8View),
@@ -102,6 +104,9 @@ impl Cells {
         match array.data_type() {
             DataType::Null => Cells::Null,
             DataType::Boolean => Cells::Boolean(array.as_boolean().clone()),
+            DataType::Int8 => Cells::Int8(array.as_primitive().clone()),
+            DataType::Int16 => Cells::Int16(array.as_primitive().clone()),
+            DataType::Int32 => Cells::Int32(array.as_primitive().clone()),
             DataType::Int64 => Cells::Integer(array.as_primitive().clone()),
             DataType::UInt64 => Cells::Unsigned(array.as_primitive().clone()),
             DataType::Float32 => Cells::Single(array.as_primitive().clone()),
@@ -116,11 +121,17 @@ impl Cells {
             DataType::Date32 => Cells::Date(array.as_primitive().clone()),
             DataType::Time64(TimeUnit::Microsecond) => Cells::Time(array.as_primitive().clone()),
             DataType::Timestamp(unit, _) => match micros(array, *unit) {
-                Some(micros) => Cells::Timestamp(micros),
+                Some(micros) => Cells::Timestamp(micros, LastDay::default()),
                 None => Cells::Text(displayed(array)),
             },
             _ => Cells::Text(displayed(array)),
         }
+    }
+
+    /// Whether the values are text, which may hold any character, or bytes, which may be none.
+    #[inline]
+    pub(super) fn is_text(&self) -> bool {
+        matches!(self, Cells::Text(_) | Cells::TextView(_) | Cells::Bytes(_))
     }
 
     /// Whether the values are counted, and so read best from the right.
@@ -133,12 +144,15 @@ impl Cells {
 
     /// Appends the value of `row`, which is not NULL, without any quoting.
     #[inline]
-    pub(super) fn write(&self, row: usize, out: &mut Vec<u8>) {
+    pub(super) fn write(&mut self, row: usize, out: &mut Vec<u8>) {
         match self {
             Cells::Null => unreachable!("a column of NULLs has no value"),
             Cells::Boolean(cells) => {
                 out.extend_from_slice(if cells.value(row) { b"true" } else { b"false" });
             }
+            Cells::Int8(cells) => write_integer(out, cells.value(row).into()),
+            Cells::Int16(cells) => write_integer(out, cells.value(row).into()),
+            Cells::Int32(cells) => write_integer(out, cells.value(row).into()),
             Cells::Integer(cells) => write_integer(out, cells.value(row)),
             Cells::Unsigned(cells) => write_unsigned(out, cells.value(row)),
             Cells::Single(cells) => write_single(out, cells.value(row)),
@@ -151,7 +165,7 @@ impl Cells {
             Cells::Bytes(cells) => write_base64(out, cells.value(row)),
             Cells::Date(cells) => write_date(out, cells.value(row)),
             Cells::Time(cells) => write_time(out, cells.value(row)),
-            Cells::Timestamp(cells) => write_timestamp(out, cells.value(row)),
+            Cells::Timestamp(cells, last) => write_timestamp_near(out, cells.value(row), last),
         }
     }
 }

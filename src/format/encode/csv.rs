@@ -5,6 +5,7 @@
 
 use datafusion_common::arrow::array::RecordBatch;
 use datafusion_common::arrow::datatypes::SchemaRef;
+use memchr::{memchr, memchr3};
 
 use super::cells::Column;
 use super::{EncodedRows, Encoder, RowBuffer};
@@ -14,6 +15,8 @@ use crate::config::options::CsvOptions;
 pub(super) struct CsvEncoder {
     delimiter: u8,
     null: Vec<u8>,
+    /// Whether the text of a number or a time can neither hold the delimiter nor be the text for NULL.
+    digits_are_safe: bool,
     buffer: RowBuffer,
 }
 
@@ -22,6 +25,7 @@ impl CsvEncoder {
         CsvEncoder {
             delimiter: options.delimiter,
             null: options.null.as_bytes().to_vec(),
+            digits_are_safe: b",;|\t ".contains(&options.delimiter) && options.null.is_empty(),
             buffer: RowBuffer::new(),
         }
     }
@@ -29,10 +33,11 @@ impl CsvEncoder {
 
 impl Encoder for CsvEncoder {
     fn encode(&mut self, rows: &RecordBatch) -> EncodedRows {
-        let columns: Vec<Column> = rows.columns().iter().map(Column::new).collect();
+        let mut columns: Vec<Column> = rows.columns().iter().map(Column::new).collect();
         let (delimiter, null) = (self.delimiter, self.null.as_slice());
+        let digits_are_safe = self.digits_are_safe;
         self.buffer.fill(rows.num_rows(), |out, row| {
-            for (index, column) in columns.iter().enumerate() {
+            for (index, column) in columns.iter_mut().enumerate() {
                 if index > 0 {
                     out.push(delimiter);
                 }
@@ -41,6 +46,9 @@ impl Encoder for CsvEncoder {
                 } else {
                     let start = out.len();
                     column.cells.write(row, out);
+                    if digits_are_safe && !column.cells.is_text() {
+                        continue;
+                    }
                     quote_if_needed(out, start, delimiter, null);
                 }
             }
@@ -66,8 +74,8 @@ pub(super) fn header(options: &CsvOptions, schema: &SchemaRef) -> Vec<u8> {
 #[inline]
 fn quote_if_needed(out: &mut Vec<u8>, start: usize, delimiter: u8, null: &[u8]) {
     let field = &out[start..];
-    let special = |&byte: &u8| byte == delimiter || matches!(byte, b'"' | b'\n' | b'\r');
-    if field != null && !field.iter().any(special) {
+    let special = memchr3(b'"', b'\n', delimiter, field).or_else(|| memchr(b'\r', field));
+    if field != null && special.is_none() {
         return;
     }
     let field = out.split_off(start);

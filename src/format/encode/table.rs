@@ -46,16 +46,16 @@ impl Encoder for TableEncoder {
             self.layouts.len(),
             "rows of another schema"
         );
-        let columns: Vec<Column> = rows.columns().iter().map(Column::new).collect();
+        let mut columns: Vec<Column> = rows.columns().iter().map(Column::new).collect();
         let layouts = &self.layouts;
         let mut cell = Vec::new();
         self.buffer.fill(rows.num_rows(), |out, row| {
-            for (index, (layout, column)) in layouts.iter().zip(&columns).enumerate() {
+            for (index, (layout, column)) in layouts.iter().zip(&mut columns).enumerate() {
                 cell.clear();
                 if column.is_null(row) {
                     cell.extend_from_slice(b"NULL");
                 } else {
-                    write_cell(&mut cell, &column.cells, row);
+                    write_cell(&mut cell, &mut column.cells, row);
                 }
                 layout.write(out, &cell, index + 1 == layouts.len());
                 if index + 1 < layouts.len() {
@@ -130,7 +130,7 @@ fn type_width(data_type: &DataType) -> usize {
 
 const DOUBLE_WIDTH: usize = 12;
 
-fn write_cell(cell: &mut Vec<u8>, cells: &Cells, row: usize) {
+fn write_cell(cell: &mut Vec<u8>, cells: &mut Cells, row: usize) {
     cells.write(row, cell);
     match cells {
         Cells::Double(values) if cell.len() > DOUBLE_WIDTH => round(cell, values.value(row)),

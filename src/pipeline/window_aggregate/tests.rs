@@ -14,7 +14,7 @@ use datafusion_physical_expr::expressions::{BinaryExpr, Column, lit};
 use proptest::prelude::*;
 
 use super::*;
-use crate::exchange::{KeyCodec, split};
+use crate::exchange::{split, stable_hashes};
 use crate::plan::{AggregateKind, ExchangeStrategy, PlannedExpr, WindowSpec};
 use crate::time::EventTime;
 
@@ -128,8 +128,8 @@ fn plan(windowed: bool) -> AggregatePlan {
 fn operator(plan: &AggregatePlan, emit: EmitPolicy) -> WindowAggregate {
     let nothing: SchemaRef = Arc::new(Schema::empty());
     let output = output(plan);
-    let maker = RowMaker::new(plan, &output, &[], &nothing).expect("plain keys");
-    WindowAggregate::new(plan, emit, maker).expect("supported aggregates")
+    let maker = RowMaker::new(plan, &output, &[], &nothing);
+    WindowAggregate::new(plan, emit, maker, 7, || 7).expect("supported aggregates")
 }
 
 /// The schema of the plan's output columns.
@@ -165,9 +165,11 @@ fn keyed(records: &[Record], windowed: bool) -> KeyedRows {
     let keys: ArrayRef = Arc::new(StringViewArray::from_iter(
         records.iter().map(|record| record.key.as_deref()),
     ));
-    let mut codec = KeyCodec::new(&[DataType::Utf8View]).expect("a plain type");
+    let keys = vec![keys];
     KeyedRows {
-        keys: codec.encode(&[keys], records.len()),
+        rows: records.len(),
+        hashes: stable_hashes(&keys, records.len()),
+        keys,
         panes: if windowed {
             records.iter().map(pane).collect()
         } else {
@@ -556,9 +558,9 @@ fn the_message_key_stands_beside_its_row() {
     let grouped = &plan.grouped;
     let key = [column(grouped, "window_start"), column(grouped, "k")];
     let key_columns: SchemaRef = Arc::new(grouped.project(&[1, 0]).expect("columns of the schema"));
-    let maker = RowMaker::new(&plan, &output(&plan), &key, &key_columns).expect("plain keys");
-    let mut operator =
-        WindowAggregate::new(&plan, EmitPolicy::Changes, maker).expect("supported aggregates");
+    let maker = RowMaker::new(&plan, &output(&plan), &key, &key_columns);
+    let mut operator = WindowAggregate::new(&plan, EmitPolicy::Changes, maker, 7, || 7)
+        .expect("supported aggregates");
     let mut out = Vec::new();
     operator.rows(
         keyed(
@@ -601,7 +603,7 @@ fn one_global_group_needs_no_key_and_no_records_give_no_row() {
 
     let mut operator = operator(&global, EmitPolicy::Final);
     let mut rows = keyed(&[record("a", 0, 5), record("b", 0, 6)], false);
-    rows.keys = KeyCodec::new(&[]).expect("no type at all").encode(&[], 2);
+    rows.keys.clear();
     operator.rows(rows, &mut out);
     operator.watermark(Watermark::END, 0);
     operator.fire_slice(1, &mut out);

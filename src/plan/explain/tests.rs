@@ -43,6 +43,7 @@ fn hourly() -> Plan {
     let connector = SourceConnector::Kafka(KafkaSourceOptions {
         topic: "flights".into(),
         format: Format::Json,
+        json_validate: Default::default(),
         csv: csv(),
         key_columns: Vec::new(),
         group: None,
@@ -243,6 +244,7 @@ fn only_stateless_and_windowed_queries_from_kafka_into_a_sink_are_replayable() {
         path: PathBuf::from("flights.csv"),
         format: Format::Csv,
         compression: Compression::None,
+        json_validate: Default::default(),
         csv: csv(),
     });
     assert!(!replayable(&from_file).0);

@@ -5,8 +5,9 @@
 //! ```
 //!
 //! Laws, beside those of `Sink`:
-//! 1. No row is lost because a queue is full: `write` serves deliveries and tries again. It ends because each row is either
-//!    taken by a broker or fails after `message.timeout.ms`.
+//! 1. No row is lost because a queue is full: the rest of the block is kept and tried again whenever deliveries were served,
+//!    while the job goes on looking at its signals. It ends because each row is either taken by a broker or fails after
+//!    `message.timeout.ms`.
 //! 2. A keyed row goes to the partition to which the Java client would send it, so that topics are co-partitioned.
 //! 3. A row's timestamp is its event time, but neither before 1970-01-01 00:00:00.001 nor in the future, which brokers
 //!    refuse; librdkafka takes 0 for "now", hence the millisecond.
@@ -16,6 +17,8 @@ mod key;
 mod tests;
 
 use std::time::{Duration, Instant};
+
+use velostream_shards::Ringer;
 
 use crate::config::limits::{DELIVERY_QUERY_BITS, QUERIES_MAX};
 use crate::error::{Error, Result};
@@ -31,9 +34,11 @@ pub struct KafkaSink {
     /// How long a flush waits at most: what a row may take, and a little for its report.
     flush_wait: Duration,
     wall_clock_us: fn() -> i64,
+    /// A block that the producer's queue had no room for, and how many of its rows it has taken.
+    kept: Option<(RowBlock, usize)>,
 }
 
-/// How long one wait for deliveries lasts while the queue is full or a flush goes on.
+/// How long one wait for deliveries lasts while a flush goes on.
 const DELIVERY_WAIT: Duration = Duration::from_millis(50);
 
 impl KafkaSink {
@@ -55,7 +60,43 @@ impl KafkaSink {
             producer,
             flush_wait: Duration::from_millis(timeout_ms + 5_000),
             wall_clock_us,
+            kept: None,
         })
+    }
+
+    /// Queues the rows of `block` from `next` on, and keeps the block if there is no room for all.
+    fn queue(&mut self, block: RowBlock, mut next: usize) -> Result<()> {
+        let now_ms = (self.wall_clock_us)() / 1000;
+        while next < block.values.len() {
+            let record = Outgoing {
+                partition: None,
+                key: block.keys.as_ref().and_then(|keys| keys.key(next)),
+                value: Some(block.values.row(next)),
+                timestamp_ms: block
+                    .event_times_us
+                    .get(next)
+                    .map(|&time_us| timestamp_ms(time_us, now_ms)),
+                due_us: tagged(block.due_us, block.query),
+                due_header: false,
+            };
+            if self.producer.send(&record)? == Sent::Full {
+                self.kept = Some((block, next));
+                break;
+            }
+            next += 1;
+        }
+        Ok(())
+    }
+
+    /// Waits up to `wait` for deliveries, then queues what was kept.
+    fn serve(&mut self, wait: Duration, acknowledged: &mut dyn FnMut(Acknowledged)) -> Result<()> {
+        self.producer.deliveries(wait, &mut |delivered| {
+            acknowledged(acknowledgement(delivered))
+        })?;
+        match self.kept.take() {
+            Some((block, next)) => self.queue(block, next),
+            None => Ok(()),
+        }
     }
 }
 
@@ -85,6 +126,10 @@ fn acknowledgement(delivered: Delivered) -> Acknowledged {
 }
 
 impl Sink for KafkaSink {
+    fn has_room(&self) -> bool {
+        self.kept.is_none()
+    }
+
     fn write(&mut self, block: RowBlock, acknowledged: &mut dyn FnMut(Acknowledged)) -> Result<()> {
         let rows = block.values.len();
         assert!(
@@ -95,40 +140,23 @@ impl Sink for KafkaSink {
             block.event_times_us.is_empty() || block.event_times_us.len() == rows,
             "an event time was lost or gained"
         );
-        let now_ms = (self.wall_clock_us)() / 1000;
-        for row in 0..rows {
-            let record = Outgoing {
-                partition: None,
-                key: block.keys.as_ref().and_then(|keys| keys.key(row)),
-                value: Some(block.values.row(row)),
-                timestamp_ms: block
-                    .event_times_us
-                    .get(row)
-                    .map(|&time_us| timestamp_ms(time_us, now_ms)),
-                due_us: tagged(block.due_us, block.query),
-                due_header: false,
-            };
-            while self.producer.send(&record)? == Sent::Full {
-                self.producer.deliveries(DELIVERY_WAIT, &mut |delivered| {
-                    acknowledged(acknowledgement(delivered))
-                })?;
-            }
-        }
+        assert!(self.kept.is_none(), "a sink without room is not written to");
+        self.queue(block, 0)?;
         self.poll(acknowledged)
     }
 
     fn poll(&mut self, acknowledged: &mut dyn FnMut(Acknowledged)) -> Result<()> {
-        self.producer.deliveries(Duration::ZERO, &mut |delivered| {
-            acknowledged(acknowledgement(delivered))
-        })
+        self.serve(Duration::ZERO, acknowledged)
+    }
+
+    fn ring_by(&mut self, ringer: Ringer) {
+        self.producer.ring_by(ringer);
     }
 
     fn flush(&mut self, acknowledged: &mut dyn FnMut(Acknowledged)) -> Result<()> {
         let deadline = Instant::now() + self.flush_wait;
-        while self.producer.unacknowledged() > 0 {
-            self.producer.deliveries(DELIVERY_WAIT, &mut |delivered| {
-                acknowledged(acknowledgement(delivered))
-            })?;
+        while self.kept.is_some() || self.producer.unacknowledged() > 0 {
+            self.serve(DELIVERY_WAIT, acknowledged)?;
             if Instant::now() >= deadline {
                 return Err(Error::Connector(format!(
                     "{} rows written to topic {} were not acknowledged within message.timeout.ms: see that its brokers at {} run",

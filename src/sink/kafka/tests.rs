@@ -42,6 +42,7 @@ fn block(values: std::ops::Range<usize>, due_us: i64) -> RowBlock {
         keys: Some(keys),
         event_times_us: values.map(|row| row as i64 * 1_000_000).collect(),
         due_us,
+        ready_ns: 0,
     }
 }
 
@@ -127,6 +128,7 @@ fn a_keyed_row_goes_where_the_java_client_would_send_it() {
         keys: Some(keys),
         event_times_us: Vec::new(),
         due_us: 0,
+        ready_ns: 0,
     };
     sink.write(block, &mut |_| ()).expect("taken");
     sink.flush(&mut |_| ()).expect("acknowledged");

@@ -6,6 +6,7 @@
 //!                     |          PartitionClock (one a partition) --> event time, watermark just before
 //!                     +--> origin (partition, offset), due time (header velo.due_us, else when the batch was taken)
 //! ```
+
 //!
 //! Laws, beside those of `Source`:
 //! 1. Every offset from a range's start to its end is taken once, in order; what is fetched beyond the end is dropped.
@@ -18,11 +19,13 @@
 
 mod range;
 
+use velostream_shards::Ringer;
+
 use crate::batch::{Batch, Origin};
 use crate::config::options::OnError;
 use crate::error::{Error, Place, Result};
 use crate::format::{Decoded, Decoder};
-use crate::kafka::{Code, Consumer, DUE_HEADER, Event, KafkaRecord, Settings, read_decimal};
+use crate::kafka::{Code, Consumer, Event, KafkaRecord, Settings};
 use crate::plan::{EventTimeColumn, EventTimeSpec};
 use crate::time::{EventTime, PartitionClock, Watermark};
 
@@ -60,6 +63,8 @@ pub struct KafkaSource<D> {
     /// Partitions that have not ended.
     reading: usize,
     records_in: u64,
+    /// The least watermark over the partitions, and when the record that moved it there was due.
+    settled: (Watermark, i64),
     /// Whether `Ended` has been returned.
     ended: bool,
     wall_clock_us: fn() -> i64,
@@ -75,6 +80,10 @@ struct Partition {
     end: Option<i64>,
     ended: bool,
     clock: PartitionClock,
+    /// When the record that moved the clock last was due, if it said so.
+    moved_us: Option<i64>,
+    /// The watermark as it stood after the last poll.
+    settled: Watermark,
 }
 
 impl<D: Decoder> KafkaSource<D> {
@@ -128,11 +137,34 @@ impl<D: Decoder> KafkaSource<D> {
             partitions,
             places,
             records_in: 0,
+            settled: (Watermark::NONE, 0),
             ended: false,
             wall_clock_us,
             consumer,
         })
     }
+}
+
+/// The least watermark over `partitions` and when the record was due that moved it there, from what they were after the last
+/// poll: of the partitions that held it back, the one whose mover was due last. What did not say so was due at `taken_at_us`.
+fn settle(
+    partitions: &mut [Partition],
+    settled: (Watermark, i64),
+    taken_at_us: i64,
+) -> (Watermark, i64) {
+    let watermarks = partitions
+        .iter()
+        .map(|partition| partition.clock.watermark());
+    let least = watermarks.min().unwrap_or(Watermark::END);
+    let mut released_us = None;
+    for partition in partitions {
+        let moved_us = partition.moved_us.take();
+        if least > settled.0 && partition.settled < least {
+            released_us = released_us.max(Some(moved_us.unwrap_or(taken_at_us)));
+        }
+        partition.settled = partition.clock.watermark();
+    }
+    released_us.map_or(settled, |due_us| (least, due_us))
 }
 
 impl Partition {
@@ -147,6 +179,8 @@ impl Partition {
             end: range.end,
             ended: range.is_empty(),
             clock,
+            moved_us: None,
+            settled: Watermark::NONE,
         }
     }
 
@@ -162,6 +196,16 @@ impl Partition {
         self.ended = true;
         self.clock.end();
         true
+    }
+
+    /// Takes note of the event time of a record due at `due_us`, and returns the watermark just before it.
+    #[inline]
+    fn advance(&mut self, time: EventTime, due_us: Option<i64>) -> Watermark {
+        let before = self.clock.advance(time);
+        if self.clock.watermark() > before {
+            self.moved_us = due_us;
+        }
+        before
     }
 
     /// The read has come to `offset`: what was left out on the way never comes, and is an error where gaps are.
@@ -248,6 +292,9 @@ impl<D: Decoder> Source for KafkaSource<D> {
             ended += usize::from(partition.settle());
         }
         drop(taken);
+        if progressed {
+            self.settled = settle(&mut self.partitions, self.settled, taken_at_us);
+        }
         if let Some(error) = consumer.fatal() {
             return Err(error);
         }
@@ -265,6 +312,12 @@ impl<D: Decoder> Source for KafkaSource<D> {
         Ok(Polled::Batch(batch))
     }
 
+    fn ring_by(&mut self, ringer: Ringer) {
+        if let Some(consumer) = &mut self.consumer {
+            consumer.ring_by(ringer);
+        }
+    }
+
     fn watermark(&self) -> Option<Watermark> {
         if self.ended {
             return Some(Watermark::END);
@@ -273,6 +326,10 @@ impl<D: Decoder> Source for KafkaSource<D> {
             .iter()
             .map(|partition| partition.clock.watermark())
             .min()
+    }
+
+    fn watermark_due_us(&self) -> Option<i64> {
+        Some(self.settled.1)
     }
 
     fn records_in(&self) -> u64 {
@@ -342,7 +399,8 @@ fn accept<D: Decoder>(
     column: Option<EventTimeColumn>,
     stamps: &mut Stamps,
 ) -> Result<(), String> {
-    if let Some(due_us) = record.header(DUE_HEADER).and_then(read_decimal) {
+    let due_us = record.due_us();
+    if let Some(due_us) = due_us {
         stamps.due_us = stamps.due_us.min(due_us);
     }
     let by_record = match column {
@@ -371,7 +429,8 @@ fn accept<D: Decoder>(
                     .or(decoded_time)
                     .expect("a good record of a stream with an event time has one");
                 stamps.event_times.push(time);
-                stamps.watermarks_before.push(partition.clock.advance(time));
+                let before = partition.advance(time, due_us);
+                stamps.watermarks_before.push(before);
             }
             stamps.origins.push(Origin {
                 partition: record.partition(),
@@ -381,7 +440,7 @@ fn accept<D: Decoder>(
         }
         Decoded::Bad(bad) => {
             if let Some(time) = by_record.or(bad.event_time) {
-                partition.clock.advance(time);
+                partition.advance(time, due_us);
             }
             Err(bad.reason)
         }

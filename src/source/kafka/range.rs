@@ -145,6 +145,7 @@ mod tests {
         KafkaSourceOptions {
             topic: "t".into(),
             format: Format::Json,
+            json_validate: Default::default(),
             csv: CsvOptions {
                 header: false,
                 delimiter: b',',

@@ -76,6 +76,7 @@ fn options(start: Start, end: End) -> KafkaSourceOptions {
     KafkaSourceOptions {
         topic: "t".into(),
         format: Format::Json,
+        json_validate: Default::default(),
         csv: CsvOptions {
             header: false,
             delimiter: b',',
@@ -416,6 +417,37 @@ fn a_batch_is_due_when_the_earliest_of_its_records_was_else_when_it_was_taken() 
     )
     .expect("read");
     assert_eq!(batches.iter().map(|batch| batch.due_us).min(), Some(5_000));
+}
+
+#[test]
+fn a_watermark_is_due_with_the_record_that_released_it() {
+    let partition = |partition| {
+        let range = Range {
+            partition,
+            start: 0,
+            end: None,
+            oldest: true,
+        };
+        Partition::new(&range, 0)
+    };
+    let mut partitions = [partition(0), partition(1)];
+    partitions[1].advance(EventTime(50), Some(1_000));
+    let silent = settle(&mut partitions, (Watermark::NONE, 0), NOW_US);
+    assert_eq!(silent.0, Watermark::NONE, "one partition has said nothing");
+    for (time, due_us) in [(20, 2_000), (30, 3_000), (10, 4_000)] {
+        partitions[0].advance(EventTime(time), Some(due_us));
+    }
+    partitions[1].advance(EventTime(60), Some(9_000));
+    let moved = settle(&mut partitions, silent, NOW_US);
+    // Neither by the partition that was ahead nor by a record out of order.
+    assert_eq!(moved, (Watermark(30), 3_000));
+    assert_eq!(settle(&mut partitions, moved, NOW_US), moved);
+    // A record that does not say when it was due.
+    partitions[0].advance(EventTime(40), None);
+    assert_eq!(
+        settle(&mut partitions, moved, NOW_US),
+        (Watermark(40), NOW_US)
+    );
 }
 
 #[test]
