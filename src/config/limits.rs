@@ -51,7 +51,11 @@ pub const WATERMARK_BOUND_US: RangeInclusive<i64> = 0..=36_525 * MICROSECONDS_A_
 /// Blocks that a shard takes from its inbox in one turn.
 pub const INBOX_BLOCKS_MAX: usize = 64;
 
-/// Groups that a shard emits in one turn when windows fire.
+/// Rows, or groups of partials, after which a shard takes no further block from its inbox in one turn: a block of partials
+/// holds more than a batch does.
+pub const INBOX_ROWS_MAX: usize = 16_384;
+
+/// Groups that a shard emits, and as many that it sends as partials, at a time when windows fire.
 pub const FIRE_GROUPS_MAX: usize = 4096;
 
 /// Panes of which a shard emits groups in one turn: each costs an evaluation of the output columns.

@@ -3,6 +3,7 @@
 //! ```text
 //!   Groups --changes (after each block)--------------> aggregate columns --RowMaker: HAVING, output columns--> OutputRows
 //!          --Closing (a fired pane, slice by slice)-->
+//!                                          \--PartialMaker: the state itself, in a first phase--> Partials
 //! ```
 //!
 //! Laws: under EMIT CHANGES every accepted record gives one row before HAVING, in row order within its pane. Under EMIT
@@ -12,8 +13,26 @@
 
 mod changes;
 mod on_close;
+mod partials;
 mod rows;
+
+use std::ops::Range;
 
 pub use changes::changes;
 pub use on_close::Closing;
+pub use partials::PartialMaker;
 pub use rows::{OutputRows, RowMaker};
+
+use crate::group::KeySpace;
+
+/// Makes what leaves of groups that have fired.
+pub trait Maker {
+    /// What is made of a slice of groups.
+    type Made;
+
+    /// Makes it of the groups `ids` of a pane, whose keys are in `space`.
+    fn fired(&self, closing: &Closing, ids: Range<usize>, space: &KeySpace) -> Self::Made;
+
+    /// Whether there is nothing in it.
+    fn is_nothing(made: &Self::Made) -> bool;
+}

@@ -3,33 +3,60 @@
 //! Law: every group leaves exactly once, in the order of group ids, and a slice has at most the asked number of groups. A
 //! group is released as it leaves, so that retiring the pane frees nothing one by one.
 
-use super::{OutputRows, RowMaker};
+use super::Maker;
 use crate::group::{Groups, KeySpace};
 
 /// A pane that has fired and is leaving.
 #[derive(Debug)]
 pub struct Closing {
     groups: Box<Groups>,
+    pane: Option<i64>,
     window: Option<(i64, i64)>,
     due_us: i64,
     ready_ns: u64,
 }
 
 impl Closing {
-    /// The groups of the window with these bounds (microseconds, half-open; `None` without a window), which fired because
+    /// The groups of a pane and its window's bounds (microseconds, half-open); `None` without a window. They fired because
     /// of a record that was due at `due_us` (wall clock, microseconds), at `ready_ns` (monotonic clock).
     pub fn new(
         groups: Box<Groups>,
-        window: Option<(i64, i64)>,
+        pane: Option<(i64, (i64, i64))>,
         due_us: i64,
         ready_ns: u64,
     ) -> Closing {
         Closing {
             groups,
-            window,
+            pane: pane.map(|(pane, _)| pane),
+            window: pane.map(|(_, window)| window),
             due_us,
             ready_ns,
         }
+    }
+
+    /// The groups.
+    pub fn groups(&self) -> &Groups {
+        &self.groups
+    }
+
+    /// The pane; `None` without a window.
+    pub fn pane(&self) -> Option<i64> {
+        self.pane
+    }
+
+    /// The bounds of its window.
+    pub fn window(&self) -> Option<(i64, i64)> {
+        self.window
+    }
+
+    /// When the record that made it fire was due, wall clock, microseconds since the epoch.
+    pub fn due_us(&self) -> i64 {
+        self.due_us
+    }
+
+    /// When it fired, monotonic clock, nanoseconds.
+    pub fn ready_ns(&self) -> u64 {
+        self.ready_ns
     }
 
     /// Number of groups that have not left yet.
@@ -37,26 +64,19 @@ impl Closing {
         self.groups.held()
     }
 
-    /// The rows of the next groups, at most `max_groups`.
-    pub fn slice(
+    /// What `maker` makes of the next groups, at most `max_groups`.
+    pub fn slice<M: Maker>(
         &mut self,
         max_groups: usize,
         space: &mut KeySpace,
-        maker: &RowMaker,
-    ) -> OutputRows {
-        let rows = self.remaining().min(max_groups);
+        maker: &M,
+    ) -> M::Made {
         let start = self.groups.len() - self.remaining();
-        let finished = self.groups.finish(start..start + rows);
-        let keys = self.groups.keys(space, start..start + rows);
-        self.groups.release(space, rows);
-        maker.make(
-            rows,
-            keys,
-            self.window,
-            finished,
-            self.due_us,
-            self.ready_ns,
-        )
+        let ids = start..start + self.remaining().min(max_groups);
+        let groups = ids.len();
+        let made = maker.fired(self, ids, space);
+        self.groups.release(space, groups);
+        made
     }
 
     /// Lets the next groups leave without a row, at most `max_groups`: their rows left with their records.

@@ -7,6 +7,7 @@
 //! Law: a row that cannot be computed is withheld and its reason returned; every other row leaves, in the order given.
 //! What it does not do: encode, or decide what `on_error` makes of a withheld row.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use datafusion_common::arrow::array::{
@@ -17,8 +18,9 @@ use datafusion_common::arrow::compute::{cast, filter, filter_record_batch};
 use datafusion_common::arrow::datatypes::{DataType, SchemaRef};
 use datafusion_physical_expr::PhysicalExpr;
 
+use super::{Closing, Maker};
 use crate::batch::{Isolated, evaluate_isolated};
-use crate::group::Finished;
+use crate::group::{Finished, KeySpace};
 use crate::plan::{AggregatePlan, PlannedExpr};
 use crate::time::Watermark;
 
@@ -220,6 +222,27 @@ impl RowMaker {
             passed[row as usize] = value == Some(true);
         }
         filter_record_batch(&grouped, &BooleanArray::from(passed)).expect("a flag for every row")
+    }
+}
+
+impl Maker for RowMaker {
+    type Made = OutputRows;
+
+    fn fired(&self, closing: &Closing, ids: Range<usize>, space: &KeySpace) -> OutputRows {
+        let groups = closing.groups();
+        self.make(
+            ids.len(),
+            groups.keys(space, ids.clone()),
+            closing.window(),
+            groups.finish(ids),
+            closing.due_us(),
+            closing.ready_ns(),
+        )
+    }
+
+    /// HAVING may have kept none.
+    fn is_nothing(made: &OutputRows) -> bool {
+        made.batch.num_rows() == 0 && made.bad.is_empty()
     }
 }
 

@@ -1,4 +1,4 @@
-//! What crosses a lane: rows, watermarks, and the end.
+//! What crosses a lane: rows or partials, watermarks, and the end.
 //!
 //! Law: a block carries key columns, never ids that mean something to one shard only. All columns of `KeyedRows` have the
 //! same length (`assert_consistent`). What is taken out of rows shares no memory with them: the receiver owns it.
@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use datafusion_common::arrow::array::{Array, ArrayRef, AsArray, UInt32Array};
 use datafusion_common::arrow::compute::take;
-use datafusion_common::arrow::datatypes::DataType;
+use datafusion_common::arrow::datatypes::{DataType, Int64Type};
 
 use crate::time::Watermark;
 
@@ -28,12 +28,26 @@ pub struct KeyedRows {
     pub due_us: i64,
 }
 
+/// Groups of one pane on their way to the shards that own their keys: what their records were aggregated to by the shard that
+/// read them. A group may come several times, and from several shards.
+#[derive(Clone, Debug)]
+pub struct Partials {
+    /// The pane; `None` when the query has no window.
+    pub pane: Option<i64>,
+    /// A row for each group: its key, and in `arguments` the columns of its state, aggregate by aggregate. `panes` is empty.
+    pub groups: KeyedRows,
+    /// Which of the columns counts the records of a group, as `Int64`.
+    pub records: usize,
+}
+
 /// What one shard tells another over a lane.
 #[derive(Clone, Debug)]
 pub enum Block {
     /// Rows whose keys the receiver owns.
     Rows(KeyedRows),
-    /// The sender's promise, after all rows that it covers.
+    /// Groups whose keys the receiver owns.
+    Partials(Partials),
+    /// The sender's promise, after all rows and partials that it covers.
     Watermark {
         /// The promise.
         time: Watermark,
@@ -81,6 +95,11 @@ impl KeyedRows {
         }
     }
 
+    /// The least of the rows' panes; `None` without rows or without a window.
+    pub fn least_pane(&self) -> Option<i64> {
+        self.panes.iter().copied().min()
+    }
+
     /// Checks the law of equal lengths.
     pub fn assert_consistent(&self) {
         assert!(
@@ -95,6 +114,37 @@ impl KeyedRows {
         assert!(
             columns.all(|column| column.len() == self.len()),
             "a key or an argument was lost or gained"
+        );
+    }
+}
+
+impl Partials {
+    /// Number of groups.
+    pub fn len(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// Whether there is no group.
+    pub fn is_empty(&self) -> bool {
+        self.groups.is_empty()
+    }
+
+    /// Number of records that were aggregated to these groups.
+    pub fn records(&self) -> u64 {
+        let counts = self.groups.arguments[self.records].as_primitive::<Int64Type>();
+        counts.values().iter().map(|&count| count as u64).sum()
+    }
+
+    /// Checks the laws of lengths: a group has its state, and the pane of all of them.
+    pub fn assert_consistent(&self) {
+        self.groups.assert_consistent();
+        assert!(
+            self.groups.panes.is_empty(),
+            "the groups of a block have one pane"
+        );
+        assert!(
+            self.records < self.groups.arguments.len(),
+            "the records of a group are counted"
         );
     }
 }
@@ -173,5 +223,30 @@ mod tests {
         let mut rows = three_rows();
         rows.panes.clear();
         assert!(rows.take(&[0]).panes.is_empty());
+    }
+
+    #[test]
+    fn the_least_pane_is_that_of_any_row() {
+        let mut rows = three_rows();
+        rows.panes = vec![5, -7, 0];
+        assert_eq!(rows.least_pane(), Some(-7));
+        rows.panes.clear();
+        assert_eq!(rows.least_pane(), None);
+    }
+
+    #[test]
+    fn partials_know_how_many_records_they_stand_for() {
+        let mut groups = three_rows();
+        groups.panes.clear();
+        groups
+            .arguments
+            .push(Arc::new(Int64Array::from(vec![4, 1, 2])));
+        let partials = Partials {
+            pane: Some(3),
+            groups,
+            records: 2,
+        };
+        partials.assert_consistent();
+        assert_eq!((partials.len(), partials.records()), (3, 7));
     }
 }

@@ -1,9 +1,9 @@
-//! Rows to their owners.
+//! Rows and partials to their owners.
 //!
-//! Law: every row goes to exactly one shard, the owner of its key, and rows of one owner keep their order. When all rows
+//! Law: every row (or group) goes to exactly one shard, the owner of its key, and rows of one owner keep their order. When all rows
 //! have one owner they are moved, not copied.
 
-use super::{FAN_IN_OWNER, KeyedRows, key_group, owner};
+use super::{FAN_IN_OWNER, KeyedRows, Partials, key_group, owner};
 use crate::plan::ExchangeStrategy;
 
 /// Splits `rows` by owner: element `s` of the result goes to shard `s`, `None` when nothing does.
@@ -18,10 +18,36 @@ pub fn split(rows: KeyedRows, shards: usize, strategy: ExchangeStrategy) -> Vec<
     match strategy {
         ExchangeStrategy::FanIn => split[FAN_IN_OWNER] = Some(rows),
         ExchangeStrategy::Hash => by_owner(rows, &mut split),
-        ExchangeStrategy::Auto => panic!("a plan has chosen its exchange"),
-        ExchangeStrategy::None => panic!("a plan without an exchange sends nothing"),
+        ExchangeStrategy::Auto | ExchangeStrategy::Smart | ExchangeStrategy::RoundRobin => {
+            panic!("a plan has chosen its exchange")
+        }
+        ExchangeStrategy::Sticky | ExchangeStrategy::None => {
+            panic!("what stays on its shard is sent to nobody")
+        }
     }
     split
+}
+
+/// Splits `partials` by owner, as `split` does rows.
+pub fn split_partials(
+    partials: Partials,
+    shards: usize,
+    strategy: ExchangeStrategy,
+) -> Vec<Option<Partials>> {
+    let Partials {
+        pane,
+        groups,
+        records,
+    } = partials;
+    let of_pane = |groups| Partials {
+        pane,
+        groups,
+        records,
+    };
+    split(groups, shards, strategy)
+        .into_iter()
+        .map(|share| share.map(of_pane))
+        .collect()
 }
 
 /// A counting sort of the row indexes by owner, then one `take` an owner.

@@ -24,7 +24,7 @@ mod table;
 use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
 
-use datafusion_common::arrow::array::ArrayRef;
+use datafusion_common::arrow::array::{Array, ArrayRef};
 use datafusion_common::arrow::datatypes::DataType;
 
 pub use aggregate::{Accumulator, Finished, build};
@@ -199,6 +199,38 @@ impl Groups {
             .collect()
     }
 
+    /// The state of `groups`, a range of group ids, as plain columns: those of the first aggregate, then of the second, and
+    /// so on, in the order of ids.
+    pub fn partial(&self, groups: Range<usize>) -> Vec<ArrayRef> {
+        assert!(
+            groups.end <= self.len(),
+            "only groups that exist have a state"
+        );
+        let mut states = Vec::new();
+        for accumulator in &self.accumulators {
+            let partial = accumulator.partial(groups.clone());
+            assert_partial(accumulator.as_ref(), &partial, groups.len());
+            states.extend(partial);
+        }
+        states
+    }
+
+    /// Adds groups that others aggregated: a key a row, and as arguments at least the columns of `partial`.
+    pub fn merge(&mut self, space: &mut KeySpace, groups: &KeyedRows) {
+        let all: Vec<u32> = (0..groups.len() as u32).collect();
+        self.find_groups(space, groups, &all);
+        let mut states = groups.arguments.as_slice();
+        for accumulator in &mut self.accumulators {
+            let columns = accumulator.partial_types().len();
+            let (partial, others) = states
+                .split_at_checked(columns)
+                .expect("the sender has the aggregates of the receiver");
+            assert_partial(accumulator.as_ref(), partial, groups.len());
+            accumulator.merge(&space.ids, &all, partial, &self.arena);
+            states = others;
+        }
+    }
+
     /// The key columns of `groups`, a range of group ids, in the order of ids.
     pub fn keys(&self, space: &KeySpace, groups: Range<usize>) -> Vec<ArrayRef> {
         assert!(
@@ -261,4 +293,17 @@ impl Groups {
             accumulator.grow(groups, &self.arena);
         }
     }
+}
+
+/// The columns that an aggregate's state travels in have its types, and a row for each group.
+fn assert_partial(accumulator: &dyn Accumulator, partial: &[ArrayRef], groups: usize) {
+    let types = accumulator.partial_types();
+    let as_agreed = |(column, agreed)| {
+        let column: &ArrayRef = column;
+        column.data_type() == agreed && column.len() == groups
+    };
+    assert!(
+        partial.len() == types.len() && partial.iter().zip(&types).all(as_agreed),
+        "partials of the types and the number of groups that were agreed"
+    );
 }

@@ -47,7 +47,7 @@ use crate::pipeline::{
     Lanes, QueryParts, ShardOutcome, ShardParts, ShardPipeline, ToJob, check_buildable,
     shard_pipeline,
 };
-use crate::plan::{ExchangeSend, JobPlan, JobQuery, JobSink, SinkSpec, Target};
+use crate::plan::{JobPlan, JobQuery, JobSink, SinkSpec, Target};
 use crate::sink::{Acknowledged, Sink};
 use crate::time::Watermark;
 
@@ -304,8 +304,9 @@ impl Job<'_> {
 
     /// For each shard and query the lanes of its exchange, where it has one: an edge a query.
     fn lanes(&self, doorbells: &Doorbells) -> Vec<Vec<Option<Lanes>>> {
+        let shards = self.core_map.shards();
         let queries = &self.plan.queries;
-        let exchanges = |query: &JobQuery| !matches!(query.plan.exchange.send, ExchangeSend::None);
+        let exchanges = |query: &JobQuery| query.plan.exchange.needs_lanes(shards);
         let edges = queries.iter().filter(|query| exchanges(query)).count();
         let endpoints = mesh::<Block>(doorbells, edges, self.config.shards.lane_blocks);
         let of_shard = |endpoint: Endpoint<Block>| {

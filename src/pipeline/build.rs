@@ -14,15 +14,18 @@ use super::filter_project::{Evaluated, FilterProject};
 use super::flow::{Flow, Fork, Node, Outlet, Reader};
 use super::grouping::Grouping;
 use super::ingest::Ingest;
+use super::partial_aggregate::PartialAggregate;
 use super::query::{QueryPipeline, Stage, Stateless};
 use super::source_port::SourcePort;
 use super::window_aggregate::WindowAggregate;
+use crate::config::limits::FIRE_GROUPS_MAX;
 use crate::emit::{OutputRows, RowMaker};
 use crate::error::Result;
 use crate::exchange::KeyForm;
 use crate::group::random_seed;
 use crate::plan::{
-    AggregatePlan, Input, JobPlan, JobQuery, Plan, PlannedExpr, Shape, SinkSpec, Target,
+    AggregatePlan, ExchangeSend, Input, JobPlan, JobQuery, Plan, PlannedExpr, Shape, SinkSpec,
+    Target,
 };
 use crate::source::{BadRecords, Source};
 use crate::time::Watermark;
@@ -136,12 +139,24 @@ fn query_pipeline(
             (columns, Stage::Stateless(Stateless::new(shape)))
         }
         Shape::Aggregate(aggregate) => {
+            let edge = ExchangeEdge::new(
+                shard,
+                shards,
+                plan.exchange.strategy,
+                aggregate.window.as_ref(),
+                lanes,
+            );
+            let two_phase = shards > 1 && plan.exchange.send == ExchangeSend::Partials;
+            let first_phase = two_phase
+                .then(|| PartialAggregate::new(aggregate, random_seed(), clocks.monotonic_ns))
+                .transpose()?;
             let maker = RowMaker::new(aggregate, &plan.output, key, &key_columns);
             let grouping = Grouping {
                 keys: aggregate.keys.len(),
                 form: KeyForm::new(&key_types(aggregate))?,
                 assigner: aggregate.window.as_ref().map(TumblingAssigner::of),
-                edge: ExchangeEdge::new(shard, shards, plan.exchange.strategy, lanes),
+                first_phase,
+                edge,
                 owned: WindowAggregate::new(
                     aggregate,
                     plan.emit,
@@ -153,6 +168,7 @@ fn query_pipeline(
                 late_records: 0,
                 grace_us: aggregate.window.map(|window| window.grace_us()),
                 reached: (Watermark::NONE, 0),
+                slice_groups: FIRE_GROUPS_MAX,
             };
             (
                 aggregate.keys.iter().chain(&aggregate.arguments).collect(),

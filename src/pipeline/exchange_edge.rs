@@ -1,18 +1,22 @@
 //! One exchange edge as a shard sees it: its lanes to its peers, and what they have promised.
 //!
-//! Law: no watermark leaves a shard before the rows it covers: both go through the same lane, in that order. A shard that
-//! reads nothing is idle and holds nobody back. After `End` nothing follows from that shard.
+//! Law: no watermark leaves a shard before the rows or partials it covers: all go through the same lane, in that order. Both
+//! sides assert it, a block at a time: the first pane of its rows, or that of its partials, closes after what has been
+//! promised. A shard that reads nothing is idle and holds nobody back. After `End` nothing follows from that shard.
 
 use velostream_shards::{Inbox, Outbox, ShardId};
 
-use crate::exchange::{Block, KeyedRows, split};
-use crate::plan::ExchangeStrategy;
+use crate::exchange::{Block, KeyedRows, Partials, split, split_partials};
+use crate::plan::{ExchangeStrategy, WindowSpec};
 use crate::time::{Coalescer, Watermark};
+use crate::window::Spans;
 
 /// What came in and concerns this shard.
 pub enum Arrived {
     /// Rows whose keys this shard owns.
     Rows(KeyedRows),
+    /// Groups whose keys this shard owns.
+    Partials(Partials),
     /// The least watermark over all shards has advanced, released by a record due at `due_us`.
     Watermark {
         /// The new minimum.
@@ -20,6 +24,17 @@ pub enum Arrived {
         /// Wall clock, microseconds since the epoch.
         due_us: i64,
     },
+}
+
+impl Arrived {
+    /// Rows, or groups, in it.
+    pub fn rows(&self) -> usize {
+        match self {
+            Arrived::Rows(rows) => rows.len(),
+            Arrived::Partials(partials) => partials.len(),
+            Arrived::Watermark { .. } => 0,
+        }
+    }
 }
 
 /// The lanes of one edge.
@@ -35,6 +50,8 @@ pub struct ExchangeEdge {
     shard: ShardId,
     shards: usize,
     strategy: ExchangeStrategy,
+    /// Where panes close; `None` without a window.
+    spans: Option<Spans>,
     /// `None` when there is only this shard.
     lanes: Option<Lanes>,
     /// One input for each shard, this one among them.
@@ -45,11 +62,12 @@ pub struct ExchangeEdge {
 }
 
 impl ExchangeEdge {
-    /// The edge of `shard` among `shards`; `lanes` unless it is alone.
+    /// The edge of `shard` among `shards`, for groups in `window`; `lanes` unless it is alone.
     pub fn new(
         shard: ShardId,
         shards: usize,
         strategy: ExchangeStrategy,
+        window: Option<&WindowSpec>,
         lanes: Option<Lanes>,
     ) -> ExchangeEdge {
         assert_eq!(lanes.is_some(), shards > 1, "lanes lead to peers");
@@ -57,6 +75,7 @@ impl ExchangeEdge {
             shard,
             shards,
             strategy,
+            spans: window.map(Spans::of),
             lanes,
             watermarks: Coalescer::new(shards),
             peers_open: shards - 1,
@@ -85,24 +104,19 @@ impl ExchangeEdge {
 
     /// Sends `rows` to their owners and returns this shard's own share.
     pub fn send(&mut self, rows: KeyedRows) -> Option<KeyedRows> {
-        let Some(lanes) = &mut self.lanes else {
+        if self.lanes.is_none() || self.strategy == ExchangeStrategy::Sticky {
             return Some(rows);
-        };
-        let mut own = None;
-        for (owner, share) in split(rows, self.shards, self.strategy)
-            .into_iter()
-            .enumerate()
-        {
-            let Some(share) = share else { continue };
-            if owner == self.shard.index() {
-                own = Some(share);
-            } else {
-                lanes
-                    .outbox
-                    .post(ShardId::from_index(owner), Block::Rows(share));
-            }
         }
-        own
+        self.assert_uncovered(rows.least_pane(), self.sent);
+        let shares = split(rows, self.shards, self.strategy);
+        self.post_shares(shares, Block::Rows)
+    }
+
+    /// Sends `partials` to their owners and returns this shard's own share.
+    pub fn send_partials(&mut self, partials: Partials) -> Option<Partials> {
+        self.assert_uncovered(partials.pane, self.sent);
+        let shares = split_partials(partials, self.shards, self.strategy);
+        self.post_shares(shares, Block::Partials)
     }
 
     /// Promises `time` to every shard, this one included. Says so if the least watermark over all shards has advanced.
@@ -129,8 +143,16 @@ impl ExchangeEdge {
     /// Takes the next block; `None` when the lanes are empty. The inner `None` is a block that changed nothing here.
     pub fn take(&mut self) -> Option<Option<Arrived>> {
         let (from, block) = self.lanes.as_mut()?.inbox.take()?;
+        let promised = self.watermarks.promised(from.index());
         Some(match block {
-            Block::Rows(rows) => Some(Arrived::Rows(rows)),
+            Block::Rows(rows) => {
+                self.assert_uncovered(rows.least_pane(), promised);
+                Some(Arrived::Rows(rows))
+            }
+            Block::Partials(partials) => {
+                self.assert_uncovered(partials.pane, promised);
+                Some(Arrived::Partials(partials))
+            }
             Block::Watermark { time, due_us } => {
                 advanced(self.watermarks.advance(from.index(), time, due_us))
             }
@@ -150,6 +172,33 @@ impl ExchangeEdge {
                 .lanes
                 .as_ref()
                 .is_none_or(|lanes| lanes.outbox.has_room())
+    }
+
+    /// The law: a block whose first pane is `pane` comes before a promise that covers it.
+    fn assert_uncovered(&self, pane: Option<i64>, promised: Watermark) {
+        let closing = match (&self.spans, pane) {
+            (Some(spans), Some(pane)) => spans.closing(pane),
+            _ => Watermark::END,
+        };
+        assert!(
+            promised < closing,
+            "no watermark leaves a shard before the rows or partials it covers"
+        );
+    }
+
+    /// Posts each share to its owner, this shard's own excepted, which is returned.
+    fn post_shares<T>(&mut self, shares: Vec<Option<T>>, block: impl Fn(T) -> Block) -> Option<T> {
+        let lanes = self.lanes.as_mut().expect("shares are of several shards");
+        let mut own = None;
+        for (owner, share) in shares.into_iter().enumerate() {
+            let Some(share) = share else { continue };
+            if owner == self.shard.index() {
+                own = Some(share);
+            } else {
+                lanes.outbox.post(ShardId::from_index(owner), block(share));
+            }
+        }
+        own
     }
 
     fn post_to_peers(&mut self, block: impl Fn() -> Block) {

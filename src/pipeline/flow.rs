@@ -21,7 +21,7 @@ use super::egress::{Egress, Exit, ToJob};
 use super::ingest::Ingest;
 use super::query::QueryPipeline;
 use crate::batch::{Batch, Origin};
-use crate::config::limits::INBOX_BLOCKS_MAX;
+use crate::config::limits::{INBOX_BLOCKS_MAX, INBOX_ROWS_MAX};
 use crate::emit::OutputRows;
 use crate::error::{Error, Place, Result};
 use crate::source::BadRecords;
@@ -184,13 +184,29 @@ impl Flow {
             if self.room_behind(query) {
                 progressed |= self.run(query, QueryPipeline::fire)?;
             }
-            for _ in 0..INBOX_BLOCKS_MAX {
-                if !self.room_behind(query) || !self.run(query, QueryPipeline::drain)? {
-                    break;
-                }
-                progressed = true;
-            }
+            progressed |= self.run(query, QueryPipeline::send_partials)?;
+            progressed |= self.drain(query)?;
             progressed |= self.forward(query);
+        }
+        Ok(progressed)
+    }
+
+    /// Takes what the peers sent to `query`, while there is room for what comes of it; whether there was anything.
+    fn drain(&mut self, query: usize) -> Result<bool> {
+        let mut progressed = false;
+        let mut rows = 0;
+        for _ in 0..INBOX_BLOCKS_MAX {
+            if rows >= INBOX_ROWS_MAX || !self.room_behind(query) {
+                break;
+            }
+            let mut taken = None;
+            self.run(query, |pipeline, made| {
+                taken = pipeline.drain(made);
+                taken.is_some()
+            })?;
+            let Some(count) = taken else { break };
+            rows += count;
+            progressed = true;
         }
         Ok(progressed)
     }

@@ -1,21 +1,21 @@
 //! A grouping stage on one shard: which records are late, who owns their keys, and the state of the keys owned here.
 //!
 //! ```text
-//!   Evaluated --Assigner (lateness)--> KeyedRows --ExchangeEdge--> peers
+//!   Evaluated --Assigner (lateness)--> KeyedRows --(two-phase: PartialAggregate)--> ExchangeEdge--> peers
 //!                                                      \--own share--> WindowAggregate --> OutputRows
 //!   peers ----------------------------------------------------------/
 //! ```
 //!
-//! Law: a watermark is applied after the rows that it covers, on every shard alike. What is promised to the readers of the
-//! rows (`promise`) is held back while a close is emitted in slices.
+//! Law: a watermark is applied after the rows or partials that it covers, on every shard alike. What is promised to the
+//! readers of the rows (`promise`) is held back while a close is emitted in slices.
 
 use velostream_shards::allocations::within_update;
 
 use super::exchange_edge::{Arrived, ExchangeEdge};
 use super::filter_project::Evaluated;
 use super::ingest::Ingest;
+use super::partial_aggregate::{Leaves, PartialAggregate};
 use super::window_aggregate::WindowAggregate;
-use crate::config::limits::FIRE_GROUPS_MAX;
 use crate::emit::OutputRows;
 use crate::exchange::{KeyForm, KeyedRows, stable_hashes};
 use crate::time::Watermark;
@@ -29,6 +29,8 @@ pub struct Grouping {
     pub form: KeyForm,
     /// Event times to panes; `None` without a window.
     pub assigner: Option<TumblingAssigner>,
+    /// What this shard reads, aggregated before it is sent; `None` when rows are sent.
+    pub first_phase: Option<PartialAggregate>,
     /// The way to the owners of the keys.
     pub edge: ExchangeEdge,
     /// State and emission of the keys that this shard owns.
@@ -42,6 +44,8 @@ pub struct Grouping {
     pub grace_us: Option<i64>,
     /// The query's watermark on this shard, with the due time of the record that moved it.
     pub reached: (Watermark, i64),
+    /// Groups that are emitted, or sent as partials, at a time.
+    pub slice_groups: usize,
 }
 
 impl Grouping {
@@ -55,17 +59,16 @@ impl Grouping {
         if self.owned.is_idle() {
             return false;
         }
-        self.owned.fire_slice(FIRE_GROUPS_MAX, made);
+        self.owned.fire_slice(self.slice_groups, made);
         true
     }
 
-    /// Takes one block of what the peers sent; whether there was one.
-    pub fn drain(&mut self, made: &mut Vec<OutputRows>) -> bool {
-        let Some(arrived) = self.edge.take() else {
-            return false;
-        };
+    /// Takes one block of what the peers sent: how many rows or groups it held; `None` if there was none.
+    pub fn drain(&mut self, made: &mut Vec<OutputRows>) -> Option<usize> {
+        let arrived = self.edge.take()?;
+        let rows = arrived.as_ref().map_or(0, Arrived::rows);
         self.apply(arrived, made);
-        true
+        Some(rows)
     }
 
     /// What the rows given away so far promise: the watermark minus the grace; nothing new while a close is being emitted.
@@ -88,34 +91,58 @@ impl Grouping {
 
     /// This shard's input promises `time`, moved there by a record due at `due_us` (wall clock, microseconds).
     pub fn watermark(&mut self, time: Watermark, due_us: i64, made: &mut Vec<OutputRows>) {
-        let advanced = self.edge.send_watermark(time, due_us);
-        self.apply(advanced, made);
+        if let Some(first_phase) = &mut self.first_phase {
+            first_phase.watermark(time, due_us);
+            self.send_partials(made);
+        } else {
+            let advanced = self.edge.send_watermark(time, due_us);
+            self.apply(advanced, made);
+        }
     }
 
     /// This shard's input holds nobody back. A peer may have been quicker, and this input all that held its promise back.
     pub fn idle(&mut self, made: &mut Vec<OutputRows>) {
-        let advanced = self.edge.send_idle();
-        self.apply(advanced, made);
+        if let Some(first_phase) = &mut self.first_phase {
+            first_phase.idle();
+        } else {
+            let advanced = self.edge.send_idle();
+            self.apply(advanced, made);
+        }
     }
 
     /// Nothing follows from this shard's input.
     pub fn close_input(&mut self) {
-        self.edge.send_end();
+        match &mut self.first_phase {
+            Some(first_phase) => first_phase.end(),
+            None => self.edge.send_end(),
+        }
     }
 
     /// Whether nothing can come any more and nothing waits to be emitted.
     pub fn is_finished(&self) -> bool {
-        self.edge.is_finished() && self.owned.is_idle()
+        let nothing_waits = |phase: &PartialAggregate| phase.is_finished();
+        self.first_phase.as_ref().is_none_or(nothing_waits)
+            && self.edge.is_finished()
+            && self.owned.is_idle()
     }
 
     /// Most bytes of state at once, and searches in it that took long.
     pub fn state(&self) -> (u64, u64) {
-        (self.owned.state_bytes_max(), self.owned.long_probes())
+        let (bytes, probes) = self
+            .first_phase
+            .as_ref()
+            .map_or((0, 0), PartialAggregate::state);
+        (
+            bytes + self.owned.state_bytes_max(),
+            probes + self.owned.long_probes(),
+        )
     }
 
     /// Late records, and those whose window the query had closed though their partition had not.
     pub fn late(&self) -> (u64, u64) {
-        (self.late_records, self.owned.late_after_idle())
+        let before = self.first_phase.as_ref();
+        let before = before.map_or(0, PartialAggregate::late_after_idle);
+        (self.late_records, before + self.owned.late_after_idle())
     }
 
     /// Late records are counted and left out; the others go to the owners of their keys, this shard's own are applied.
@@ -146,7 +173,7 @@ impl Grouping {
         let keys = self.form.normalise(&columns);
         let rows = KeyedRows {
             rows: records.len(),
-            hashes: match self.edge.splits_by_key() {
+            hashes: match self.first_phase.is_none() && self.edge.splits_by_key() {
                 true => stable_hashes(&keys, records.len()),
                 false => Vec::new(),
             },
@@ -155,9 +182,46 @@ impl Grouping {
             arguments,
             due_us: records.due_us,
         };
-        if let Some(own) = self.edge.send(rows) {
-            self.apply(Some(Arrived::Rows(own)), made);
+        match &mut self.first_phase {
+            Some(first_phase) => {
+                let (records, due_us) = (rows.len(), rows.due_us);
+                within_update(|| first_phase.rows(&rows));
+                self.ingest.applied(records, due_us);
+            }
+            None => {
+                let own = self.edge.send(rows).map(Arrived::Rows);
+                self.apply(own, made);
+            }
         }
+    }
+
+    /// Sends what may leave of the first phase, one slice of groups, and the promises that it allows; whether there was any.
+    pub fn send_partials(&mut self, made: &mut Vec<OutputRows>) -> bool {
+        let mut progressed = false;
+        let mut groups = self.slice_groups;
+        while groups > 0
+            && self.edge.has_room()
+            && let Some(leaves) = self
+                .first_phase
+                .as_mut()
+                .and_then(|phase| phase.leave(groups))
+        {
+            progressed = true;
+            let here = match leaves {
+                Leaves::Partials(partials) => {
+                    groups -= partials.len();
+                    self.edge.send_partials(partials).map(Arrived::Partials)
+                }
+                Leaves::Watermark { time, due_us } => self.edge.send_watermark(time, due_us),
+                Leaves::Idle => self.edge.send_idle(),
+                Leaves::End => {
+                    self.edge.send_end();
+                    None
+                }
+            };
+            self.apply(here, made);
+        }
+        progressed
     }
 
     fn apply(&mut self, arrived: Option<Arrived>, made: &mut Vec<OutputRows>) {
@@ -168,6 +232,7 @@ impl Grouping {
                 within_update(|| self.owned.rows(rows, made));
                 self.ingest.applied(records, due_us);
             }
+            Some(Arrived::Partials(partials)) => self.owned.merge(partials),
             Some(Arrived::Watermark { time, due_us }) => {
                 self.reached = (time, due_us);
                 self.owned.watermark(time, due_us);
@@ -175,3 +240,6 @@ impl Grouping {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

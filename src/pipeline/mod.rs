@@ -23,6 +23,7 @@ mod filter_project;
 mod flow;
 mod grouping;
 mod ingest;
+mod partial_aggregate;
 mod query;
 mod source_port;
 mod window_aggregate;

@@ -82,10 +82,18 @@ impl QueryPipeline {
         }
     }
 
-    /// Takes one block of what the peers sent; whether there was one.
-    pub fn drain(&mut self, made: &mut Vec<OutputRows>) -> bool {
+    /// Sends what may leave of a first phase, a slice of groups, and the promises that it allows; whether there was any.
+    pub fn send_partials(&mut self, made: &mut Vec<OutputRows>) -> bool {
         match &mut self.stage {
             Stage::Stateless(_) => false,
+            Stage::Grouping(grouping) => grouping.send_partials(made),
+        }
+    }
+
+    /// Takes one block of what the peers sent: how many rows or groups it held; `None` if there was none.
+    pub fn drain(&mut self, made: &mut Vec<OutputRows>) -> Option<usize> {
+        match &mut self.stage {
+            Stage::Stateless(_) => None,
             Stage::Grouping(grouping) => grouping.drain(made),
         }
     }

@@ -1,15 +1,19 @@
-//! Grouping, with a window or without: keyed rows in, result rows out.
+//! Grouping, with a window or without: keyed rows (or partials) in, result rows (or partials) out.
 //!
 //! ```text
 //!   rows(KeyedRows) --by pane--> Groups --EMIT CHANGES: a row after each record-----------------> out
+//!   merge(Partials) ------------/
 //!   watermark(..)   --close----> Panes --fire_slice: a pane after the other, at most n groups---> out (EMIT FINAL)
 //!                                            \--release, reset, recycle: the next pane's memory
 //! ```
 //!
+//! What is made of a group that leaves is `M`'s: rows of the result, or partials for the shard that owns its key. The first
+//! phase of a two-phase exchange is this same operator (`partial_aggregate.rs`).
+//!
 //! Laws: a window fires exactly once, when the watermark reaches its end plus grace; without a window everything is one
 //! pane that fires at the end of input. The rows do not depend on where a block ends or on how a close is sliced. A
-//! record whose window is closed already is left out and counted (`late_after_idle`); it cannot happen to a record that
-//! was accepted by a partition which was never idle.
+//! record whose window is closed already is left out and counted (`late_after_idle`), also when it comes as a part of a
+//! partial; it cannot happen to a record that was accepted by a partition which was never idle.
 //!
 //! A synchronous state machine: no I/O, and a bounded piece of work a call, also when a watermark closes a thousand panes
 //! or a pane of a million groups. The clock that it is given says when rows could be made, for the latency figures; nothing
@@ -20,9 +24,9 @@ use std::collections::VecDeque;
 use datafusion_common::arrow::datatypes::DataType;
 
 use crate::config::limits::FIRE_PANES_MAX;
-use crate::emit::{Closing, OutputRows, RowMaker, changes};
+use crate::emit::{Closing, Maker, OutputRows, PartialMaker, RowMaker, changes};
 use crate::error::Result;
-use crate::exchange::{KeyForm, KeyedRows};
+use crate::exchange::{KeyForm, KeyedRows, Partials};
 use crate::group::{Groups, KeySpace};
 use crate::plan::{AggregatePlan, AggregateSpec, EmitPolicy};
 use crate::time::Watermark;
@@ -33,16 +37,18 @@ const PANES_A_BLOCK: usize = 16;
 
 /// The state of one grouping query on one shard.
 #[derive(Debug)]
-pub struct WindowAggregate {
+pub struct WindowAggregate<M = RowMaker> {
     aggregates: Vec<AggregateSpec>,
     emit: EmitPolicy,
-    maker: RowMaker,
+    maker: M,
     space: KeySpace,
     state: State,
     /// The watermarks that closed panes which have not fired yet, ascending.
     released: VecDeque<Released>,
     /// The pane that is leaving.
     closing: Option<Closing>,
+    /// Open panes leave too, because of a record that was due then.
+    letting_go: Option<i64>,
     /// Groups of the pane that retired last: so many are expected in the next.
     expected: usize,
     late_after_idle: u64,
@@ -76,7 +82,7 @@ enum State {
     Whole(Option<Box<Groups>>),
 }
 
-impl WindowAggregate {
+impl WindowAggregate<RowMaker> {
     /// An operator with no groups, whose rows `maker` makes, and whose tables hash under `seed`;
     /// `monotonic_ns` is the monotonic clock, nanoseconds.
     ///
@@ -90,8 +96,115 @@ impl WindowAggregate {
         seed: u64,
         monotonic_ns: fn() -> u64,
     ) -> Result<WindowAggregate> {
+        WindowAggregate::over(
+            plan,
+            plan.aggregates.clone(),
+            emit,
+            maker,
+            seed,
+            monotonic_ns,
+        )
+    }
+
+    /// Adds accepted rows to their groups, and under EMIT CHANGES appends the rows that they cause to `out`.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "rows end here: nobody may use them again"
+    )]
+    pub fn rows(&mut self, rows: KeyedRows, out: &mut Vec<OutputRows>) {
+        let now = self.monotonic_ns;
+        match self.emit {
+            EmitPolicy::Final => self.update(&rows),
+            EmitPolicy::Changes => self.each_pane(&rows, |groups, space, picked, window, maker| {
+                let made = changes(groups, space, &rows, picked, window, maker, now);
+                if !RowMaker::is_nothing(&made) {
+                    out.push(made);
+                }
+            }),
+        }
+    }
+
+    /// Merges what other shards, or this one, aggregated of groups that live here.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "partials end here: nobody may use them again"
+    )]
+    pub fn merge(&mut self, partials: Partials) {
+        assert_eq!(
+            self.emit,
+            EmitPolicy::Final,
+            "a change is of a record, and partials have none"
+        );
+        partials.assert_consistent();
+        let (aggregates, space) = (&self.aggregates, &mut self.space);
+        match groups_of(
+            &mut self.state,
+            aggregates,
+            space,
+            self.expected,
+            partials.pane,
+        ) {
+            Some((groups, _)) => {
+                groups.merge(space, &partials.groups);
+                self.pane_bytes += groups.grown_bytes();
+            }
+            None => self.late_after_idle += partials.records(),
+        }
+        self.note_state_bytes();
+    }
+}
+
+impl WindowAggregate<PartialMaker> {
+    /// The first phase of `plan`: an operator of which partials leave, and whose tables hash under `seed`.
+    ///
+    /// # Errors
+    /// As `WindowAggregate::new`.
+    pub fn first_phase(
+        plan: &AggregatePlan,
+        seed: u64,
+        monotonic_ns: fn() -> u64,
+    ) -> Result<WindowAggregate<PartialMaker>> {
+        let (maker, aggregates) = PartialMaker::new(&plan.aggregates)?;
+        let emit = EmitPolicy::Final;
+        WindowAggregate::over(plan, aggregates, emit, maker, seed, monotonic_ns)
+    }
+
+    /// Lets everything leave now, whatever the watermark, and closes nothing: groups whose records follow leave again.
+    pub fn let_go(&mut self, due_us: i64) {
+        self.letting_go = Some(due_us);
+    }
+
+    /// The watermark that may not be promised while what has fired is leaving: the first closing time of its panes; `None`
+    /// when nothing waits to leave.
+    pub fn leaving(&self) -> Option<Watermark> {
+        let letting_go = self.letting_go.is_some();
+        match &self.state {
+            State::Windowed(panes) => {
+                let now = self.closing.as_ref().and_then(Closing::pane);
+                let next = panes.first().filter(|_| letting_go || panes.has_fired());
+                let first = now.into_iter().chain(next).min()?;
+                Some(panes.closing(first))
+            }
+            State::Whole(whole) => {
+                let waits = letting_go && whole.as_ref().is_some_and(|groups| !groups.is_empty());
+                let fired = self.closing.is_some() || !self.released.is_empty();
+                (fired || waits).then_some(Watermark::END)
+            }
+        }
+    }
+}
+
+impl<M: Maker> WindowAggregate<M> {
+    fn over(
+        plan: &AggregatePlan,
+        aggregates: Vec<AggregateSpec>,
+        emit: EmitPolicy,
+        maker: M,
+        seed: u64,
+        monotonic_ns: fn() -> u64,
+    ) -> Result<WindowAggregate<M>> {
         let space = key_space(plan, seed)?;
-        let groups = Box::new(Groups::new(&plan.aggregates, &space, 0)?);
+        let groups = Box::new(Groups::new(&aggregates, &space, 0)?);
         let state = match &plan.window {
             None => State::Whole(Some(groups)),
             Some(window) => {
@@ -102,13 +215,14 @@ impl WindowAggregate {
             }
         };
         Ok(WindowAggregate {
-            aggregates: plan.aggregates.clone(),
+            aggregates,
             emit,
             maker,
             space,
             state,
             released: VecDeque::new(),
             closing: None,
+            letting_go: None,
             expected: 0,
             late_after_idle: 0,
             pane_bytes: 0,
@@ -120,12 +234,20 @@ impl WindowAggregate {
         })
     }
 
-    /// Adds accepted rows to their groups, and under EMIT CHANGES appends the rows that they cause to `out`.
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "rows end here: nobody may use them again"
-    )]
-    pub fn rows(&mut self, rows: KeyedRows, out: &mut Vec<OutputRows>) {
+    /// Adds accepted rows to their groups.
+    pub fn update(&mut self, rows: &KeyedRows) {
+        self.each_pane(rows, |groups, space, picked, _, _| {
+            groups.update(space, rows, picked);
+        });
+    }
+
+    /// Calls `add` for each pane of `rows` with its groups, the rows that fall into it in their order, and its window's
+    /// bounds.
+    fn each_pane(
+        &mut self,
+        rows: &KeyedRows,
+        mut add: impl FnMut(&mut Groups, &mut KeySpace, &[u32], Option<(i64, i64)>, &M),
+    ) {
         rows.assert_consistent();
         if rows.is_empty() {
             return;
@@ -133,33 +255,52 @@ impl WindowAggregate {
         let all = 0..rows.len() as u32;
         let mut picked = std::mem::take(&mut self.picked);
         picked.clear();
-        if let State::Whole(_) = self.state {
+        if rows.panes.is_empty() {
             picked.extend(all);
-            self.whole_rows(&rows, &picked, out);
+            self.add_to(None, &picked, &mut add);
         } else {
-            assert_eq!(rows.panes.len(), rows.len(), "a windowed row has a pane");
             let mut panes = std::mem::take(&mut self.panes);
             distinct(&rows.panes, &mut panes);
             if let [pane] = panes[..] {
                 picked.extend(all);
-                self.pane_rows(pane, &rows, &picked, out);
+                self.add_to(Some(pane), &picked, &mut add);
             } else if panes.is_empty() {
                 picked.extend(all);
                 picked.sort_unstable_by_key(|&row| (rows.panes[row as usize], row));
                 let same = |&a: &u32, &b: &u32| rows.panes[a as usize] == rows.panes[b as usize];
                 for of_pane in picked.chunk_by(same) {
-                    self.pane_rows(rows.panes[of_pane[0] as usize], &rows, of_pane, out);
+                    self.add_to(Some(rows.panes[of_pane[0] as usize]), of_pane, &mut add);
                 }
             } else {
                 for &pane in &panes {
                     picked.clear();
                     picked.extend(all.clone().filter(|&row| rows.panes[row as usize] == pane));
-                    self.pane_rows(pane, &rows, &picked, out);
+                    self.add_to(Some(pane), &picked, &mut add);
                 }
             }
             self.panes = panes;
         }
         self.picked = picked;
+        self.note_state_bytes();
+    }
+
+    fn add_to(
+        &mut self,
+        pane: Option<i64>,
+        picked: &[u32],
+        add: &mut impl FnMut(&mut Groups, &mut KeySpace, &[u32], Option<(i64, i64)>, &M),
+    ) {
+        let (aggregates, space) = (&self.aggregates, &mut self.space);
+        match groups_of(&mut self.state, aggregates, space, self.expected, pane) {
+            Some((groups, window)) => {
+                add(groups, space, picked, window, &self.maker);
+                self.pane_bytes += groups.grown_bytes();
+            }
+            None => self.late_after_idle += picked.len() as u64,
+        }
+    }
+
+    fn note_state_bytes(&mut self) {
         let state_bytes = self.pane_bytes as u64 + self.space.bytes() as u64;
         self.state_bytes_max = self.state_bytes_max.max(state_bytes);
     }
@@ -180,40 +321,59 @@ impl WindowAggregate {
                     });
                 }
             }
-            State::Whole(groups) => {
-                if time == Watermark::END
-                    && let Some(groups) = groups.take()
-                    && self.emit == EmitPolicy::Final
-                {
-                    self.closing = Some(Closing::new(groups, None, due_us, now()));
+            State::Whole(whole) if time == Watermark::END => match self.emit {
+                EmitPolicy::Final if whole.is_some() && self.released.is_empty() => {
+                    self.released.push_back(Released {
+                        time,
+                        due_us,
+                        ready_ns: now(),
+                    });
                 }
-            }
+                EmitPolicy::Final => {}
+                // Its rows have left, each with its record.
+                EmitPolicy::Changes => *whole = None,
+            },
+            State::Whole(_) => {}
         }
     }
 
     /// Lets at most `max_groups` groups of what has fired leave, of at most `FIRE_PANES_MAX` panes, and returns whether
     /// there is more. Under EMIT CHANGES they leave without a row.
-    pub fn fire_slice(&mut self, max_groups: usize, out: &mut Vec<OutputRows>) -> bool {
-        assert!(max_groups > 0, "a slice of nothing would never end");
+    pub fn fire_slice(&mut self, max_groups: usize, out: &mut Vec<M::Made>) -> bool {
         let mut budget = max_groups;
         for _ in 0..FIRE_PANES_MAX {
-            if budget == 0 || !self.next_closing() {
+            if budget == 0 {
                 break;
             }
-            let closing = self.closing.as_mut().expect("a pane is leaving");
-            let groups = closing.remaining().min(budget);
-            match self.emit {
-                EmitPolicy::Final => {
-                    push(closing.slice(groups, &mut self.space, &self.maker), out);
-                }
-                EmitPolicy::Changes => closing.skip(groups, &mut self.space),
-            }
+            let Some((groups, made)) = self.fire_first(budget) else {
+                break;
+            };
             budget -= groups;
-            if closing.remaining() == 0 {
-                self.retire();
-            }
+            out.extend(made.filter(|made| !M::is_nothing(made)));
         }
         !self.is_idle()
+    }
+
+    /// Lets at most `max_groups` groups of the next pane that has fired leave, and says how many; `None` if there is no such
+    /// pane. Under EMIT CHANGES nothing is made of them.
+    pub fn fire_first(&mut self, max_groups: usize) -> Option<(usize, Option<M::Made>)> {
+        assert!(max_groups > 0, "a slice of nothing would never end");
+        if !self.next_closing() {
+            return None;
+        }
+        let closing = self.closing.as_mut().expect("a pane is leaving");
+        let groups = closing.remaining().min(max_groups);
+        let made = match self.emit {
+            EmitPolicy::Final => Some(closing.slice(groups, &mut self.space, &self.maker)),
+            EmitPolicy::Changes => {
+                closing.skip(groups, &mut self.space);
+                None
+            }
+        };
+        if closing.remaining() == 0 {
+            self.retire();
+        }
+        Some((groups, made))
     }
 
     /// Number of records left out because the query had closed their window although their own partition accepted them.
@@ -235,7 +395,7 @@ impl WindowAggregate {
     pub fn is_idle(&self) -> bool {
         let waiting = match &self.state {
             State::Windowed(panes) => panes.has_fired(),
-            State::Whole(_) => false,
+            State::Whole(_) => !self.released.is_empty(),
         };
         self.closing.is_none() && !waiting
     }
@@ -246,10 +406,23 @@ impl WindowAggregate {
             return true;
         }
         let State::Windowed(panes) = &mut self.state else {
-            return false;
+            return self.next_whole();
         };
         let Some((pane, groups)) = panes.fire() else {
-            return false;
+            let Some(due_us) = self.letting_go else {
+                return false;
+            };
+            let Some((pane, groups)) = panes.take_first() else {
+                self.letting_go = None;
+                return false;
+            };
+            self.closing = Some(Closing::new(
+                groups,
+                Some((pane, panes.bounds(pane))),
+                due_us,
+                (self.monotonic_ns)(),
+            ));
+            return true;
         };
         let closed_at = panes.closing(pane);
         while self
@@ -263,14 +436,33 @@ impl WindowAggregate {
             .released
             .front()
             .expect("a pane fires when a watermark has closed it");
-        let window = Some(panes.bounds(pane));
         self.closing = Some(Closing::new(
             groups,
-            window,
+            Some((pane, panes.bounds(pane))),
             released.due_us,
             released.ready_ns,
         ));
         true
+    }
+
+    /// Without a window everything leaves at the end, or when it is let go; whether there is something.
+    fn next_whole(&mut self) -> bool {
+        let State::Whole(whole) = &mut self.state else {
+            return false;
+        };
+        let (groups, due_us, ready_ns) = if let Some(released) = self.released.pop_front() {
+            (whole.take(), released.due_us, released.ready_ns)
+        } else if let Some(due_us) = self.letting_go.take() {
+            let groups = whole.take_if(|groups| !groups.is_empty());
+            if let Some(groups) = &groups {
+                *whole = Some(made(&self.aggregates, &self.space, groups.len()));
+            }
+            (groups, due_us, (self.monotonic_ns)())
+        } else {
+            return false;
+        };
+        self.closing = groups.map(|groups| Closing::new(groups, None, due_us, ready_ns));
+        self.closing.is_some()
     }
 
     /// The pane that has left gives its memory to the next.
@@ -287,55 +479,38 @@ impl WindowAggregate {
             if !panes.has_fired() {
                 self.released.clear();
             }
+        } else {
+            self.pane_bytes -= groups.told_bytes();
         }
     }
+}
 
-    fn whole_rows(&mut self, rows: &KeyedRows, picked: &[u32], out: &mut Vec<OutputRows>) {
-        assert!(rows.panes.is_empty(), "a row has a pane only in a window");
-        let State::Whole(Some(groups)) = &mut self.state else {
-            panic!("no rows follow the end of input");
-        };
-        let space = &mut self.space;
-        match self.emit {
-            EmitPolicy::Final => groups.update(space, rows, picked),
-            EmitPolicy::Changes => {
-                let (maker, now) = (&self.maker, self.monotonic_ns);
-                push(changes(groups, space, rows, picked, None, maker, now), out);
-            }
+/// The groups of a pane and its window's bounds; `None` if the pane is closed.
+fn groups_of<'s>(
+    state: &'s mut State,
+    aggregates: &[AggregateSpec],
+    space: &KeySpace,
+    expected: usize,
+    pane: Option<i64>,
+) -> Option<(&'s mut Groups, Option<(i64, i64)>)> {
+    match (state, pane) {
+        (State::Windowed(panes), Some(pane)) => {
+            let window = Some(panes.bounds(pane));
+            let groups = panes.get_or_open(pane, || made(aggregates, space, expected))?;
+            Some((groups.as_mut(), window))
         }
-        self.pane_bytes += groups.grown_bytes();
+        (State::Whole(whole), None) => {
+            let groups = whole.as_mut().expect("no rows follow the end of input");
+            Some((groups.as_mut(), None))
+        }
+        (State::Windowed(_), None) => panic!("a windowed row has a pane"),
+        (State::Whole(_), Some(_)) => panic!("a row has a pane only in a window"),
     }
+}
 
-    fn pane_rows(
-        &mut self,
-        pane: i64,
-        rows: &KeyedRows,
-        picked: &[u32],
-        out: &mut Vec<OutputRows>,
-    ) {
-        let State::Windowed(panes) = &mut self.state else {
-            panic!("only a windowed query has panes");
-        };
-        let window = panes.bounds(pane);
-        let (aggregates, expected, space) = (&self.aggregates, self.expected, &mut self.space);
-        let make = || {
-            let groups = Groups::new(aggregates, space, expected);
-            Box::new(groups.expect("the aggregates were accepted when the operator was made"))
-        };
-        let Some(groups) = panes.get_or_open(pane, make) else {
-            self.late_after_idle += picked.len() as u64;
-            return;
-        };
-        match self.emit {
-            EmitPolicy::Final => groups.update(space, rows, picked),
-            EmitPolicy::Changes => {
-                let (maker, now) = (&self.maker, self.monotonic_ns);
-                let made = changes(groups, space, rows, picked, Some(window), maker, now);
-                push(made, out);
-            }
-        }
-        self.pane_bytes += groups.grown_bytes();
-    }
+fn made(aggregates: &[AggregateSpec], space: &KeySpace, expected: usize) -> Box<Groups> {
+    let groups = Groups::new(aggregates, space, expected);
+    Box::new(groups.expect("the aggregates were accepted when the operator was made"))
 }
 
 /// How the keys of a plan are kept.
@@ -371,12 +546,5 @@ fn distinct(panes: &[i64], distinct: &mut Vec<i64>) {
     distinct.sort_unstable();
 }
 
-/// Appends rows unless there is nothing in them: HAVING may have kept none.
-fn push(rows: OutputRows, out: &mut Vec<OutputRows>) {
-    if rows.batch.num_rows() > 0 || !rows.bad.is_empty() {
-        out.push(rows);
-    }
-}
-
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

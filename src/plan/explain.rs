@@ -100,7 +100,7 @@ pub struct ExplainedExchange {
     pub requested: &'static str,
     /// What was chosen.
     pub strategy: &'static str,
-    /// What crosses the lanes: `none` or `rows`.
+    /// What crosses the lanes: `none`, `rows` or `partials`.
     pub send: &'static str,
     /// Why.
     pub reason: String,
@@ -167,10 +167,7 @@ impl Explanation {
             exchange: ExplainedExchange {
                 requested: plan.exchange.requested.name(),
                 strategy: plan.exchange.strategy.name(),
-                send: match plan.exchange.send {
-                    ExchangeSend::None => "none",
-                    ExchangeSend::Rows => "rows",
-                },
+                send: plan.exchange.send.name(),
                 reason: plan.exchange.reason.clone(),
             },
             replayable,
@@ -301,6 +298,10 @@ fn stages(plan: &Plan) -> Vec<ExplainedStage> {
                 .collect();
             if !evaluated.is_empty() {
                 stages.push(stage("read", "project", evaluated.join(", ")));
+            }
+            if plan.exchange.send == ExchangeSend::Partials {
+                let detail = aggregate_detail(aggregate);
+                stages.push(stage("read", "partial_aggregate", detail));
             }
             if plan.exchange.send != ExchangeSend::None {
                 let by = match plan.exchange.strategy {

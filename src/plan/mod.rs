@@ -190,19 +190,45 @@ pub struct AggregateSpec {
     pub text: String,
 }
 
+impl AggregateSpec {
+    /// COUNT(*).
+    pub fn count_of_records() -> AggregateSpec {
+        AggregateSpec {
+            kind: AggregateKind::Count,
+            argument: None,
+            argument_type: DataType::Null,
+            result_type: DataType::Int64,
+            text: "count(*)".to_owned(),
+        }
+    }
+}
+
 /// The built-in aggregates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AggregateKind {
     /// COUNT(*) and COUNT(x): the records, or those whose argument is not NULL.
     Count,
-    /// SUM; integers accumulate in 128 bits and are checked when the value leaves.
+    /// SUM; integers accumulate in 128 bits, decimals in 256, and are checked when the value leaves.
     Sum,
-    /// AVG, as a double.
+    /// AVG, as a double; of decimals as a decimal.
     Avg,
     /// MIN.
     Min,
     /// MAX.
     Max,
+}
+
+impl AggregateKind {
+    /// Whether what parts of a group were aggregated to can be merged, in any order, to what the whole group is.
+    pub fn is_mergeable(self) -> bool {
+        match self {
+            AggregateKind::Count
+            | AggregateKind::Sum
+            | AggregateKind::Avg
+            | AggregateKind::Min
+            | AggregateKind::Max => true,
+        }
+    }
 }
 
 /// A window. Spans are half-open, aligned to the epoch plus the offset.
@@ -253,10 +279,16 @@ pub struct ExchangeSpec {
 /// The ways of partitioning a query's records over shards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExchangeStrategy {
-    /// Choose: hash for keyed queries, fan-in for a global group, none for stateless ones.
+    /// Choose: smart for keyed queries, fan-in for a global group, none for stateless ones.
     Auto,
+    /// Choose: sticky where that is right, else hash.
+    Smart,
     /// By the group key.
     Hash,
+    /// Each record stays on the shard of its partition, for all records of a group are there; watermarks alone travel.
+    Sticky,
+    /// Spread evenly, whatever the key.
+    RoundRobin,
     /// All to one shard.
     FanIn,
     /// No exchange: each record is finished where it was read.
@@ -268,7 +300,10 @@ impl ExchangeStrategy {
     pub fn name(self) -> &'static str {
         match self {
             ExchangeStrategy::Auto => "auto",
+            ExchangeStrategy::Smart => "smart",
             ExchangeStrategy::Hash => "hash",
+            ExchangeStrategy::Sticky => "sticky",
+            ExchangeStrategy::RoundRobin => "round_robin",
             ExchangeStrategy::FanIn => "fan_in",
             ExchangeStrategy::None => "none",
         }
@@ -282,6 +317,26 @@ pub enum ExchangeSend {
     None,
     /// Rows: the needed columns of every record.
     Rows,
+    /// Partials: what the records of a group and pane were aggregated to where they were read.
+    Partials,
+}
+
+impl ExchangeSend {
+    /// As it is written in EXPLAIN.
+    pub fn name(self) -> &'static str {
+        match self {
+            ExchangeSend::None => "none",
+            ExchangeSend::Rows => "rows",
+            ExchangeSend::Partials => "partials",
+        }
+    }
+}
+
+impl ExchangeSpec {
+    /// Whether shards tell each other anything when there are so many of them: rows, partials, or watermarks alone.
+    pub fn needs_lanes(&self, shards: usize) -> bool {
+        shards > 1 && self.strategy != ExchangeStrategy::None
+    }
 }
 
 /// Where a query's rows go.

@@ -5,7 +5,8 @@
 //!                               \-> query: WINDOW, EMIT cut   (clause)
 //!                                     sqlparser, SqlToRel     (lower)
 //!                                     compiled expressions    (compile)
-//!                                     exchange, target        (planner, target) --> Plan
+//!                                     exchange                (exchange)
+//!                                     target                  (planner, target) --> Plan
 //!   all queries of the text --> JobPlan
 //! ```
 //!
@@ -16,6 +17,7 @@ mod catalog;
 mod clause;
 mod compile;
 mod diagnose;
+mod exchange;
 mod lengths;
 mod lower;
 mod planner;

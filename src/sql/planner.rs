@@ -5,6 +5,7 @@
 
 use super::catalog::{Catalog, Functions};
 use super::diagnose::{Code, Place};
+use super::exchange::exchange;
 use super::lower::{Lowered, lower};
 use super::statement::{self, Declaration, Statement};
 use super::streams::{Streams, Writable, in_memory_stream};
@@ -14,13 +15,12 @@ use super::{Script, Settings, Shown};
 use crate::config::limits::QUERIES_MAX;
 use crate::config::nearest::nearest;
 use crate::config::options::{
-    OptionError, QueryOptions, RequestedExchange, SinkConnector, StreamConnector, WrittenOption,
-    query_options, sink_options, stream_options,
+    OptionError, QueryOptions, SinkConnector, StreamConnector, WrittenOption, query_options,
+    sink_options, stream_options,
 };
 use crate::error::{Error, Result, Span};
 use crate::plan::{
-    EmitPolicy, EventTimeColumn, EventTimeSpec, ExchangeSend, ExchangeSpec, ExchangeStrategy,
-    JobPlan, Plan, Shape, SourceConnector, StreamSpec,
+    EmitPolicy, EventTimeColumn, EventTimeSpec, JobPlan, Plan, Shape, SourceConnector, StreamSpec,
 };
 
 /// Out-of-orderness of a Kafka stream without a WATERMARK clause: one second.
@@ -315,7 +315,15 @@ impl<'t> Planner<'t> {
             windowed,
         })?;
         self.check_emit(&lowered)?;
-        let exchange = self.exchange(&lowered.shape, &options, whole)?;
+        let exchange_span =
+            option_span(&written, "exchange").or_else(|| option_span(&self.session, "exchange"));
+        let exchange = exchange(
+            &lowered,
+            options.exchange,
+            self.settings.shards,
+            self.place,
+            exchange_span.unwrap_or(whole),
+        )?;
         let (stream, connector, makes) = match (into, sink, is_bare) {
             (Some(Writable { name, sink, .. }), _, _) => (Some(name), sink, None),
             (None, _, true) => (None, None, None),
@@ -390,63 +398,6 @@ impl<'t> Planner<'t> {
             lowered.emit_span,
             Some("add a WINDOW, use EMIT CHANGES, or end the stream: end = 'latest'".to_owned()),
         ))
-    }
-
-    fn exchange(&self, shape: &Shape, options: &QueryOptions, span: Span) -> Result<ExchangeSpec> {
-        let requested = match options.exchange {
-            None | Some(RequestedExchange::Auto) => ExchangeStrategy::Auto,
-            Some(RequestedExchange::Hash) => ExchangeStrategy::Hash,
-            Some(RequestedExchange::FanIn) => ExchangeStrategy::FanIn,
-        };
-        let keys: Vec<&str> = match shape {
-            Shape::Project(_) => Vec::new(),
-            Shape::Aggregate(aggregate) => {
-                aggregate.keys.iter().map(|key| key.text.as_str()).collect()
-            }
-        };
-        let (strategy, reason) = match (shape, requested) {
-            (Shape::Project(_), ExchangeStrategy::Auto) => (
-                ExchangeStrategy::None,
-                "stateless: each record is finished on the shard that read it".to_owned(),
-            ),
-            (Shape::Project(_), _) => {
-                return Err(self.place.error(
-                    Code::BadExchange,
-                    "a query without groups has no key to exchange by",
-                    Some(option_span(&self.session, "exchange").unwrap_or(span)),
-                    Some("leave exchange out, or set it to 'auto'".to_owned()),
-                ));
-            }
-            (Shape::Aggregate(_), ExchangeStrategy::FanIn) => (
-                ExchangeStrategy::FanIn,
-                "asked for: all records go to one shard".to_owned(),
-            ),
-            (Shape::Aggregate(_), _) if keys.is_empty() => (
-                ExchangeStrategy::FanIn,
-                "one global group: all records go to one shard".to_owned(),
-            ),
-            (Shape::Aggregate(_), _) => (
-                ExchangeStrategy::Hash,
-                format!(
-                    "grouped by {}: each record goes to the shard that owns its key",
-                    keys.join(", ")
-                ),
-            ),
-        };
-        let (send, reason) = match (strategy, self.settings.shards) {
-            (ExchangeStrategy::None, _) => (ExchangeSend::None, reason),
-            (_, 1) => (
-                ExchangeSend::None,
-                format!("{reason}; with one shard nothing has to move"),
-            ),
-            _ => (ExchangeSend::Rows, reason),
-        };
-        Ok(ExchangeSpec {
-            requested,
-            strategy,
-            send,
-            reason,
-        })
     }
 
     fn session_options(&self) -> Result<QueryOptions> {

@@ -57,6 +57,11 @@ impl Coalescer {
         self.settle().map(|due_us| (self.current, due_us))
     }
 
+    /// What input `input` has promised.
+    pub fn promised(&self, input: usize) -> Watermark {
+        self.inputs[input].watermark
+    }
+
     /// Whether every input is idle.
     pub fn is_idle(&self) -> bool {
         self.inputs.iter().all(|input| input.idle)

@@ -84,10 +84,15 @@ impl<T> Panes<T> {
 
     /// Takes out the first of the closed panes that is open, with its store. To be called until it returns `None`.
     pub fn fire(&mut self) -> Option<(i64, T)> {
-        let pane = self.first?;
-        if self.spans.closing(pane) > self.closed {
+        if !self.has_fired() {
             return None;
         }
+        self.take_first()
+    }
+
+    /// Takes out the first open pane, with its store, and does not close it: it may be opened again.
+    pub fn take_first(&mut self) -> Option<(i64, T)> {
+        let pane = self.first?;
         let slot = slot_of(pane, self.ring.len());
         let ringed = self.ring[slot].take_if(|(open, _)| *open == pane);
         let store = match ringed {
@@ -99,6 +104,11 @@ impl<T> Panes<T> {
         };
         self.first = self.least();
         Some((pane, store))
+    }
+
+    /// The first open pane.
+    pub fn first(&self) -> Option<i64> {
+        self.first
     }
 
     /// Whether a closed pane waits to be fired.
@@ -233,6 +243,20 @@ mod tests {
             panes.get_or_open(1, Vec::new).is_none(),
             "a lower watermark opens nothing again"
         );
+    }
+
+    #[test]
+    fn a_pane_that_is_taken_out_early_stays_open() {
+        let mut panes: Panes<Vec<i64>> = Panes::new(Spans::new(10, 0, 0));
+        for pane in [1, -1] {
+            let store = panes.get_or_open(pane, Vec::new).expect("an open pane");
+            store.push(pane);
+        }
+        assert_eq!(panes.first(), Some(-1));
+        assert_eq!(panes.take_first(), Some((-1, vec![-1])));
+        assert_eq!(panes.take_first(), Some((1, vec![1])));
+        assert_eq!(panes.take_first(), None);
+        assert_eq!(panes.get_or_open(-1, Vec::new), Some(&mut Vec::new()));
     }
 
     #[test]

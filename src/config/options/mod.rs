@@ -114,6 +114,12 @@ pub enum RequestedExchange {
     Auto,
     /// By the group key.
     Hash,
+    /// The planner chooses: sticky where it is right, else by the group key.
+    Smart,
+    /// Each record stays on the shard of its partition.
+    Sticky,
+    /// Spread evenly.
+    RoundRobin,
     /// All to one shard.
     FanIn,
 }

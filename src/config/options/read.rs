@@ -81,6 +81,9 @@ fn query(options: &Admitted<'_>) -> Result<QueryOptions, OptionError> {
     Ok(QueryOptions {
         exchange: options.word("exchange").map(|word| match word {
             "hash" => RequestedExchange::Hash,
+            "smart" => RequestedExchange::Smart,
+            "sticky" => RequestedExchange::Sticky,
+            "round_robin" => RequestedExchange::RoundRobin,
             "fan_in" => RequestedExchange::FanIn,
             _ => RequestedExchange::Auto,
         }),

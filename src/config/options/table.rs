@@ -315,10 +315,10 @@ pub const OPTIONS: &[OptionSpec] = &[
         name: "exchange",
         scopes: &[Query],
         kind: Some(ValueKind::Choice {
-            now: &["auto", "hash", "fan_in"],
-            later: &["smart", "sticky", "round_robin"],
+            now: &["auto", "hash", "smart", "sticky", "round_robin", "fan_in"],
+            later: &[],
         }),
-        default: "auto: hash for keyed queries, fan_in for a global group, none for stateless ones",
+        default: "auto: smart for keyed queries, fan_in for a global group, none for stateless ones",
         about: "how records reach the shard that owns their key",
     },
     OptionSpec {

@@ -1,115 +1,96 @@
-//! AVG, as a double: the sum (exact for integers) over the number of values that are not NULL.
+//! AVG: the total over the number of values that are not NULL.
+//!
+//! Of integers and floats it is a double, of decimals a decimal with four more fraction digits, as far as there are digits.
+//! It is rounded once, when it leaves: a decimal to the nearest, a half away from zero (as Flink, PostgreSQL and Spark do;
+//! DataFusion cuts the digits off).
 
-use std::ops::Range;
-
-use datafusion_common::arrow::array::{Array, ArrayRef, AsArray};
 use datafusion_common::arrow::datatypes::{
-    DataType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type,
-    UInt16Type, UInt32Type, UInt64Type,
+    DataType, Decimal128Type, Decimal256Type, Float32Type, Float64Type, Int8Type, Int16Type,
+    Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type, i256,
 };
 
-use super::scan::{each_row, each_value};
-use super::{Accumulator, Arena, Finished, Leaving, Segments, Summed, Total};
+use super::Accumulator;
+use super::added::{Added, Leaves};
+use super::decimal::{DecimalResult, Digits, mean, power_of_ten};
+use super::total::SUMMED_DIGITS_MAX;
 use crate::plan::AggregateSpec;
 
-/// AVG over values of type `T`.
-#[derive(Debug)]
-struct Average<T: Summed> {
-    groups: Segments<Group<T::Total>>,
-}
-
-/// The values of a group that are not NULL. What is added together lies together.
-#[derive(Clone, Copy, Debug, Default)]
-struct Group<T> {
-    total: T,
-    count: u64,
-}
-
-impl<T: Total> Group<T> {
-    #[inline]
-    fn value(self) -> Option<Option<f64>> {
-        (self.count > 0).then(|| Some(self.total.as_double() / self.count as f64))
-    }
-}
-
-/// An AVG over any integer or float type.
+/// An AVG: integers and floats as DOUBLE, decimals as decimals of no smaller scale.
 pub fn build(aggregate: &AggregateSpec) -> Option<Box<dyn Accumulator>> {
-    if aggregate.result_type != DataType::Float64 {
-        return None;
-    }
-    Some(match aggregate.argument_type {
-        DataType::Int8 => Average::<Int8Type>::boxed(),
-        DataType::Int16 => Average::<Int16Type>::boxed(),
-        DataType::Int32 => Average::<Int32Type>::boxed(),
-        DataType::Int64 => Average::<Int64Type>::boxed(),
-        DataType::UInt8 => Average::<UInt8Type>::boxed(),
-        DataType::UInt16 => Average::<UInt16Type>::boxed(),
-        DataType::UInt32 => Average::<UInt32Type>::boxed(),
-        DataType::UInt64 => Average::<UInt64Type>::boxed(),
-        DataType::Float32 => Average::<Float32Type>::boxed(),
-        DataType::Float64 => Average::<Float64Type>::boxed(),
+    use DataType::{
+        Decimal128, Decimal256, Float32, Float64, Int8, Int16, Int32, Int64, UInt8, UInt16, UInt32,
+        UInt64,
+    };
+    let result = &aggregate.result_type;
+    Some(match (&aggregate.argument_type, result) {
+        (Int8, Float64) => Added::<Int8Type, _>::boxed(MeanDouble, result),
+        (Int16, Float64) => Added::<Int16Type, _>::boxed(MeanDouble, result),
+        (Int32, Float64) => Added::<Int32Type, _>::boxed(MeanDouble, result),
+        (Int64, Float64) => Added::<Int64Type, _>::boxed(MeanDouble, result),
+        (UInt8, Float64) => Added::<UInt8Type, _>::boxed(MeanDouble, result),
+        (UInt16, Float64) => Added::<UInt16Type, _>::boxed(MeanDouble, result),
+        (UInt32, Float64) => Added::<UInt32Type, _>::boxed(MeanDouble, result),
+        (UInt64, Float64) => Added::<UInt64Type, _>::boxed(MeanDouble, result),
+        (Float32, Float64) => Added::<Float32Type, _>::boxed(MeanDouble, result),
+        (Float64, Float64) => Added::<Float64Type, _>::boxed(MeanDouble, result),
+        (Decimal128(_, from), Decimal128(digits, to)) => {
+            let leaves = MeanDecimal::<Decimal128Type>::new(*digits, *from, *to)?;
+            Added::<Decimal128Type, _>::boxed(leaves, result)
+        }
+        (Decimal256(of, from), Decimal256(digits, to)) if *of <= SUMMED_DIGITS_MAX => {
+            let leaves = MeanDecimal::<Decimal256Type>::new(*digits, *from, *to)?;
+            Added::<Decimal256Type, _>::boxed(leaves, result)
+        }
         _ => return None,
     })
 }
 
-impl<T: Summed> Average<T> {
-    fn boxed() -> Box<dyn Accumulator> {
-        Box::new(Average::<T> {
-            groups: Segments::new(),
-        })
-    }
+/// Leaves as a double.
+#[derive(Debug)]
+struct MeanDouble;
+
+impl Leaves<i128> for MeanDouble {
+    type Result = Float64Type;
 
     #[inline]
-    fn add(&mut self, group: usize, value: T::Native) -> Group<T::Total> {
-        let group = &mut self.groups[group];
-        group.total += T::widen(value);
-        group.count += 1;
-        *group
+    fn leave(&self, total: i128, count: i64) -> Option<f64> {
+        Some(total as f64 / count as f64)
     }
 }
 
-impl<T: Summed> Accumulator for Average<T> {
-    fn grow(&mut self, groups: usize, arena: &Arena) {
-        self.groups.grow(groups, arena);
-    }
+impl Leaves<f64> for MeanDouble {
+    type Result = Float64Type;
 
-    fn update(&mut self, groups: &[u32], rows: &[u32], argument: Option<&ArrayRef>, _: &Arena) {
-        let column = argument.expect("AVG has an argument").as_primitive::<T>();
-        let values = column.values();
-        each_value(groups, rows, column.nulls(), |group, row| {
-            self.add(group, values[row]);
-        });
+    #[inline]
+    fn leave(&self, total: f64, count: i64) -> Option<f64> {
+        Some(total / count as f64)
     }
+}
 
-    fn running(
-        &mut self,
-        groups: &[u32],
-        rows: &[u32],
-        argument: Option<&ArrayRef>,
-        _: &Arena,
-    ) -> Finished {
-        let column = argument.expect("AVG has an argument").as_primitive::<T>();
-        let values = column.values();
-        let mut leaving = Leaving::<Float64Type>::with_capacity(rows.len());
-        each_row(groups, rows, column.nulls(), |group, row| {
-            let after = match row {
-                Some(row) => self.add(group, values[row]),
-                None => self.groups[group],
-            };
-            leaving.push(after.value());
-        });
-        leaving.finish()
+/// Leaves as a decimal of type `R`.
+#[derive(Debug)]
+struct MeanDecimal<R> {
+    digits: Digits<R>,
+    /// From the scale of the total to that of the result.
+    scale_up: i256,
+}
+
+impl<R: DecimalResult> MeanDecimal<R> {
+    /// With so many digits, from the scale `from` to the scale `to`; `None` if that is the smaller one.
+    fn new(digits: u8, from: i8, to: i8) -> Option<MeanDecimal<R>> {
+        let more = to.checked_sub(from)?;
+        Some(MeanDecimal {
+            digits: Digits::new(digits),
+            scale_up: power_of_ten(u8::try_from(more).ok()?),
+        })
     }
+}
 
-    fn finish(&self, groups: Range<usize>) -> Finished {
-        let mut leaving = Leaving::<Float64Type>::with_capacity(groups.len());
-        for group in self.groups.values(groups) {
-            leaving.push(group.value());
-        }
-        leaving.finish()
-    }
+impl<R: DecimalResult> Leaves<i256> for MeanDecimal<R> {
+    type Result = R;
 
-    fn clear(&mut self) {
-        self.groups.clear();
+    #[inline]
+    fn leave(&self, total: i256, count: i64) -> Option<R::Native> {
+        self.digits.held(mean(total, count, self.scale_up)?)
     }
 }

@@ -3,8 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use datafusion_common::arrow::array::{Array, ArrayRef, Int64Array};
-use datafusion_common::arrow::datatypes::DataType;
+use datafusion_common::arrow::array::{Array, ArrayRef, AsArray, Int64Array};
+use datafusion_common::arrow::datatypes::{DataType, Int64Type};
 
 use super::scan::{each_row, each_value};
 use super::{Accumulator, Arena, Finished, Segments};
@@ -54,6 +54,22 @@ impl Accumulator for Count {
         Finished::all(Arc::new(Int64Array::from_iter_values(
             self.counts.values(groups),
         )))
+    }
+
+    fn partial_types(&self) -> Vec<DataType> {
+        vec![DataType::Int64]
+    }
+
+    fn partial(&self, groups: Range<usize>) -> Vec<ArrayRef> {
+        vec![self.finish(groups).values]
+    }
+
+    fn merge(&mut self, groups: &[u32], rows: &[u32], partial: &[ArrayRef], _: &Arena) {
+        let counts = &mut self.counts;
+        let others = partial[0].as_primitive::<Int64Type>().values();
+        each_value(groups, rows, None, |group, row| {
+            counts[group] += others[row]
+        });
     }
 
     fn clear(&mut self) {

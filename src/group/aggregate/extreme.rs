@@ -13,10 +13,10 @@ use datafusion_common::arrow::array::{
 };
 use datafusion_common::arrow::buffer::NullBuffer;
 use datafusion_common::arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
-    Int64Type, Time64MicrosecondType, Time64NanosecondType, TimeUnit, TimestampMicrosecondType,
-    TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type,
-    UInt32Type, UInt64Type,
+    DataType, Date32Type, Decimal128Type, Decimal256Type, Float32Type, Float64Type, Int8Type,
+    Int16Type, Int32Type, Int64Type, Time64MicrosecondType, Time64NanosecondType, TimeUnit,
+    TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
+    TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 
 use super::scan::{each_row, each_value};
@@ -78,6 +78,7 @@ pub fn build(aggregate: &AggregateSpec) -> Option<Box<dyn Accumulator>> {
         DataType::Timestamp(TimeUnit::Microsecond, _) => boxed::<TimestampMicrosecondType>(of),
         DataType::Timestamp(TimeUnit::Nanosecond, _) => boxed::<TimestampNanosecondType>(of),
         DataType::Decimal128(..) => boxed::<Decimal128Type>(of),
+        DataType::Decimal256(..) => boxed::<Decimal256Type>(of),
         _ => return None,
     })
 }
@@ -156,6 +157,19 @@ impl<C: Comparable, const MAX: bool> Accumulator for Extreme<C, MAX> {
 
     fn finish(&self, groups: Range<usize>) -> Finished {
         self.column(self.groups.values(groups.clone()), groups.len())
+    }
+
+    fn partial_types(&self) -> Vec<DataType> {
+        vec![self.result.clone()]
+    }
+
+    fn partial(&self, groups: Range<usize>) -> Vec<ArrayRef> {
+        vec![self.finish(groups).values]
+    }
+
+    /// The extreme of a part is a value like any other.
+    fn merge(&mut self, groups: &[u32], rows: &[u32], partial: &[ArrayRef], arena: &Arena) {
+        self.update(groups, rows, partial.first(), arena);
     }
 
     fn clear(&mut self) {
@@ -254,4 +268,5 @@ itself!(
     TimestampMicrosecondType,
     TimestampNanosecondType,
     Decimal128Type,
+    Decimal256Type,
 );

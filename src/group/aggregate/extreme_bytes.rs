@@ -148,6 +148,19 @@ impl Accumulator for BytesExtreme {
         Finished::all(column_out.finish())
     }
 
+    fn partial_types(&self) -> Vec<DataType> {
+        vec![self.result.clone()]
+    }
+
+    fn partial(&self, groups: Range<usize>) -> Vec<ArrayRef> {
+        vec![self.finish(groups).values]
+    }
+
+    /// The extreme of a part is a value like any other.
+    fn merge(&mut self, groups: &[u32], rows: &[u32], partial: &[ArrayRef], arena: &Arena) {
+        self.update(groups, rows, partial.first(), arena);
+    }
+
     fn clear(&mut self) {
         self.kept.clear();
     }

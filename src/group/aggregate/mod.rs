@@ -1,33 +1,35 @@
 //! The state of one aggregate for all groups of a pane, column-wise.
 //!
 //! ```text
-//!   group ids, rows, argument column --update--> state by group id --finish--> values of a range of groups
+//!   group ids, rows, argument column --update--> state by group id --finish---> values of a range of groups
 //!                                    --running-> the same, and the value of its group after each row
+//!   group ids, rows, partial columns --merge---> state by group id --partial--> the state itself, as plain columns
 //! ```
 //!
 //! Law: an aggregate over no value but NULLs is NULL, and a COUNT of them 0. A value is exact or it is reported as out of
-//! range, never wrapped; doubles round and overflow as IEEE 754 says.
+//! range, never wrapped; doubles round and overflow as IEEE 754 says. Rows may be split in any way, each part aggregated
+//! alone, and the partials merged in any order: the values are the same (doubles but for rounding).
 //!
 //! One aggregate a file. The loops are over slices (`scan.rs`), and a column without NULLs is not asked about them.
 
+mod added;
 mod average;
 mod count;
+mod decimal;
 mod extreme;
 mod extreme_bytes;
 mod scan;
 mod sum;
+mod total;
 
 use std::fmt::Debug;
-use std::ops::{AddAssign, Range};
+use std::ops::Range;
 use std::sync::Arc;
 
 use datafusion_common::arrow::array::{
     ArrayBuilder, ArrayRef, ArrowPrimitiveType, PrimitiveBuilder,
 };
-use datafusion_common::arrow::datatypes::{
-    DataType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type,
-    UInt16Type, UInt32Type, UInt64Type,
-};
+use datafusion_common::arrow::datatypes::DataType;
 
 use super::arena::{Arena, ByteSegments, Segments};
 use crate::error::{Error, Result};
@@ -44,9 +46,11 @@ use crate::plan::{AggregateKind, AggregateSpec};
 /// 4. `running` adds what `update` adds, and returns one value a row (the implementation; `Groups` asserts the length).
 /// 5. `finish` returns one value a group and changes nothing (the implementation; `Groups` asserts the length).
 /// 6. A value that its type cannot hold is NULL in `values` and named in `out_of_range` (the implementation).
-/// 7. All calls between two of `clear` are given the same arena, that of the pane; state lives there, and whatever is
+/// 7. `partial` returns one row a group for each of `partial_types`, changes nothing, and shares no memory with the state;
+///    `merge` takes such columns, of groups with other ids (the implementation; `Groups` asserts types and lengths).
+/// 8. All calls between two of `clear` are given the same arena, that of the pane; state lives there, and whatever is
 ///    dropped one by one does not (the implementation; a column in an arena takes only `Copy` values).
-/// 8. After `clear` all groups are forgotten and nothing points into the arena (the implementation; `Arena::reset` panics
+/// 9. After `clear` all groups are forgotten and nothing points into the arena (the implementation; `Arena::reset` panics
 ///    otherwise).
 pub trait Accumulator: Debug + Send {
     /// Makes room for `groups` groups; those that are new are empty.
@@ -66,6 +70,15 @@ pub trait Accumulator: Debug + Send {
 
     /// The values of a range of groups.
     fn finish(&self, groups: Range<usize>) -> Finished;
+
+    /// The types of the columns that the state travels in.
+    fn partial_types(&self) -> Vec<DataType>;
+
+    /// The state of a range of groups.
+    fn partial(&self, groups: Range<usize>) -> Vec<ArrayRef>;
+
+    /// Adds what others aggregated: row `rows[i]` of `partial` to group `groups[i]`.
+    fn merge(&mut self, groups: &[u32], rows: &[u32], partial: &[ArrayRef], arena: &Arena);
 
     /// Forgets all groups and lets go of the arena.
     fn clear(&mut self);
@@ -115,10 +128,9 @@ fn refusal(aggregate: &AggregateSpec) -> Error {
         ..
     } = aggregate;
     let hint = match (kind, argument_type) {
-        (
-            AggregateKind::Sum | AggregateKind::Avg,
-            DataType::Decimal128(..) | DataType::Decimal256(..),
-        ) => "; cast it to DOUBLE, decimals are not added up yet",
+        (AggregateKind::Sum | AggregateKind::Avg, DataType::Decimal256(..)) => {
+            "; cast its argument to a DECIMAL of at most 57 digits"
+        }
         (_, DataType::Null) => "; cast its argument to a type",
         _ => "",
     };
@@ -127,49 +139,6 @@ fn refusal(aggregate: &AggregateSpec) -> Error {
     ))
 }
 
-/// A type whose values can be added up, and what their sum is kept in.
-trait Summed: ArrowPrimitiveType + Debug {
-    /// Wide enough for the sum of any number of records: 128 bits for integers; a double for floats.
-    type Total: Total;
-
-    /// One value as a total.
-    fn widen(value: Self::Native) -> Self::Total;
-}
-
-/// A sum on its way.
-trait Total: Copy + Default + AddAssign + Debug + Send {
-    /// As a double, rounded once.
-    fn as_double(self) -> f64;
-}
-
-impl Total for i128 {
-    fn as_double(self) -> f64 {
-        self as f64
-    }
-}
-
-impl Total for f64 {
-    fn as_double(self) -> f64 {
-        self
-    }
-}
-
-macro_rules! summed {
-    ($total:ty: $($arrow:ty),*) => {$(
-        impl Summed for $arrow {
-            type Total = $total;
-
-            #[inline]
-            fn widen(value: Self::Native) -> $total {
-                <$total>::from(value)
-            }
-        }
-    )*};
-}
-
-summed!(i128: Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type);
-summed!(f64: Float32Type, Float64Type);
-
 /// Values that are checked as they leave.
 struct Leaving<R: ArrowPrimitiveType> {
     values: PrimitiveBuilder<R>,
@@ -177,9 +146,10 @@ struct Leaving<R: ArrowPrimitiveType> {
 }
 
 impl<R: ArrowPrimitiveType> Leaving<R> {
-    fn with_capacity(values: usize) -> Leaving<R> {
+    /// For so many values of the type `result`, which is `R` with its precision and scale.
+    fn new(result: &DataType, values: usize) -> Leaving<R> {
         Leaving {
-            values: PrimitiveBuilder::with_capacity(values),
+            values: PrimitiveBuilder::with_capacity(values).with_data_type(result.clone()),
             out_of_range: Vec::new(),
         }
     }

@@ -8,7 +8,11 @@ use datafusion_common::arrow::array::{
     TimestampMicrosecondArray, UInt64Array,
 };
 
+use datafusion_common::arrow::datatypes::Float64Type;
+
 use super::*;
+
+mod partials;
 
 fn aggregate(
     kind: AggregateKind,
@@ -309,6 +313,78 @@ fn extremes_keep_the_type_of_their_argument() {
     );
 }
 
+fn decimals(values: &[i128], digits: u8, scale: i8) -> Decimal128Array {
+    Decimal128Array::from(values.to_vec())
+        .with_precision_and_scale(digits, scale)
+        .expect("decimals of that type")
+}
+
+#[test]
+fn decimals_add_up_exactly_and_keep_their_scale() {
+    let column = decimals(&[10, 20, 30, -5, 1], 10, 2);
+    let summed = over(
+        AggregateKind::Sum,
+        column,
+        &GROUPS,
+        &DataType::Decimal128(20, 2),
+    );
+    assert_eq!(summed.values.as_ref(), &decimals(&[41, 20, -5], 20, 2));
+
+    let most = 10i128.pow(38) - 1;
+    let column = decimals(&[most, most, most, -most, -most], 38, 0);
+    let summed = over(
+        AggregateKind::Sum,
+        column,
+        &GROUPS,
+        &DataType::Decimal128(38, 0),
+    );
+    assert!(
+        summed.out_of_range.is_empty(),
+        "it passed the range and came back"
+    );
+    assert_eq!(
+        summed.values.as_ref(),
+        &decimals(&[most, most, -most], 38, 0)
+    );
+
+    let column = decimals(&[most, 0, 1, 0, 0], 38, 0);
+    let summed = over(
+        AggregateKind::Sum,
+        column,
+        &GROUPS,
+        &DataType::Decimal128(38, 0),
+    );
+    assert_eq!(summed.out_of_range, [0]);
+    assert!(summed.values.is_null(0));
+}
+
+#[test]
+fn the_mean_of_decimals_has_more_digits_and_is_rounded() {
+    let column = decimals(&[1, 7, 1, -2, 0], 10, 2);
+    let mean = over(
+        AggregateKind::Avg,
+        column,
+        &[0, 1, 0, 2, 0],
+        &DataType::Decimal128(14, 6),
+    );
+    assert_eq!(
+        mean.values.as_ref(),
+        &decimals(&[6667, 70_000, -20_000], 14, 6)
+    );
+    let most = 10i128.pow(38) - 1;
+    let mean = over(
+        AggregateKind::Avg,
+        decimals(&[most, 1, most, 1, most], 38, 0),
+        &GROUPS,
+        &DataType::Decimal128(38, 4),
+    );
+    assert_eq!(
+        mean.out_of_range,
+        [0],
+        "38 digits leave no room for four more"
+    );
+}
+
 #[test]
 fn only_the_picked_rows_count() {
     let arena = Arena::new();
@@ -329,10 +405,10 @@ fn only_the_picked_rows_count() {
 
 #[test]
 fn what_cannot_be_computed_is_refused_with_what_to_do() {
-    let decimal = DataType::Decimal128(10, 2);
+    let wide = DataType::Decimal256(58, 2);
     for kind in [AggregateKind::Sum, AggregateKind::Avg] {
-        let error = build(&aggregate(kind, &decimal, &decimal)).expect_err("not yet");
-        assert!(error.to_string().contains("cast it to DOUBLE"), "{error}");
+        let error = build(&aggregate(kind, &wide, &wide)).expect_err("too wide");
+        assert!(error.to_string().contains("at most 57 digits"), "{error}");
     }
     let error = build(&aggregate(
         AggregateKind::Sum,

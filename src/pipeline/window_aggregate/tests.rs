@@ -18,8 +18,8 @@ use crate::exchange::{split, stable_hashes};
 use crate::plan::{AggregateKind, ExchangeStrategy, PlannedExpr, WindowSpec};
 use crate::time::EventTime;
 
-const SIZE: i64 = 10;
-const GRACE: i64 = 3;
+pub(in crate::pipeline) const SIZE: i64 = 10;
+pub(in crate::pipeline) const GRACE: i64 = 3;
 
 fn planned(expr: Arc<dyn PhysicalExpr>) -> PlannedExpr {
     PlannedExpr {
@@ -52,7 +52,7 @@ fn spec(
 }
 
 /// `SELECT k, [window_start, window_end,] count(*), count(x), sum(x), min(x), max(x), avg(f), min(t) GROUP BY k`.
-fn plan(windowed: bool) -> AggregatePlan {
+pub(in crate::pipeline) fn plan(windowed: bool) -> AggregatePlan {
     let aggregates = vec![
         spec(AggregateKind::Count, None, DataType::Int64, "count(*)"),
         spec(
@@ -125,7 +125,7 @@ fn plan(windowed: bool) -> AggregatePlan {
     }
 }
 
-fn operator(plan: &AggregatePlan, emit: EmitPolicy) -> WindowAggregate {
+pub(in crate::pipeline) fn operator(plan: &AggregatePlan, emit: EmitPolicy) -> WindowAggregate {
     let nothing: SchemaRef = Arc::new(Schema::empty());
     let output = output(plan);
     let maker = RowMaker::new(plan, &output, &[], &nothing);
@@ -133,7 +133,7 @@ fn operator(plan: &AggregatePlan, emit: EmitPolicy) -> WindowAggregate {
 }
 
 /// The schema of the plan's output columns.
-fn output(plan: &AggregatePlan) -> SchemaRef {
+pub(in crate::pipeline) fn output(plan: &AggregatePlan) -> SchemaRef {
     let fields: Vec<Field> = plan
         .rows
         .iter()
@@ -149,23 +149,26 @@ fn output(plan: &AggregatePlan) -> SchemaRef {
 }
 
 #[derive(Clone, Debug)]
-struct Record {
-    key: Option<String>,
-    time: i64,
-    x: Option<i64>,
-    f: Option<f64>,
-    t: Option<String>,
+pub(in crate::pipeline) struct Record {
+    pub key: Option<String>,
+    pub time: i64,
+    pub x: Option<i64>,
+    pub f: Option<f64>,
+    pub t: Option<String>,
 }
 
-fn pane(record: &Record) -> i64 {
+pub(in crate::pipeline) fn pane(record: &Record) -> i64 {
     record.time.div_euclid(SIZE)
 }
 
-fn keyed(records: &[Record], windowed: bool) -> KeyedRows {
-    let keys: ArrayRef = Arc::new(StringViewArray::from_iter(
+pub(in crate::pipeline) fn key_column(records: &[Record]) -> ArrayRef {
+    Arc::new(StringViewArray::from_iter(
         records.iter().map(|record| record.key.as_deref()),
-    ));
-    let keys = vec![keys];
+    ))
+}
+
+pub(in crate::pipeline) fn keyed(records: &[Record], windowed: bool) -> KeyedRows {
+    let keys = vec![key_column(records)];
     KeyedRows {
         rows: records.len(),
         hashes: stable_hashes(&keys, records.len()),
@@ -189,7 +192,7 @@ fn keyed(records: &[Record], windowed: bool) -> KeyedRows {
 }
 
 /// Rows as text, one line a row.
-fn lines(batch: &RecordBatch) -> Vec<String> {
+pub(in crate::pipeline) fn lines(batch: &RecordBatch) -> Vec<String> {
     let line = |row| {
         let values = batch
             .columns()
@@ -204,7 +207,11 @@ fn lines(batch: &RecordBatch) -> Vec<String> {
 }
 
 /// What a group of these records gives; `None` if its sum is out of range.
-fn model_row(key: Option<&str>, window: Option<i64>, records: &[Record]) -> Option<String> {
+pub(in crate::pipeline) fn model_row(
+    key: Option<&str>,
+    window: Option<i64>,
+    records: &[Record],
+) -> Option<String> {
     fn text<T: ToString>(value: Option<T>) -> String {
         value.map_or_else(|| String::from("NULL"), |value| value.to_string())
     }
@@ -345,7 +352,7 @@ fn model(steps: &[Step], emit: EmitPolicy, windowed: bool) -> Outcome {
     outcome
 }
 
-fn any_record() -> impl Strategy<Value = Record> {
+pub(in crate::pipeline) fn any_record() -> impl Strategy<Value = Record> {
     let key = prop_oneof![
         Just(None),
         "[abc]{0,1}".prop_map(Some),

@@ -270,3 +270,27 @@ fn a_window_is_spelled_in_the_largest_unit_that_divides_its_lengths() {
     );
     assert_eq!(spelled(1, 0, 0), "WINDOW TUMBLING (SIZE 1 MICROSECOND)");
 }
+
+#[test]
+fn partials_are_made_where_the_record_is_read() {
+    let mut plan = hourly();
+    plan.exchange.send = ExchangeSend::Partials;
+    let explained = Explanation::of(&plan, 4);
+    assert_eq!(explained.exchange.send, "partials");
+    let grouping: Vec<_> = explained
+        .stages
+        .iter()
+        .map(|stage| (stage.stage, stage.operator))
+        .filter(|(stage, operator)| *stage != "write" && !operator.ends_with("project"))
+        .collect();
+    assert_eq!(
+        grouping,
+        [
+            ("read", "source"),
+            ("read", "filter"),
+            ("read", "partial_aggregate"),
+            ("exchange", "hash"),
+            ("group", "window_aggregate"),
+        ]
+    );
+}

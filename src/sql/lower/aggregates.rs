@@ -74,28 +74,13 @@ impl Query<'_> {
             && let Expr::Literal(value, _) = argument
             && !value.is_null()
         {
-            return Ok(AggregateSpec {
-                kind,
-                argument: None,
-                argument_type: DataType::Null,
-                result_type,
-                text: "count(*)".to_owned(),
-            });
+            return Ok(AggregateSpec::count_of_records());
         }
+        let argument = unwidened(kind, argument, schema)
+            .map_err(|error| planner_error(&self.tokens, &error))?;
         let argument_type = argument
             .get_type(schema)
             .map_err(|error| planner_error(&self.tokens, &error))?;
-        let decimal = matches!(
-            argument_type,
-            DataType::Decimal128(..) | DataType::Decimal256(..)
-        );
-        if decimal && matches!(kind, AggregateKind::Sum | AggregateKind::Avg) {
-            return Err(self.not_available(
-                &name,
-                &format!("{} of a DECIMAL", name.to_uppercase()),
-                "CAST it to DOUBLE",
-            ));
-        }
         let argument = over_record(argument)?;
         let index = arguments
             .iter()
@@ -112,4 +97,25 @@ impl Query<'_> {
             text,
         })
     }
+}
+
+/// The argument without the cast to a wider number that the planner puts around it: SUM and AVG widen what they add, and are
+/// exact on the integers themselves. One column then serves all aggregates of it.
+fn unwidened<'e>(
+    kind: AggregateKind,
+    argument: &'e Expr,
+    schema: &DFSchema,
+) -> datafusion_common::Result<&'e Expr> {
+    let Expr::Cast(cast) = argument else {
+        return Ok(argument);
+    };
+    let from = cast.expr.get_type(schema)?;
+    let widens = match (kind, cast.field.data_type()) {
+        (AggregateKind::Sum, DataType::Int64) => from.is_signed_integer(),
+        (AggregateKind::Sum, DataType::UInt64) => from.is_unsigned_integer(),
+        (AggregateKind::Sum, DataType::Float64) => from == DataType::Float32,
+        (AggregateKind::Avg, DataType::Float64) => from.is_integer() || from == DataType::Float32,
+        _ => false,
+    };
+    Ok(if widens { &cast.expr } else { argument })
 }

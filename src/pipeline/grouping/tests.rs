@@ -1,0 +1,330 @@
+//! Grouping on several shards, over real lanes of one block, in one thread: the order of turns is part of the input, so that a
+//! failure replays. Rows and partials are held to the same model.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use datafusion_common::arrow::array::{RecordBatch, RecordBatchOptions};
+use datafusion_common::arrow::datatypes::{DataType, Schema};
+use proptest::prelude::*;
+use velostream_shards::{Doorbells, ShardId, mesh};
+
+use super::*;
+use crate::batch::{Batch, Origin};
+use crate::config::limits::INBOX_BLOCKS_MAX;
+use crate::emit::RowMaker;
+use crate::pipeline::exchange_edge::Lanes;
+use crate::pipeline::window_aggregate::tests::{
+    GRACE, Record, SIZE, any_record, key_column, keyed, lines, model_row, output, pane, plan,
+};
+use crate::plan::{AggregatePlan, EmitPolicy, ExchangeStrategy};
+use crate::time::EventTime;
+
+/// Turns after which a run is taken for one that never ends.
+const TURNS_MAX: usize = 200_000;
+
+/// What a shard reads: some records, then a promise (which may fall back), then perhaps a pause in which it is idle.
+#[derive(Clone, Debug)]
+struct Read {
+    records: Vec<Record>,
+    promise: i64,
+    idle: bool,
+}
+
+/// How a run goes.
+#[derive(Clone, Debug)]
+struct Course {
+    inputs: Vec<Vec<Read>>,
+    /// Which shard has its turn; when they are used up, one after the other.
+    turns: Vec<usize>,
+    slice_groups: usize,
+}
+
+/// What came of a run.
+#[derive(Debug, Default, PartialEq)]
+struct Outcome {
+    rows: Vec<String>,
+    bad: usize,
+    late_records: u64,
+    late_after_idle: u64,
+}
+
+/// One shard with its input.
+struct Seat {
+    grouping: Grouping,
+    /// What has left, as text, and how many rows were withheld.
+    rows: Vec<String>,
+    bad: usize,
+    /// The most that the readers of the rows were promised.
+    said: Watermark,
+    input: VecDeque<Read>,
+    promised: Watermark,
+    closed: bool,
+    made: Vec<OutputRows>,
+}
+
+impl Seat {
+    fn turn(&mut self) {
+        self.grouping.flush();
+        self.grouping.fire(&mut self.made);
+        self.grouping.send_partials(&mut self.made);
+        for _ in 0..INBOX_BLOCKS_MAX {
+            if self.grouping.drain(&mut self.made).is_none() {
+                break;
+            }
+        }
+        self.give_away();
+        if !self.grouping.has_room() || self.closed {
+            return;
+        }
+        match self.input.pop_front() {
+            Some(read) => {
+                let batch = evaluated(&read.records, self.promised);
+                self.grouping.take(batch, &mut self.made);
+                self.promised = self.promised.max(Watermark(read.promise));
+                self.grouping.watermark(self.promised, 0, &mut self.made);
+                if read.idle {
+                    self.grouping.idle(&mut self.made);
+                }
+            }
+            None => {
+                self.grouping.watermark(Watermark::END, 0, &mut self.made);
+                self.grouping.close_input();
+                self.closed = true;
+            }
+        }
+        self.give_away();
+    }
+
+    /// What was made leaves; nothing of it may stand below what was promised before.
+    fn give_away(&mut self) {
+        for rows in self.made.drain(..) {
+            let said = self.said;
+            assert!(
+                rows.event_times_us
+                    .iter()
+                    .all(|&time| Watermark(time) >= said),
+                "a row below the promise {said:?}"
+            );
+            self.bad += rows.bad.len();
+            self.rows.extend(lines(&rows.batch));
+        }
+        self.said = self.said.max(self.grouping.promise().0);
+    }
+
+    fn is_finished(&self) -> bool {
+        self.closed && self.grouping.is_finished()
+    }
+}
+
+fn evaluated(records: &[Record], promised: Watermark) -> Evaluated {
+    let rows = keyed(records, false);
+    let options = RecordBatchOptions::new().with_row_count(Some(records.len()));
+    let mut columns = vec![key_column(records)];
+    columns.extend(rows.arguments);
+    Evaluated {
+        records: Batch {
+            columns: RecordBatch::try_new_with_options(
+                Arc::new(Schema::empty()),
+                Vec::new(),
+                &options,
+            )
+            .expect("no columns"),
+            event_times: records.iter().map(|one| EventTime(one.time)).collect(),
+            watermarks_before: vec![promised; records.len()],
+            origins: vec![
+                Origin {
+                    partition: 0,
+                    offset: 0
+                };
+                records.len()
+            ],
+            due_us: 0,
+        },
+        columns,
+    }
+}
+
+/// How the shards are connected.
+#[derive(Clone, Copy, Debug)]
+struct Wiring {
+    windowed: bool,
+    strategy: ExchangeStrategy,
+    partials: bool,
+}
+
+fn seats(course: &Course, wiring: Wiring) -> Vec<Seat> {
+    let plan: AggregatePlan = plan(wiring.windowed);
+    let shards = course.inputs.len();
+    let doorbells = Doorbells::open(shards).expect("an eventfd a shard");
+    mesh(&doorbells, 1, 1)
+        .into_iter()
+        .zip(&course.inputs)
+        .enumerate()
+        .map(|(shard, (mut endpoint, input))| {
+            let lanes = Lanes {
+                outbox: endpoint.outboxes.remove(0),
+                inbox: endpoint.inboxes.remove(0),
+            };
+            let shard = ShardId::from_index(shard);
+            let window = plan.window.as_ref();
+            let maker = RowMaker::new(&plan, &output(&plan), &[], &Arc::new(Schema::empty()));
+            let first_phase =
+                || PartialAggregate::new(&plan, 7, || 0).expect("aggregates that can be computed");
+            Seat {
+                grouping: Grouping {
+                    keys: 1,
+                    form: KeyForm::new(&[DataType::Utf8View]).expect("a plain type"),
+                    assigner: window.map(TumblingAssigner::of),
+                    first_phase: wiring.partials.then(first_phase),
+                    edge: ExchangeEdge::new(shard, shards, wiring.strategy, window, Some(lanes)),
+                    owned: WindowAggregate::new(&plan, EmitPolicy::Final, maker, 7, || 0)
+                        .expect("aggregates that can be computed"),
+                    ingest: Ingest::new(|| 0),
+                    late_records: 0,
+                    grace_us: window.map(|window| window.grace_us()),
+                    reached: (Watermark::NONE, 0),
+                    slice_groups: course.slice_groups,
+                },
+                rows: Vec::new(),
+                bad: 0,
+                said: Watermark::NONE,
+                input: input.clone().into(),
+                promised: Watermark::NONE,
+                closed: false,
+                made: Vec::new(),
+            }
+        })
+        .collect()
+}
+
+fn run(course: &Course, wiring: Wiring) -> Outcome {
+    let mut seats = seats(course, wiring);
+    let shards = seats.len();
+    let in_turn = (0..TURNS_MAX).map(|turn| turn % shards);
+    let mut outcome = Outcome::default();
+    for shard in course.turns.iter().map(|turn| turn % shards).chain(in_turn) {
+        seats[shard].turn();
+        if seats.iter().all(Seat::is_finished) {
+            break;
+        }
+    }
+    assert!(
+        seats.iter().all(Seat::is_finished),
+        "the run ends: nothing waits for ever"
+    );
+    for seat in &mut seats {
+        outcome.rows.append(&mut seat.rows);
+        let (late, after_idle) = seat.grouping.late();
+        outcome.late_records += late;
+        outcome.late_after_idle += after_idle;
+        outcome.bad += seat.bad;
+    }
+    outcome.rows.sort();
+    outcome
+}
+
+/// The groups of the records that their own shard accepts, whatever the others do.
+fn model(course: &Course, windowed: bool) -> Outcome {
+    let mut outcome = Outcome::default();
+    let mut groups: BTreeMap<(Option<String>, Option<i64>), Vec<Record>> = BTreeMap::new();
+    for input in &course.inputs {
+        let mut promised = i64::MIN;
+        for read in input {
+            for record in &read.records {
+                let window = windowed.then(|| pane(record));
+                if window.is_some_and(|pane| (pane + 1) * SIZE + GRACE <= promised) {
+                    outcome.late_records += 1;
+                } else {
+                    let group = groups.entry((record.key.clone(), window)).or_default();
+                    group.push(record.clone());
+                }
+            }
+            promised = promised.max(read.promise);
+        }
+    }
+    for ((key, window), records) in &groups {
+        match model_row(key.as_deref(), *window, records) {
+            Some(line) => outcome.rows.push(line),
+            None => outcome.bad += 1,
+        }
+    }
+    outcome.rows.sort();
+    outcome
+}
+
+fn any_course(idle: bool) -> impl Strategy<Value = Course> {
+    let read = (
+        prop::collection::vec(any_record(), 0..8),
+        prop_oneof![2 => Just(i64::MIN), 4 => -60i64..90],
+        if idle {
+            any::<bool>().boxed()
+        } else {
+            Just(false).boxed()
+        },
+    )
+        .prop_map(|(records, promise, idle)| Read {
+            records,
+            promise,
+            idle,
+        })
+        .boxed();
+    let shards = prop_oneof![Just(2usize), Just(3), Just(7)];
+    shards.prop_flat_map(move |shards| {
+        (
+            prop::collection::vec(prop::collection::vec(read.clone(), 0..6), shards),
+            prop::collection::vec(0..shards, 0..120),
+            1usize..4,
+        )
+            .prop_map(|(inputs, turns, slice_groups)| Course {
+                inputs,
+                turns,
+                slice_groups,
+            })
+    })
+}
+
+proptest! {
+    #[test]
+    fn rows_and_partials_give_the_models_rows_whatever_the_timing(course in any_course(false)) {
+        for windowed in [true, false] {
+            let expected = model(&course, windowed);
+            for strategy in [ExchangeStrategy::Hash, ExchangeStrategy::FanIn] {
+                for partials in [true, false] {
+                    let wiring = Wiring { windowed, strategy, partials };
+                    prop_assert_eq!(&run(&course, wiring), &expected, "{:?}", wiring);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn groups_that_live_where_they_are_read_need_no_exchange_of_rows(course in any_course(false)) {
+        let mut course = course;
+        for (shard, input) in course.inputs.iter_mut().enumerate() {
+            for record in input.iter_mut().flat_map(|read| &mut read.records) {
+                record.key = record.key.take().map(|key| format!("{shard}{key}"));
+                record.key.get_or_insert_with(|| shard.to_string());
+            }
+        }
+        for windowed in [true, false] {
+            let wiring = Wiring { windowed, strategy: ExchangeStrategy::Sticky, partials: false };
+            prop_assert_eq!(run(&course, wiring), model(&course, windowed));
+        }
+    }
+
+    #[test]
+    fn what_comes_after_a_window_closed_without_an_idle_shard_is_counted_by_record(course in any_course(true)) {
+        let total: usize = course.inputs.iter().flatten().map(|read| read.records.len()).sum();
+        for partials in [true, false] {
+            let wiring = Wiring { windowed: true, strategy: ExchangeStrategy::Hash, partials };
+            let outcome = run(&course, wiring);
+            prop_assume!(outcome.bad == 0);
+            // Of `k, window_start, window_end, count(*), ..`.
+            let counted: u64 = outcome.rows.iter()
+                .map(|line| line.split('|').nth(3).and_then(|count| count.parse::<u64>().ok()).expect("a count"))
+                .sum();
+            prop_assert_eq!(counted + outcome.late_records + outcome.late_after_idle, total as u64, "{:?}", wiring);
+        }
+    }
+}
