@@ -52,6 +52,8 @@ pub struct Line {
     pub repeats: usize,
     /// Heap allocations on the shards for each batch, in the steady state; `None` where a run is too short for one.
     pub allocations_per_batch: Option<f64>,
+    /// Turns over budget, of all shards.
+    pub stalls: u64,
     /// The longest turn of a shard, microseconds.
     pub turn_us_max: u64,
     /// Most memory that the process has held, input included.

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use velostream_shards::CoreMap;
+use velostream_shards::usage::peak_rss_bytes;
 
 use super::baseline::{self, Partition, Query as BaselineQuery};
 use super::line::{BaselineFigures, Line};
-use super::machine::{Machine, peak_rss_bytes};
+use super::machine::Machine;
 use super::orders::{Keys, Orders, PARTITIONS, Rounds, SEED, generate};
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -198,14 +199,7 @@ pub fn run(
         orders
     };
     let input = Arc::new(input);
-    let mut plan = planned(&scenario.sql(ORDERS), core_map.shards())?;
-    plan.source.stream = Arc::new(StreamSpec {
-        connector: SourceConnector::Memory(MemoryOptions {
-            input: Arc::clone(&input),
-            decoded: request.input == Input::Columns,
-        }),
-        ..(*plan.source.stream).clone()
-    });
+    let plan = over(&input, scenario, request.input, core_map.shards())?;
     let mut bench = Bench {
         config,
         core_map,
@@ -238,6 +232,7 @@ fn line(request: &ScenarioRequest, keys: Keys, core_map: &CoreMap, pairs: &[Pair
     let per_s = |elapsed: Duration| request.records as f64 / elapsed.as_secs_f64();
     let engine = &median.engine;
     let turn_ns_max = engine.shards.iter().map(|shard| shard.figures.turn_ns_max);
+    let stalls = engine.shards.iter().flat_map(|shard| &shard.figures.stalls);
     let allocations = engine.shards.iter().map(|shard| shard.summary.allocations);
     Line {
         schema: 1,
@@ -264,6 +259,7 @@ fn line(request: &ScenarioRequest, keys: Keys, core_map: &CoreMap, pairs: &[Pair
         ratio_max: last.ratio(),
         repeats: pairs.len(),
         allocations_per_batch: AllocationFigures::per_batch(allocations),
+        stalls: stalls.map(|(_, count)| count).sum(),
         turn_us_max: turn_ns_max.max().unwrap_or(0) / 1_000,
         peak_rss_bytes: peak_rss_bytes(),
         machine: Machine::read(),
@@ -348,6 +344,19 @@ impl Bench<'_> {
     }
 }
 
+/// The plan of `scenario` over records in memory.
+fn over(input: &Arc<MemoryInput>, scenario: Scenario, form: Input, shards: usize) -> Result<Plan> {
+    let mut plan = planned(&scenario.sql(ORDERS), shards)?;
+    plan.source.stream = Arc::new(StreamSpec {
+        connector: SourceConnector::Memory(MemoryOptions {
+            input: Arc::clone(input),
+            decoded: form == Input::Columns,
+        }),
+        ..(*plan.source.stream).clone()
+    });
+    Ok(plan)
+}
+
 /// The plan of `text`, as `velo run` makes it.
 fn planned(text: &str, shards: usize) -> Result<Plan> {
     let settings = sql::Settings {
@@ -378,4 +387,52 @@ fn dump(scenario: Scenario, orders: &Orders, path: &Path) -> Result<()> {
     file.flush().map_err(disk(path))?;
     let sql = sql_path(path);
     std::fs::write(&sql, scenario.sql(&path.to_string_lossy())).map_err(disk(&sql))
+}
+
+#[cfg(test)]
+mod tests {
+    use velostream_shards::Machine as Host;
+
+    use super::*;
+
+    /// What one shard allocated in its steady state over these records.
+    fn allocated(scenario: Scenario, batch_max: usize) -> AllocationFigures {
+        let settings = [
+            format!("batch.max={batch_max}"),
+            "shards.oversubscribe=true".to_owned(),
+        ];
+        let config = Config::load(None, &settings, Some(1)).expect("known keys");
+        let host = Host::read().expect("this machine");
+        let core_map = CoreMap::plan(&host, &config.shards.core_map).expect("one shard");
+        // Few keys, so that all are there before the steady state begins.
+        let orders = generate(200_000, scenario.keys(Some(100)));
+        let input = Arc::new(orders.input);
+        let mut bench = Bench {
+            config: &config,
+            core_map: &core_map,
+            plan: over(&input, scenario, Input::Json, 1).expect("the text is right"),
+            query: scenario.baseline(),
+            input: &input,
+            rounds: &orders.rounds,
+        };
+        let pair = bench.pair().expect("it runs, and its rows are right");
+        let [shard] = &pair.engine.shards[..] else {
+            panic!("one shard")
+        };
+        shard.summary.allocations
+    }
+
+    #[test]
+    fn in_steady_state_updates_allocate_nothing_and_a_batch_little() {
+        for scenario in [Scenario::Filter, Scenario::BySymbol, Scenario::ByMinute] {
+            for batch_max in [256, 1024] {
+                let figures = allocated(scenario, batch_max);
+                assert!(figures.batches >= 100, "{figures:?}");
+                let what = format!("scenario {} in batches of {batch_max}", scenario.name());
+                assert_eq!(figures.in_updates, 0, "{what}");
+                let per_batch = figures.all as f64 / figures.batches as f64;
+                assert!(per_batch <= 64.0, "{what}: {per_batch} a batch");
+            }
+        }
+    }
 }

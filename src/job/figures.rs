@@ -8,7 +8,7 @@ use super::Outcome;
 use super::report::{
     LatencyReport, PartitionReport, QueryReport, Report, ShardReport, StreamReport,
 };
-use crate::pipeline::QueryCounts;
+use crate::pipeline::{AllocationFigures, QueryCounts};
 use crate::plan::{JobPlan, Target};
 use crate::source::SourceFigures;
 use crate::time::Watermark;
@@ -76,6 +76,9 @@ impl Report {
             peak_rss_bytes: peak_rss_bytes(),
             peak_state_bytes: all.state_bytes_max,
             long_probes: all.long_probes,
+            allocations_per_batch: AllocationFigures::per_batch(
+                shards.iter().map(|shard| shard.summary.allocations),
+            ),
             records_per_s: if elapsed_s > 0.0 {
                 records_in as f64 / elapsed_s
             } else {

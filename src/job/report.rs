@@ -50,6 +50,8 @@ pub struct Report {
     pub replayed_records: u64,
     /// The most memory that the process held in RAM, bytes.
     pub peak_rss_bytes: u64,
+    /// Heap allocations on the shards for each batch, once they ran steadily; null where a run was too short for that.
+    pub allocations_per_batch: Option<f64>,
     /// Most bytes that groups and dictionaries have taken at once, the shards' maxima added up.
     pub peak_state_bytes: u64,
     /// Searches for a group or a dictionary entry that went past many others: 0, or nearly.
@@ -274,6 +276,7 @@ mod tests {
             watermark: Watermark::END,
             replayed_records: 0,
             peak_rss_bytes: 1 << 20,
+            allocations_per_batch: Some(12.5),
             peak_state_bytes: 0,
             long_probes: 0,
             streams: vec![StreamReport {

@@ -128,6 +128,17 @@ impl ShardPipeline {
         }
     }
 
+    /// Asks for a turn when time brings the next record. Where there is no room for it, whoever makes room rings.
+    fn wake_when_due(&self, cx: &mut Context) {
+        let sources = self.sources.iter();
+        let dues = sources.filter_map(|source| source.next_due_us(&self.flow));
+        if let Some(due_us) = dues.min() {
+            let wait_us = due_us.saturating_sub((self.wall_us)()).max(0);
+            let wait_ns = wait_us.unsigned_abs().saturating_mul(1_000);
+            cx.wake_at((self.monotonic_ns)().saturating_add(wait_ns));
+        }
+    }
+
     /// What the queries that read from outside recorded since the last time.
     fn take_ingest(&mut self) -> Recorder {
         let mut all = Recorder::new();
@@ -188,8 +199,9 @@ impl Shard for ShardPipeline {
         };
         self.tell(progressed);
         self.tell_latency();
-        if progressed {
-            self.allocations.busy_turn();
+        match progressed {
+            true => self.allocations.busy_turn(),
+            false => self.wake_when_due(cx),
         }
         match (self.is_finished(), progressed) {
             (true, _) => Progress::Done,

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use datafusion_common::arrow::array::{Array, ArrayRef, AsArray};
+use datafusion_common::arrow::compute::prep_null_mask_filter;
 use datafusion_physical_expr::PhysicalExpr;
 
 use crate::batch::{Batch, Origin, evaluate_isolated};
@@ -52,10 +53,14 @@ impl FilterProject {
             self.take_bad(&records, &evaluated.bad)?;
             let mask = evaluated.columns[0].as_boolean();
             if mask.true_count() < records.len() {
-                let kept: Vec<u32> = (0..mask.len())
-                    .filter(|row| mask.is_valid(*row) && mask.value(*row))
-                    .map(|row| evaluated.kept[row])
-                    .collect();
+                // NULL is not true.
+                let is_true = match mask.null_count() {
+                    0 => mask.clone(),
+                    _ => prep_null_mask_filter(mask),
+                };
+                let mut kept = Vec::with_capacity(is_true.true_count());
+                let rows = is_true.values().set_indices();
+                kept.extend(rows.map(|row| evaluated.kept[row]));
                 records = records.take(&kept);
             }
         }

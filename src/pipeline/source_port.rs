@@ -121,6 +121,15 @@ impl SourcePort {
         self.state == State::Closed
     }
 
+    /// When time brings the next record, wall clock, microseconds, if there is room for it; `None` where it is not time that
+    /// brings records.
+    pub fn next_due_us(&self, flow: &Flow) -> Option<i64> {
+        let source = self.source.as_ref()?;
+        let has_room = |reader: &Reader| flow.has_room(reader.query);
+        let takes = self.state == State::Open && self.readers.iter().all(has_room);
+        takes.then(|| source.next_due_us()).flatten()
+    }
+
     /// Records taken so far, bad ones included.
     pub fn records_in(&self) -> u64 {
         let source = self.source.as_ref();

@@ -197,6 +197,12 @@ impl Source for DatagenSource {
         Ok(Polled::Batch(batch))
     }
 
+    fn next_due_us(&self) -> Option<i64> {
+        self.rate?;
+        let row = self.next_row();
+        (!self.ended && row < self.rows).then(|| self.due_us(row, 0))
+    }
+
     fn watermark(&self) -> Option<Watermark> {
         if self.ended {
             return Some(Watermark::END);
@@ -523,5 +529,6 @@ mod tests {
         assert_eq!(poll(4_500), Some((3, 2_000)));
         // Late, and dated by when it was due all the same.
         assert_eq!(poll(1_000_000), Some((100, 5_000)));
+        assert_eq!(source.next_due_us(), Some(105_000));
     }
 }

@@ -27,6 +27,8 @@ use crate::time::{EventTime, PartitionClock, Watermark};
 pub struct MemorySource<D> {
     input: Arc<MemoryInput>,
     stream: String,
+    /// Whether records have an event time.
+    timed: bool,
     partitions: Vec<Partition>,
     /// Place in `partitions` of the one whose turn it is.
     turn: usize,
@@ -89,6 +91,7 @@ impl<D: Decoder> MemorySource<D> {
         MemorySource {
             input: Arc::clone(input),
             stream: stream.name.clone(),
+            timed: stream.event_time.is_some(),
             partitions: share.iter().map(partition).collect(),
             turn: 0,
             decoder,
@@ -122,8 +125,9 @@ impl<D: Decoder> MemorySource<D> {
         if first == end {
             return Ok(None);
         }
-        let mut event_times = Vec::new();
-        let mut watermarks_before = Vec::new();
+        let timed = if self.timed { end - first } else { 0 };
+        let mut event_times = Vec::with_capacity(timed);
+        let mut watermarks_before = Vec::with_capacity(timed);
         let mut origins = Vec::with_capacity(end - first);
         let mut start = source.start(first);
         for index in first..end {

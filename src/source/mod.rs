@@ -42,8 +42,8 @@ pub enum Polled {
 /// 2. After `poll`, `watermark` covers exactly the records delivered so far (the implementation; the driver sends it
 ///    only after the batch).
 /// 3. After `Ended`, `watermark` is `Some(Watermark::END)` and every further poll is `Ended` (the driver asserts it).
-/// 4. After `Nothing` without progress, whatever makes the next poll bring something rings by the ringer of `ring_by` (the
-///    implementation; the shard's safety tick counts what was forgotten).
+/// 4. After `Nothing` without progress, whatever makes the next poll bring something rings by the ringer of `ring_by`, or is
+///    a time that `next_due_us` tells (the implementation; the shard's safety tick counts what was forgotten).
 /// 5. A bad record ends in an error under `fail` and in a count under `skip`, never in both (`BadRecords`).
 pub trait Source {
     /// Takes up to `max` records.
@@ -52,6 +52,12 @@ pub trait Source {
     /// Says by which ringer the shard that polls is woken. For a source that waits for others; one that always has something
     /// until it has ended needs none.
     fn ring_by(&mut self, _ringer: Ringer) {}
+
+    /// When the next record is due, wall clock, microseconds since the epoch, for a source to which time alone brings records;
+    /// asked after `Nothing` without progress.
+    fn next_due_us(&self) -> Option<i64> {
+        None
+    }
 
     /// The least watermark over this source's partitions; `None` when it owns none.
     fn watermark(&self) -> Option<Watermark>;
