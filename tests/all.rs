@@ -12,6 +12,8 @@ mod errors;
 mod faults;
 // Hosts that forbid io_uring or locked memory.
 mod hosts;
+// How long things took: every record and row is in its histogram, and the job is told.
+mod latency;
 // Imports go one way: down the list of modules in src/lib.rs.
 mod layering;
 // Starting velo under a time limit, for the tests above.

@@ -1,7 +1,7 @@
 //! What a person sees of a running job: one line on the terminal, drawn anew twice a second.
 //!
 //! ```text
-//!   velo: 10,003 records/s in, 1,790 rows/s out; watermark 2.0 s behind; end to end p50 12.5 ms p95 .. p99 ..
+//!   velo: 10,003 records/s in, 1,790 rows/s out; watermark 2.0 s behind; end to end p50 12.5 ms p95 .. p99 ..; backpressure healthy
 //! ```
 //!
 //! Law: only where standard error is a terminal, and not where the rows themselves run over that terminal. No colour, so
@@ -12,7 +12,7 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use velostream_shards::Summary;
+use velostream_shards::{Backpressure, Summary};
 
 use super::{Standing, wall_us};
 use crate::time::Watermark;
@@ -62,7 +62,13 @@ impl LiveLine {
         };
         let end_to_end = standing.latency.end_to_end.summary();
         let behind_us = behind_us(standing.watermark, wall_us());
-        let line = text(self.before, now, behind_us, end_to_end, standing.held_back);
+        let line = text(
+            self.before,
+            now,
+            behind_us,
+            end_to_end,
+            standing.backpressure,
+        );
         self.bar.set_message(line);
         self.bar.tick();
         self.before = now;
@@ -88,7 +94,7 @@ fn text(
     now: Counts,
     behind_us: Option<i64>,
     end_to_end: Summary,
-    held_back: bool,
+    backpressure: Backpressure,
 ) -> String {
     let seconds = (now.elapsed - before.elapsed).as_secs_f64();
     let rate = |before: u64, now: u64| HumanCount(((now - before) as f64 / seconds).round() as u64);
@@ -116,9 +122,7 @@ fn text(
             milliseconds(end_to_end.p99)
         ));
     }
-    if held_back {
-        put(format_args!("; the sink holds the shards back"));
-    }
+    put(format_args!("; backpressure {backpressure}"));
     line
 }
 
@@ -146,12 +150,25 @@ mod tests {
             ..Summary::default()
         };
         assert_eq!(
-            text(before, now, Some(2_040_000), end_to_end, false),
-            "10,000 records/s in, 0 rows/s out; watermark 2.0 s behind; end to end p50 12.5 ms p95 20.0 ms p99 31.2 ms"
+            text(
+                before,
+                now,
+                Some(2_040_000),
+                end_to_end,
+                Backpressure::Healthy
+            ),
+            "10,000 records/s in, 0 rows/s out; watermark 2.0 s behind; end to end p50 12.5 ms p95 20.0 ms p99 31.2 ms; \
+             backpressure healthy"
         );
         assert_eq!(
-            text(before, now, None, Summary::default(), true),
-            "10,000 records/s in, 0 rows/s out; the sink holds the shards back"
+            text(
+                before,
+                now,
+                None,
+                Summary::default(),
+                Backpressure::Saturated
+            ),
+            "10,000 records/s in, 0 rows/s out; backpressure saturated"
         );
     }
 

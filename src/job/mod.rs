@@ -26,8 +26,8 @@ use std::time::{Duration, Instant};
 
 use velostream_shards::pin::Confined;
 use velostream_shards::{
-    Clock, CoreMap, Doorbell, Doorbells, Endpoint, ExitInbox, NodeMemory, Placement, Runtime,
-    RuntimeOptions, ShardEnd, ShardFailure, ShardId, StartError, StopHandle, SystemClock,
+    Backpressure, Clock, CoreMap, Doorbell, Doorbells, Endpoint, ExitInbox, NodeMemory, Placement,
+    Runtime, RuntimeOptions, ShardEnd, ShardFailure, ShardId, StartError, StopHandle, SystemClock,
     exit_lane, mesh,
 };
 
@@ -82,6 +82,8 @@ pub struct Standing<'s> {
     pub watermark: Watermark,
     /// Whether a sink has no room, so that the shards wait for it.
     pub held_back: bool,
+    /// How hard the shard is pressed that is pressed the most.
+    pub backpressure: Backpressure,
     /// How long it took so far; `ingest` as far as the shards have told.
     pub latency: &'s Latency,
 }
@@ -222,8 +224,8 @@ impl Job<'_> {
             }
         }
         let mut sinks = Vec::with_capacity(plan.sinks.len());
-        for sink in &plan.sinks {
-            let mut sink = outputs::open(sink, config, self.rows)?;
+        for (index, sink) in plan.sinks.iter().enumerate() {
+            let mut sink = outputs::open(sink, config, self.rows, plan.is_feed(index))?;
             sink.ring_by(doorbells.ringer_of_job());
             sinks.push(sink);
         }
@@ -278,7 +280,7 @@ impl Job<'_> {
         };
         let runtime = Runtime::start(options, seats).map_err(|error| start_error(&error))?;
         for notice in runtime.notices() {
-            eprintln!("velo: {notice}");
+            tell(notice);
         }
         let targets = plan.queries.iter().map(|query| match query.target {
             Target::Sink(sink) => Some(sink),
@@ -392,6 +394,7 @@ impl Running {
                         .min()
                         .unwrap_or(Watermark::END),
                     held_back: !have_room(&self.sinks),
+                    backpressure: self.runtime.backpressure().max().unwrap_or_default(),
                     latency: &self.totals.latency,
                 };
                 asked = watch(standing);

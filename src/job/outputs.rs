@@ -45,15 +45,24 @@ fn settings(options: &KafkaSinkOptions, config: &Config) -> Result<Settings> {
     })
 }
 
-/// Opens a sink of the job. `rows` is how standard output is written.
-pub(super) fn open(sink: &JobSink, config: &Config, rows: RowFormat) -> Result<Box<dyn Sink>> {
+/// Opens a sink of the job. `rows` is how standard output is written; `is_feed` whether generated rows go to it.
+pub(super) fn open(
+    sink: &JobSink,
+    config: &Config,
+    rows: RowFormat,
+    is_feed: bool,
+) -> Result<Box<dyn Sink>> {
     let header = format::header(&row_format(&sink.spec, rows), &sink.columns);
     Ok(match &sink.spec {
         SinkSpec::Stdout => Box::new(StdoutSink::new(header.as_deref())),
         SinkSpec::File(options) => Box::new(FileSink::create(options, header.as_deref())?),
         SinkSpec::Kafka(KafkaSinkSpec { options, .. }) => {
             let settings = settings(options, config)?;
-            Box::new(KafkaSink::open(&settings, &options.topic, wall_us)?)
+            let sink = KafkaSink::open(&settings, &options.topic, wall_us)?;
+            Box::new(match is_feed {
+                true => sink.with_due_header(),
+                false => sink,
+            })
         }
         SinkSpec::Checksum(checksum) => Box::new(ChecksumSink::new(checksum)),
         SinkSpec::Stream(_) => panic!("an in-memory stream is no sink of the job"),

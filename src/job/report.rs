@@ -56,6 +56,9 @@ pub struct Report {
     pub peak_state_bytes: u64,
     /// Searches for a group or a dictionary entry that went past many others: 0, or nearly.
     pub long_probes: u64,
+    /// Heap allocations of the shards for each batch that they took, once they had come to a steady state; null for a run that
+    /// was over before.
+    pub allocations_per_batch: Option<f64>,
     /// What was read.
     pub streams: Vec<StreamReport>,
     /// What was computed.
@@ -279,6 +282,7 @@ mod tests {
             allocations_per_batch: Some(12.5),
             peak_state_bytes: 0,
             long_probes: 0,
+            allocations_per_batch: Some(12.5),
             streams: vec![StreamReport {
                 stream: "flights".into(),
                 records_in: 10,
@@ -343,7 +347,7 @@ mod tests {
         assert_eq!(document["latency_us"]["end_to_end"]["max"], 7);
     }
 
-    /// The fields of a document, in their order: `streams[].stream` for one of an object in a list.
+    /// The fields of a document: `streams[].stream` for one of an object in a list.
     fn fields(document: &serde_json::Value, path: &str, found: &mut Vec<String>) {
         for (name, value) in document.as_object().expect("an object") {
             let name = format!("{path}{name}");
@@ -367,13 +371,12 @@ mod tests {
         let text = include_str!("../../docs/OPERATIONS.md");
         let (_, section) = text.split_once("\n## The report\n").expect("a section");
         let (section, _) = section.split_once("\n## ").expect("another behind it");
-        let first_cells = section.lines().filter(|line| line.starts_with("| `"));
-        let mut documented: Vec<String> = first_cells
-            .flat_map(|line| line[1..].split('|').next().expect("a cell").split('`'))
-            .skip(1)
-            .step_by(2)
-            .map(str::to_owned)
-            .collect();
+        let rows = section.lines().filter(|line| line.starts_with("| `"));
+        let named = |row: &'static str| {
+            let cell = row[1..].split('|').next().expect("a first cell");
+            cell.split('`').skip(1).step_by(2)
+        };
+        let mut documented: Vec<&str> = rows.flat_map(named).collect();
         let mut written = Vec::new();
         fields(
             &serde_json::to_value(report()).expect("it is plain"),

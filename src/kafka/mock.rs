@@ -18,6 +18,7 @@ pub(crate) struct Read {
     pub key: Option<Vec<u8>>,
     pub value: Vec<u8>,
     pub timestamp_ms: Option<i64>,
+    pub due_us: Option<i64>,
 }
 
 /// A broker with these topics and numbers of partitions.
@@ -119,6 +120,7 @@ pub(crate) fn read_all(broker: &Broker, topic: &str) -> Vec<Read> {
                     key: record.key().map(<[u8]>::to_vec),
                     value: record.value().unwrap_or_default().to_vec(),
                     timestamp_ms: record.timestamp_ms(),
+                    due_us: record.due_us(),
                 }),
                 Event::End { .. } => open -= 1,
                 Event::Failed { code, reason, .. } => panic!("{code} {reason}"),

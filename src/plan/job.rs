@@ -121,6 +121,17 @@ impl JobPlan {
         job
     }
 
+    /// Whether a generator feeds the sink of that index: somebody else will read its rows, and ask when they were due.
+    pub fn is_feed(&self, sink: usize) -> bool {
+        self.queries.iter().any(|query| {
+            query.target == Target::Sink(sink)
+                && matches!(
+                    query.plan.source.stream.connector,
+                    SourceConnector::Datagen(_)
+                )
+        })
+    }
+
     /// Adds the columns of `spec` to those that are decoded of its stream.
     fn read(&mut self, spec: &SourceSpec) {
         if matches!(spec.stream.connector, SourceConnector::Queries(_)) {

@@ -20,7 +20,6 @@ use std::time::{Duration, Instant};
 
 use velostream_shards::Ringer;
 
-use crate::config::limits::{DELIVERY_QUERY_BITS, QUERIES_MAX};
 use crate::error::{Error, Result};
 use crate::kafka::{Delivered, Outgoing, Producer, Sent, Settings};
 
@@ -34,6 +33,8 @@ pub struct KafkaSink {
     /// How long a flush waits at most: what a row may take, and a little for its report.
     flush_wait: Duration,
     wall_clock_us: fn() -> i64,
+    /// Whether rows carry their due time as a header.
+    due_header: bool,
     /// A block that the producer's queue had no room for, and how many of its rows it has taken.
     kept: Option<(RowBlock, usize)>,
 }
@@ -60,8 +61,18 @@ impl KafkaSink {
             producer,
             flush_wait: Duration::from_millis(timeout_ms + 5_000),
             wall_clock_us,
+            due_header: false,
             kept: None,
         })
+    }
+
+    /// Lets each row carry the due time of its block as the header `velo.due_us`: for a feed, whose rows somebody else reads.
+    #[must_use]
+    pub fn with_due_header(self) -> KafkaSink {
+        KafkaSink {
+            due_header: true,
+            ..self
+        }
     }
 
     /// Queues the rows of `block` from `next` on, and keeps the block if there is no room for all.
@@ -76,8 +87,9 @@ impl KafkaSink {
                     .event_times_us
                     .get(next)
                     .map(|&time_us| timestamp_ms(time_us, now_ms)),
-                due_us: tagged(block.due_us, block.query),
-                due_header: false,
+                query: block.query,
+                due_us: block.due_us,
+                due_header: self.due_header,
             };
             if self.producer.send(&record)? == Sent::Full {
                 self.kept = Some((block, next));
@@ -105,23 +117,11 @@ fn timestamp_ms(event_time_us: i64, now_ms: i64) -> i64 {
     event_time_us.div_euclid(1000).min(now_ms).max(1)
 }
 
-/// What a delivery gives back: the due time and, in the low bits, whose row it was. A time outside of [1970, 2112), which
-/// only a record's own header can claim, is held to its edge.
-fn tagged(due_us: i64, query: u16) -> i64 {
-    assert!(
-        usize::from(query) < QUERIES_MAX,
-        "the planner admits no more queries"
-    );
-    let due_us = due_us.clamp(0, (1 << (63 - DELIVERY_QUERY_BITS)) - 1);
-    due_us << DELIVERY_QUERY_BITS | i64::from(query)
-}
-
 fn acknowledgement(delivered: Delivered) -> Acknowledged {
-    let query = delivered.due_us & ((1 << DELIVERY_QUERY_BITS) - 1);
     Acknowledged {
-        query: u16::try_from(query).expect("fewer bits than that"),
+        query: delivered.query,
         rows: delivered.records,
-        due_us: delivered.due_us >> DELIVERY_QUERY_BITS,
+        due_us: delivered.due_us,
     }
 }
 

@@ -152,6 +152,23 @@ fn timestamps_stand_between_the_epoch_and_now() {
 }
 
 #[test]
+fn only_the_rows_of_a_feed_say_when_they_were_due() {
+    let broker = mock::broker(&[("out", 1), ("fed", 1)]);
+    for (topic, due_us) in [("out", None), ("fed", Some(1_234_567))] {
+        let mut sink = KafkaSink::open(&broker.producer(&[]), topic, now_us).expect("the mock");
+        if due_us.is_some() {
+            sink = sink.with_due_header();
+        }
+        sink.write(block(0..10, 1_234_567), &mut |_| ())
+            .expect("taken");
+        sink.flush(&mut |_| ()).expect("acknowledged");
+        let read = mock::read_all(&broker, topic);
+        assert_eq!(read.len(), 10);
+        assert!(read.iter().all(|record| record.due_us == due_us));
+    }
+}
+
+#[test]
 fn a_full_queue_loses_nothing() {
     let broker = mock::broker(&[("out", 2)]);
     let settings = broker.producer(&[("queue.buffering.max.messages", "3")]);
@@ -161,8 +178,10 @@ fn a_full_queue_loses_nothing() {
         rows += acknowledged.rows
     })
     .expect("taken");
+    assert!(!sink.has_room(), "three rows fill the queue");
     sink.flush(&mut |acknowledged| rows += acknowledged.rows)
         .expect("acknowledged");
+    assert!(sink.has_room());
     assert_eq!(rows, 500);
     assert_eq!(mock::read_all(&broker, "out").len(), 500);
 }
