@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use velostream_shards::CoreMap;
-use velostream_shards::usage::peak_rss_bytes;
+use velostream_shards::{CoreMap, peak_rss_bytes};
 
 use super::baseline::{self, Partition, Query as BaselineQuery};
 use super::line::{BaselineFigures, Line};

@@ -275,8 +275,6 @@ impl Deliveries {
     }
 }
 
-const _: () = assert!(usize::BITS == 64, "a pointer holds a due time and a query");
-
 /// What a record carries through librdkafka: its due time and, in the low bits, whose row it is. A time outside of [1970,
 /// 2112), which only a header can claim, is held to its edge.
 fn tag(query: u16, due_us: i64) -> usize {
