@@ -3,6 +3,8 @@
 //! Law: every group leaves exactly once, in the order of group ids, and a slice has at most the asked number of groups. A
 //! group is released as it leaves, so that retiring the pane frees nothing one by one.
 
+use velostream_shards::MemoryRange;
+
 use super::Maker;
 use crate::group::{Groups, KeySpace};
 
@@ -37,6 +39,11 @@ impl Closing {
     /// The groups.
     pub fn groups(&self) -> &Groups {
         &self.groups
+    }
+
+    /// The memory of the groups.
+    pub fn ranges(&self) -> impl Iterator<Item = MemoryRange> {
+        self.groups.ranges()
     }
 
     /// The pane; `None` without a window.

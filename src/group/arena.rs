@@ -26,6 +26,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use bumpalo::Bump;
+use velostream_shards::{MemoryRange, NodeMemory};
 
 /// An arena below this many bytes is kept as it is, however little of it is used.
 const KEPT_BYTES: usize = 256 << 10;
@@ -51,6 +52,10 @@ const _: () = assert!(
 #[derive(Debug)]
 pub struct Arena {
     memory: Arc<Memory>,
+    /// Where its chunks are kept: on the node of the shard. `None` leaves them where the system puts them.
+    node: Option<NodeMemory>,
+    /// Bytes of chunks that have been bound.
+    bound: Cell<usize>,
     /// One arena allocates from its memory, on one thread.
     single: PhantomData<Cell<()>>,
 }
@@ -69,21 +74,17 @@ impl Debug for Memory {
     }
 }
 
-impl Default for Arena {
-    fn default() -> Arena {
-        Arena::new()
-    }
-}
-
 impl Arena {
-    /// An arena that has no memory yet.
-    pub fn new() -> Arena {
-        Arena::with_capacity(0)
+    /// An arena that has no memory yet, and will keep it on this node.
+    pub fn new(node: Option<NodeMemory>) -> Arena {
+        Arena::with_capacity(0, node)
     }
 
-    fn with_capacity(bytes: usize) -> Arena {
+    fn with_capacity(bytes: usize, node: Option<NodeMemory>) -> Arena {
         Arena {
             memory: Arc::new(Memory(Bump::with_capacity(bytes))),
+            node,
+            bound: Cell::new(0),
             single: PhantomData,
         }
     }
@@ -114,12 +115,39 @@ impl Arena {
         // Bumpalo keeps the last chunk alone: less than there was means that there were several.
         let in_pieces = memory.0.allocated_bytes() < before;
         if wasteful || (in_pieces && memory.0.allocated_bytes() < used) {
-            *self = Arena::with_capacity(wanted);
+            *self = Arena::with_capacity(wanted, self.node.take());
         }
     }
 
+    /// The memory that has been given out.
+    pub fn ranges(&self) -> impl Iterator<Item = MemoryRange> {
+        // SAFETY: the chunks are told by address alone; nobody reads what lies there.
+        let chunks = unsafe { self.memory.0.iter_allocated_chunks_raw() };
+        chunks.filter_map(|(start, bytes)| {
+            let start = NonNull::new(start)?;
+            Some(MemoryRange { start, bytes })
+        })
+    }
+
     fn allocate(&self, layout: Layout) -> NonNull<u8> {
-        self.memory.0.alloc_layout(layout)
+        let start = self.memory.0.alloc_layout(layout);
+        if self.reserved_bytes() != self.bound.get() {
+            self.bind();
+        }
+        start
+    }
+
+    /// Binds the chunk that was just obtained: what has been given out of it, and before that what has not.
+    #[cold]
+    fn bind(&self) {
+        self.bound.set(self.reserved_bytes());
+        let free = self.memory.0.chunk_capacity();
+        if let Some(node) = &self.node
+            && let Some(given) = self.ranges().next()
+            && let Some(first) = NonNull::new(given.start.as_ptr().wrapping_sub(free))
+        {
+            node.bind(first, free + given.bytes);
+        }
     }
 }
 
@@ -347,7 +375,7 @@ mod tests {
 
     #[test]
     fn rows_stay_where_they_are_when_the_column_grows() {
-        let arena = Arena::new();
+        let arena = Arena::new(None);
         let mut column: Segments<u64> = Segments::new();
         column.grow(1, &arena);
         column[0] = 7;
@@ -368,7 +396,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "a row that exists")]
     fn a_row_beyond_the_end_is_a_programmers_error() {
-        let arena = Arena::new();
+        let arena = Arena::new(None);
         let mut column: Segments<u8> = Segments::new();
         column.grow(3, &arena);
         let _ = column[3];
@@ -377,15 +405,31 @@ mod tests {
     #[test]
     #[should_panic(expected = "columns are cleared")]
     fn an_arena_in_use_is_not_reset() {
-        let mut arena = Arena::new();
+        let mut arena = Arena::new(None);
         let mut column: Segments<u8> = Segments::new();
         column.grow(3, &arena);
         arena.reset();
     }
 
     #[test]
+    fn chunks_are_bound_and_told() {
+        let node = NodeMemory::new(0, velostream_shards::Numa::Prefer);
+        let arena = Arena::new(Some(node.clone()));
+        let mut column: Segments<u64> = Segments::new();
+        column.grow(1 << 20, &arena);
+        let told: usize = arena.ranges().map(|range| range.bytes).sum();
+        assert!(told >= 8 << 20 && told <= arena.reserved_bytes(), "{told}");
+        let mut pages = velostream_shards::Pages::default();
+        for range in arena.ranges() {
+            pages.add(node.count(range.start, range.bytes));
+        }
+        // A host that forbids the question says so; one that answers has every page on its only node.
+        assert!(pages.local > 0 || node.refused() > 0, "{pages:?}");
+    }
+
+    #[test]
     fn a_column_outlives_its_arena() {
-        let arena = Arena::new();
+        let arena = Arena::new(None);
         let mut column: Segments<u64> = Segments::new();
         column.grow(1_000, &arena);
         drop(arena);
@@ -395,7 +439,7 @@ mod tests {
 
     #[test]
     fn panes_of_one_size_take_nothing_more_from_the_system() {
-        let mut arena = Arena::new();
+        let mut arena = Arena::new(None);
         let mut column: Segments<u128> = Segments::new();
         let mut reserved = Vec::new();
         for _ in 0..4 {
@@ -417,7 +461,7 @@ mod tests {
 
     #[test]
     fn a_byte_string_may_be_set_again_at_any_length() {
-        let arena = Arena::new();
+        let arena = Arena::new(None);
         let mut column = ByteSegments::default();
         column.grow(2, &arena);
         assert_eq!(column.get(0), None);
@@ -453,7 +497,7 @@ mod tests {
     proptest! {
         #[test]
         fn columns_are_vectors_that_share_an_arena(steps in prop::collection::vec(any_step(), 0..60)) {
-            let mut arena = Arena::new();
+            let mut arena = Arena::new(None);
             let mut column: Segments<u64> = Segments::new();
             let mut bytes = ByteSegments::default();
             let (mut model, mut texts) = (Vec::new(), Vec::new());

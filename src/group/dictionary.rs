@@ -14,6 +14,7 @@
 use datafusion_common::arrow::array::{Array, ArrayRef, BinaryViewArray, GenericByteViewArray};
 use datafusion_common::arrow::buffer::{Buffer, NullBuffer, ScalarBuffer};
 use datafusion_common::arrow::datatypes::ByteViewType;
+use velostream_shards::{MemoryRange, NodeMemory};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::arena::{Arena, Segments};
@@ -41,6 +42,9 @@ pub struct Dictionary {
     free: u32,
     slab: Slab,
     seed: u64,
+    /// The ids of a block, and the values of it that are not where they are looked for first; kept for their capacity.
+    ids: Vec<u32>,
+    missing: Vec<u32>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -58,22 +62,34 @@ fn length(words: [u64; 2]) -> u32 {
     words[0] as u32
 }
 
+#[inline(always)]
+fn words_of(view: u128) -> [u64; 2] {
+    [view as u64, (view >> 64) as u64]
+}
+
 impl Dictionary {
-    /// No value, under this seed.
-    pub fn new(seed: u64) -> Dictionary {
+    /// No value, under this seed; the entries are kept on this node.
+    pub fn new(seed: u64, node: Option<NodeMemory>) -> Dictionary {
         Dictionary {
             slots: Slots::new(seed),
             entries: Segments::new(),
-            arena: Arena::new(),
+            arena: Arena::new(node),
             free: NULL_ID,
             slab: Slab::new(),
             seed,
+            ids: Vec::new(),
+            missing: Vec::new(),
         }
     }
 
     /// Bytes taken from the system.
     pub fn bytes(&self) -> usize {
         self.slots.bytes() + self.arena.reserved_bytes() + self.slab.bytes()
+    }
+
+    /// The memory of the entries.
+    pub fn ranges(&self) -> impl Iterator<Item = MemoryRange> {
+        self.arena.ranges()
     }
 
     /// Probes that took long, since this was last asked.
@@ -92,6 +108,11 @@ impl Dictionary {
         self.slots.advance(rows.len());
         let views = column.views();
         let nulls = column.nulls().filter(|nulls| nulls.null_count() > 0);
+        let longest = rows.iter().map(|&row| views[row as usize] as u32).max();
+        if nulls.is_none() && longest.is_none_or(|longest| longest <= INLINE_BYTES) {
+            self.intern_short(views, rows, put);
+            return;
+        }
         for (number, &row) in rows.iter().enumerate() {
             let row = row as usize;
             if nulls.is_some_and(|nulls| nulls.is_null(row)) {
@@ -100,7 +121,7 @@ impl Dictionary {
             }
             let view = views[row];
             let id = if view as u32 <= INLINE_BYTES {
-                self.find_short([view as u64, (view >> 64) as u64])
+                self.find_short(words_of(view))
             } else {
                 self.find_long(view as u64, column.value(row).as_ref())
             };
@@ -173,6 +194,23 @@ impl Dictionary {
         } else {
             std::sync::Arc::new(column)
         }
+    }
+
+    /// The same for a block in which every value is short, and none is NULL.
+    fn intern_short(&mut self, views: &[u128], rows: &[u32], mut put: impl FnMut(usize, u32)) {
+        let mut ids = std::mem::take(&mut self.ids);
+        let mut missing = std::mem::take(&mut self.missing);
+        ids.clear();
+        let keys = rows.iter().map(|&row| words_of(views[row as usize]));
+        self.slots.find_first(keys, &mut ids, &mut missing);
+        for number in missing.drain(..) {
+            let row = rows[number as usize] as usize;
+            ids[number as usize] = self.find_short(words_of(views[row]));
+        }
+        for (number, &id) in ids.iter().enumerate() {
+            put(number, id);
+        }
+        (self.ids, self.missing) = (ids, missing);
     }
 
     #[inline(always)]
@@ -266,7 +304,7 @@ mod tests {
 
     #[test]
     fn short_and_long_values_have_ids_and_null_has_none() {
-        let mut dictionary = Dictionary::new(7);
+        let mut dictionary = Dictionary::new(7, None);
         let long = "a value that is longer than twelve bytes";
         let values = [
             Some("twelve bytes"),
@@ -282,12 +320,12 @@ mod tests {
             column.as_string_view(),
             &StringViewArray::from(values.to_vec())
         );
-        assert_eq!(dictionary.slots.len(), 3);
+        assert_eq!(dictionary.slots.len, 3);
     }
 
     #[test]
     fn the_last_release_gives_the_id_and_the_bytes_to_the_next() {
-        let mut dictionary = Dictionary::new(7);
+        let mut dictionary = Dictionary::new(7, None);
         let long = |number: usize| format!("a value that is longer than twelve bytes, {number}");
         let mut bytes = Vec::new();
         for round in 0..5 {
@@ -306,7 +344,7 @@ mod tests {
             for id in 1..=1_000 {
                 dictionary.release(id);
             }
-            assert_eq!((dictionary.slots.len(), dictionary.slab.bytes()), (0, 0));
+            assert_eq!((dictionary.slots.len, dictionary.slab.bytes()), (0, 0));
         }
         assert!(bytes.windows(2).all(|two| two[1] <= two[0]), "{bytes:?}");
     }
@@ -314,7 +352,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "released as often as it is retained")]
     fn a_release_too_many_is_a_programmers_error() {
-        let mut dictionary = Dictionary::new(7);
+        let mut dictionary = Dictionary::new(7, None);
         let ids = intern(&mut dictionary, &[Some("a")]);
         dictionary.release(ids[0]);
     }
@@ -340,7 +378,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_dictionary_is_a_counted_map(steps in any_steps(), seed in any::<u64>()) {
-            let mut dictionary = Dictionary::new(seed);
+            let mut dictionary = Dictionary::new(seed, None);
             let mut panes: [Vec<(u32, Option<String>)>; 2] = Default::default();
             for (pane, values) in steps {
                 if values.is_empty() {
@@ -358,7 +396,7 @@ mod tests {
                 let by_id: BTreeMap<u32, &Option<String>> = live.iter().map(|(id, value)| (*id, value)).collect();
                 let by_value: BTreeMap<&Option<String>, u32> = live.iter().map(|(id, value)| (value, *id)).collect();
                 prop_assert!(live.iter().all(|(id, value)| by_id[id] == value && by_value[value] == *id));
-                prop_assert_eq!(dictionary.slots.len(), by_id.keys().filter(|&&id| id != NULL_ID).count());
+                prop_assert_eq!(dictionary.slots.len, by_id.keys().filter(|&&id| id != NULL_ID).count());
                 let ids: Vec<u32> = by_id.keys().copied().collect();
                 let column = dictionary.column(ids.into_iter(), true);
                 let expected: Vec<Option<&str>> = by_id.values().map(|value| value.as_deref()).collect();

@@ -26,6 +26,7 @@ use std::ops::Range;
 
 use datafusion_common::arrow::array::{Array, ArrayRef};
 use datafusion_common::arrow::datatypes::DataType;
+use velostream_shards::{MemoryRange, NodeMemory};
 
 pub use aggregate::{Accumulator, Finished, build};
 pub use arena::Arena;
@@ -43,22 +44,26 @@ pub struct KeySpace {
     layout: KeyLayout,
     dictionaries: Vec<Dictionary>,
     seed: u64,
+    /// Where state is kept: on the node of the shard.
+    node: Option<NodeMemory>,
     /// The packed keys of the rows of an update, and their groups; kept for their capacity.
     packed: Vec<u64>,
     ids: Vec<u32>,
 }
 
 impl KeySpace {
-    /// Keys of these columns, normalised, each with whether it may be NULL. Tables hash under `seed`.
-    pub fn new(columns: &[(DataType, bool)], seed: u64) -> KeySpace {
+    /// Keys of these columns, normalised, each with whether it may be NULL. Tables hash under `seed`; state is kept on
+    /// `node`, or wherever the system puts it.
+    pub fn new(columns: &[(DataType, bool)], seed: u64, node: Option<NodeMemory>) -> KeySpace {
         let layout = KeyLayout::new(columns);
         let dictionaries = (0..layout.dictionaries())
-            .map(|_| Dictionary::new(seed))
+            .map(|_| Dictionary::new(seed, node.clone()))
             .collect();
         KeySpace {
             layout,
             dictionaries,
             seed,
+            node,
             packed: Vec::new(),
             ids: Vec::new(),
         }
@@ -67,6 +72,11 @@ impl KeySpace {
     /// Bytes that the dictionaries take.
     pub fn bytes(&self) -> usize {
         self.dictionaries.iter().map(Dictionary::bytes).sum()
+    }
+
+    /// The memory of the dictionaries' entries.
+    pub fn ranges(&self) -> impl Iterator<Item = MemoryRange> {
+        self.dictionaries.iter().flat_map(Dictionary::ranges)
     }
 
     /// Searches in dictionaries that took long, since this was last asked.
@@ -107,7 +117,7 @@ impl Groups {
         Ok(Groups {
             table,
             accumulators: aggregates.iter().map(build).collect::<Result<_>>()?,
-            arena: Arena::new(),
+            arena: Arena::new(space.node.clone()),
             arguments: aggregates
                 .iter()
                 .map(|aggregate| aggregate.argument)
@@ -137,6 +147,11 @@ impl Groups {
     /// What `grown_bytes` has said so far, all told.
     pub fn told_bytes(&self) -> i64 {
         self.told_bytes as i64
+    }
+
+    /// The memory of keys and accumulators.
+    pub fn ranges(&self) -> impl Iterator<Item = MemoryRange> {
+        self.arena.ranges()
     }
 
     /// Searches for groups that took long, since this was last asked.

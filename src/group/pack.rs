@@ -439,12 +439,12 @@ mod tests {
                 .collect();
             let types: Vec<(DataType, bool)> = given.iter().map(|column| (column.data_type().clone(), true)).collect();
             let layout = KeyLayout::new(&types);
-            let mut dictionaries: Vec<Dictionary> = (0..layout.dictionaries()).map(|_| Dictionary::new(7)).collect();
+            let mut dictionaries: Vec<Dictionary> = (0..layout.dictionaries()).map(|_| Dictionary::new(7, None)).collect();
             // Every other row, in order.
             let rows: Vec<u32> = (0..numbers.len() as u32).step_by(2).collect();
             let mut packed = vec![u64::MAX; 3];
             layout.pack(&given, &rows, &mut dictionaries, &mut packed);
-            let arena = Arena::new();
+            let arena = Arena::new(None);
             let mut table = GroupTable::new(layout.words(), 7);
             let mut ids = Vec::new();
             table.assign(&packed, &mut ids, &arena);

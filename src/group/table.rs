@@ -17,6 +17,8 @@ pub struct GroupTable {
     index: Index,
     /// By word of the key: the words of each group.
     words: Vec<Segments<u64>>,
+    /// The keys of a block that are not where they are looked for first; kept for its capacity.
+    missing: Vec<u32>,
 }
 
 /// What the ids are found by.
@@ -41,6 +43,7 @@ impl GroupTable {
                 _ => Index::Many(Slots::new(seed), hash_words(seed, &[1])),
             },
             words: (0..words).map(|_| Segments::new()).collect(),
+            missing: Vec::new(),
         }
     }
 
@@ -80,10 +83,14 @@ impl GroupTable {
 
     /// Appends the group of each of the packed keys to `out`, making those that are new.
     pub fn assign(&mut self, packed: &[u64], out: &mut Vec<u32>, arena: &Arena) {
-        let GroupTable { index, words } = self;
+        let GroupTable {
+            index,
+            words,
+            missing,
+        } = self;
         match index {
-            Index::One(slots) => assign_fixed(slots, packed, words, out, arena),
-            Index::Two(slots) => assign_fixed(slots, packed, words, out, arena),
+            Index::One(slots) => assign_fixed(slots, packed, words, missing, out, arena),
+            Index::Two(slots) => assign_fixed(slots, packed, words, missing, out, arena),
             Index::Many(slots, seed) => {
                 let keys = packed.chunks_exact(words.len());
                 slots.advance(keys.len());
@@ -121,21 +128,25 @@ fn assign_fixed<const W: usize>(
     slots: &mut Slots<W>,
     packed: &[u64],
     words: &mut [Segments<u64>],
+    missing: &mut Vec<u32>,
     out: &mut Vec<u32>,
     arena: &Arena,
 ) {
     let (keys, rest) = packed.as_chunks::<W>();
     assert!(rest.is_empty() && words.len() == W, "keys of {W} words");
     slots.advance(keys.len());
+    let start = out.len();
+    slots.find_first(keys.iter().copied(), out, missing);
     let mut fresh = fresh_id(words);
-    out.extend(keys.iter().map(|key| {
+    for number in missing.drain(..) {
+        let key = &keys[number as usize];
         let id = slots.find_or_insert(*key, fresh, |_| true);
         if id == fresh {
             keep(words, key, arena);
             fresh = fresh_id(words);
         }
-        id
-    }));
+        out[start + number as usize] = id;
+    }
 }
 
 /// The id of the next group.
@@ -164,7 +175,7 @@ mod tests {
 
     #[test]
     fn ids_are_dense_in_the_order_of_first_sight() {
-        let arena = Arena::new();
+        let arena = Arena::new(None);
         let mut table = GroupTable::new(1, 7);
         let mut ids = Vec::new();
         table.assign(&[5, 3, 5, 0, u64::MAX, 3], &mut ids, &arena);
@@ -192,7 +203,7 @@ mod tests {
             panes in prop::collection::vec(
                 prop::collection::vec(prop::collection::vec(0u64..40, 0..400), 0..4), 1..4),
         ) {
-            let mut arena = Arena::new();
+            let mut arena = Arena::new(None);
             let mut table = GroupTable::new(words, seed);
             for blocks in panes {
                 let mut seen = HashMap::new();

@@ -245,7 +245,7 @@ impl Job<'_> {
                 .collect();
             let plan = plan.clone();
             let batch_max = config.batch.max;
-            seats.push(move |placement: &Placement, _: &NodeMemory| {
+            seats.push(move |placement: &Placement, node: &NodeMemory| {
                 assert_eq!(
                     placement.shard.index(),
                     index,
@@ -261,6 +261,7 @@ impl Job<'_> {
                     batch_max,
                     queries,
                     exit,
+                    node: node.clone(),
                     wall_us,
                     monotonic_ns,
                 };

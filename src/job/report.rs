@@ -56,9 +56,6 @@ pub struct Report {
     pub peak_state_bytes: u64,
     /// Searches for a group or a dictionary entry that went past many others: 0, or nearly.
     pub long_probes: u64,
-    /// Heap allocations of the shards for each batch that they took, once they had come to a steady state; null for a run that
-    /// was over before.
-    pub allocations_per_batch: Option<f64>,
     /// What was read.
     pub streams: Vec<StreamReport>,
     /// What was computed.
@@ -282,7 +279,6 @@ mod tests {
             allocations_per_batch: Some(12.5),
             peak_state_bytes: 0,
             long_probes: 0,
-            allocations_per_batch: Some(12.5),
             streams: vec![StreamReport {
                 stream: "flights".into(),
                 records_in: 10,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use datafusion_common::arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
 use datafusion_common::arrow::compute::take;
 use datafusion_common::arrow::datatypes::{DataType, Schema, SchemaRef};
-use velostream_shards::{ExitOutbox, ShardId};
+use velostream_shards::{ExitOutbox, NodeMemory, ShardId};
 
 use super::driver::ShardPipeline;
 use super::egress::{Egress, Exit, RowEncoder, ToJob};
@@ -45,6 +45,8 @@ pub struct ShardParts {
     pub queries: Vec<QueryParts>,
     /// The way to the job's sinks.
     pub exit: ExitOutbox<ToJob>,
+    /// Where its state is kept.
+    pub node: NodeMemory,
     /// The wall clock, microseconds since the epoch: what `now()` says, and when something was due that nothing else dates.
     pub wall_us: fn() -> i64,
     /// The monotonic clock, nanoseconds: for the latency figures.
@@ -67,9 +69,11 @@ pub struct RowShape {
     monotonic_ns: fn() -> u64,
 }
 
-/// The clocks of a shard.
-#[derive(Clone, Copy)]
-struct Clocks {
+/// What all queries of a shard share.
+struct Seat {
+    shard: ShardId,
+    shards: usize,
+    node: NodeMemory,
     wall_us: fn() -> i64,
     monotonic_ns: fn() -> u64,
 }
@@ -83,10 +87,14 @@ pub fn shard_pipeline(job: &JobPlan, parts: ShardParts) -> Result<ShardPipeline>
         batch_max,
         queries,
         exit,
+        node,
         wall_us,
         monotonic_ns,
     } = parts;
-    let clocks = Clocks {
+    let seat = Seat {
+        shard,
+        shards,
+        node,
         wall_us,
         monotonic_ns,
     };
@@ -96,7 +104,7 @@ pub fn shard_pipeline(job: &JobPlan, parts: ShardParts) -> Result<ShardPipeline>
     for (index, (query, parts)) in job.queries.iter().zip(queries).enumerate() {
         let plan = &query.plan;
         let (pipeline, outlet) = (
-            query_pipeline(plan, shard, shards, parts.lanes, clocks)?,
+            query_pipeline(plan, &seat, parts.lanes)?,
             outlet(job, index, parts.encoder),
         );
         let inputs = match query.input {
@@ -117,14 +125,8 @@ pub fn shard_pipeline(job: &JobPlan, parts: ShardParts) -> Result<ShardPipeline>
     ))
 }
 
-/// The operators of `plan` on `shard` of `shards`.
-fn query_pipeline(
-    plan: &Plan,
-    shard: ShardId,
-    shards: usize,
-    lanes: Option<Lanes>,
-    clocks: Clocks,
-) -> Result<QueryPipeline> {
+/// The operators of `plan` on one shard.
+fn query_pipeline(plan: &Plan, seat: &Seat, lanes: Option<Lanes>) -> Result<QueryPipeline> {
     let stream = &plan.source.stream;
     let (key, key_columns) = message_key(plan);
     let (columns, stage): (Vec<&PlannedExpr>, Stage) = match &plan.shape {
@@ -132,23 +134,30 @@ fn query_pipeline(
             let shape = RowShape {
                 output: Arc::clone(&plan.output),
                 key: (!key.is_empty()).then(|| Arc::clone(&key_columns)),
-                ingest: Ingest::new(clocks.wall_us),
-                monotonic_ns: clocks.monotonic_ns,
+                ingest: Ingest::new(seat.wall_us),
+                monotonic_ns: seat.monotonic_ns,
             };
             let columns = rows.iter().chain(key).collect();
             (columns, Stage::Stateless(Stateless::new(shape)))
         }
         Shape::Aggregate(aggregate) => {
             let edge = ExchangeEdge::new(
-                shard,
-                shards,
+                seat.shard,
+                seat.shards,
                 plan.exchange.strategy,
                 aggregate.window.as_ref(),
                 lanes,
             );
-            let two_phase = shards > 1 && plan.exchange.send == ExchangeSend::Partials;
+            let two_phase = seat.shards > 1 && plan.exchange.send == ExchangeSend::Partials;
             let first_phase = two_phase
-                .then(|| PartialAggregate::new(aggregate, random_seed(), clocks.monotonic_ns))
+                .then(|| {
+                    PartialAggregate::new(
+                        aggregate,
+                        random_seed(),
+                        seat.monotonic_ns,
+                        Some(seat.node.clone()),
+                    )
+                })
                 .transpose()?;
             let maker = RowMaker::new(aggregate, &plan.output, key, &key_columns);
             let grouping = Grouping {
@@ -162,9 +171,10 @@ fn query_pipeline(
                     plan.emit,
                     maker,
                     random_seed(),
-                    clocks.monotonic_ns,
+                    seat.monotonic_ns,
+                    Some(seat.node.clone()),
                 )?,
-                ingest: Ingest::new(clocks.wall_us),
+                ingest: Ingest::new(seat.wall_us),
                 late_records: 0,
                 grace_us: aggregate.window.map(|window| window.grace_us()),
                 reached: (Watermark::NONE, 0),
@@ -229,7 +239,7 @@ pub fn check_buildable(plan: &Plan) -> Result<()> {
     };
     let (key, key_columns) = message_key(plan);
     let maker = RowMaker::new(aggregate, &plan.output, key, &key_columns);
-    WindowAggregate::new(aggregate, plan.emit, maker, 0, || 0).map(|_| ())
+    WindowAggregate::new(aggregate, plan.emit, maker, 0, || 0, None).map(|_| ())
 }
 
 /// The rows `rows` of each column.

@@ -9,7 +9,7 @@
 //! Law: nothing is produced unless there is room behind it, so a slow sink holds back the sources through every stage and no
 //! queue grows. A turn is bounded: at most one batch, and for each query `INBOX_BLOCKS_MAX` blocks and one slice of groups.
 
-use velostream_shards::{Context, Progress, Recorder, Shard};
+use velostream_shards::{Context, MemoryRange, Progress, Recorder, Shard};
 
 use super::allocation_count::{AllocationCount, AllocationFigures};
 use super::egress::ToJob;
@@ -208,6 +208,10 @@ impl Shard for ShardPipeline {
             (false, true) => Progress::Busy,
             (false, false) => Progress::Idle,
         }
+    }
+
+    fn memory(&self) -> Vec<MemoryRange> {
+        self.flow.ranges()
     }
 
     fn finish(mut self) -> ShardOutcome {

@@ -16,6 +16,7 @@
 
 use datafusion_common::arrow::array::{RecordBatch, RecordBatchOptions};
 use datafusion_common::arrow::datatypes::SchemaRef;
+use velostream_shards::MemoryRange;
 
 use super::egress::{Egress, Exit, ToJob};
 use super::ingest::Ingest;
@@ -276,6 +277,12 @@ impl Flow {
     /// How long records from outside took until they were applied, as far as `query` recorded it.
     pub fn ingest(&mut self, query: usize) -> &mut Ingest {
         self.nodes[query].pipeline.ingest()
+    }
+
+    /// The memory that holds the state of all queries.
+    pub fn ranges(&self) -> Vec<MemoryRange> {
+        let nodes = self.nodes.iter();
+        nodes.flat_map(|node| node.pipeline.ranges()).collect()
     }
 
     /// The way out, for what is not rows.

@@ -9,6 +9,7 @@
 //! Law: a watermark is applied after the rows or partials that it covers, on every shard alike. What is promised to the
 //! readers of the rows (`promise`) is held back while a close is emitted in slices.
 
+use velostream_shards::MemoryRange;
 use velostream_shards::allocations::within_update;
 
 use super::exchange_edge::{Arrived, ExchangeEdge};
@@ -136,6 +137,12 @@ impl Grouping {
             bytes + self.owned.state_bytes_max(),
             probes + self.owned.long_probes(),
         )
+    }
+
+    /// The memory that holds its state.
+    pub fn ranges(&self) -> Vec<MemoryRange> {
+        let first_phase = self.first_phase.iter().flat_map(PartialAggregate::ranges);
+        self.owned.ranges().into_iter().chain(first_phase).collect()
     }
 
     /// Late records, and those whose window the query had closed though their partition had not.

@@ -26,6 +26,8 @@
 //!
 //! A synchronous state machine: no lane, no clock, and a bounded piece of work a call.
 
+use velostream_shards::{MemoryRange, NodeMemory};
+
 use super::window_aggregate::WindowAggregate;
 use crate::emit::PartialMaker;
 use crate::error::Result;
@@ -78,7 +80,8 @@ pub enum Leaves {
 }
 
 impl PartialAggregate {
-    /// A first phase with no groups, whose tables hash under `seed`; `monotonic_ns` is the monotonic clock, nanoseconds.
+    /// A first phase with no groups, whose tables hash under `seed`; `monotonic_ns` is the monotonic clock, nanoseconds. State
+    /// is kept on `node`, or wherever the system puts it.
     ///
     /// # Errors
     /// `Error::Config` names an aggregate that cannot be computed over its argument's type, and what to do instead.
@@ -86,9 +89,10 @@ impl PartialAggregate {
         plan: &AggregatePlan,
         seed: u64,
         monotonic_ns: fn() -> u64,
+        node: Option<NodeMemory>,
     ) -> Result<PartialAggregate> {
         Ok(PartialAggregate {
-            groups: WindowAggregate::first_phase(plan, seed, monotonic_ns)?,
+            groups: WindowAggregate::first_phase(plan, seed, monotonic_ns, node)?,
             promise: (Watermark::NONE, 0),
             sent: Watermark::NONE,
             left: Watermark::NONE,
@@ -163,6 +167,11 @@ impl PartialAggregate {
     /// Whether nothing waits to leave, and nothing can come.
     pub fn is_finished(&self) -> bool {
         self.end == End::Passed
+    }
+
+    /// The memory that holds its state.
+    pub fn ranges(&self) -> Vec<MemoryRange> {
+        self.groups.ranges()
     }
 
     /// Most bytes of state at once, and searches in it that took long.

@@ -11,6 +11,8 @@
 //!
 //! It does not know where its rows go, nor whether there is room for them: `flow` does.
 
+use velostream_shards::MemoryRange;
+
 use super::build::RowShape;
 use super::filter_project::FilterProject;
 use super::grouping::Grouping;
@@ -177,6 +179,14 @@ impl QueryPipeline {
         match &mut self.stage {
             Stage::Stateless(stateless) => stateless.shape.ingest(),
             Stage::Grouping(grouping) => &mut grouping.ingest,
+        }
+    }
+
+    /// The memory that holds its state.
+    pub fn ranges(&self) -> Vec<MemoryRange> {
+        match &self.stage {
+            Stage::Stateless(_) => Vec::new(),
+            Stage::Grouping(grouping) => grouping.ranges(),
         }
     }
 

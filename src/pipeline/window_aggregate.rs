@@ -22,6 +22,7 @@
 use std::collections::VecDeque;
 
 use datafusion_common::arrow::datatypes::DataType;
+use velostream_shards::{MemoryRange, NodeMemory};
 
 use crate::config::limits::FIRE_PANES_MAX;
 use crate::emit::{Closing, Maker, OutputRows, PartialMaker, RowMaker, changes};
@@ -84,7 +85,7 @@ enum State {
 
 impl WindowAggregate<RowMaker> {
     /// An operator with no groups, whose rows `maker` makes, and whose tables hash under `seed`;
-    /// `monotonic_ns` is the monotonic clock, nanoseconds.
+    /// `monotonic_ns` is the monotonic clock, nanoseconds. State is kept on `node`, or wherever the system puts it.
     ///
     /// # Errors
     /// `Error::Config` names a key column whose type cannot be a group key, or an aggregate that cannot be computed over
@@ -95,6 +96,7 @@ impl WindowAggregate<RowMaker> {
         maker: RowMaker,
         seed: u64,
         monotonic_ns: fn() -> u64,
+        node: Option<NodeMemory>,
     ) -> Result<WindowAggregate> {
         WindowAggregate::over(
             plan,
@@ -103,6 +105,7 @@ impl WindowAggregate<RowMaker> {
             maker,
             seed,
             monotonic_ns,
+            node,
         )
     }
 
@@ -163,10 +166,11 @@ impl WindowAggregate<PartialMaker> {
         plan: &AggregatePlan,
         seed: u64,
         monotonic_ns: fn() -> u64,
+        node: Option<NodeMemory>,
     ) -> Result<WindowAggregate<PartialMaker>> {
         let (maker, aggregates) = PartialMaker::new(&plan.aggregates)?;
         let emit = EmitPolicy::Final;
-        WindowAggregate::over(plan, aggregates, emit, maker, seed, monotonic_ns)
+        WindowAggregate::over(plan, aggregates, emit, maker, seed, monotonic_ns, node)
     }
 
     /// Lets everything leave now, whatever the watermark, and closes nothing: groups whose records follow leave again.
@@ -202,8 +206,9 @@ impl<M: Maker> WindowAggregate<M> {
         maker: M,
         seed: u64,
         monotonic_ns: fn() -> u64,
+        node: Option<NodeMemory>,
     ) -> Result<WindowAggregate<M>> {
-        let space = key_space(plan, seed)?;
+        let space = key_space(plan, seed, node)?;
         let groups = Box::new(Groups::new(&aggregates, &space, 0)?);
         let state = match &plan.window {
             None => State::Whole(Some(groups)),
@@ -381,6 +386,21 @@ impl<M: Maker> WindowAggregate<M> {
         self.late_after_idle
     }
 
+    /// The memory that holds its state.
+    pub fn ranges(&self) -> Vec<MemoryRange> {
+        let mut ranges: Vec<MemoryRange> = self.space.ranges().collect();
+        match &self.state {
+            State::Windowed(panes) => {
+                ranges.extend(panes.stores().flat_map(|groups| groups.ranges()));
+            }
+            State::Whole(groups) => {
+                ranges.extend(groups.iter().flat_map(|groups| groups.ranges()));
+            }
+        }
+        ranges.extend(self.closing.iter().flat_map(Closing::ranges));
+        ranges
+    }
+
     /// Most bytes that groups and dictionaries have taken at once.
     pub fn state_bytes_max(&self) -> u64 {
         self.state_bytes_max
@@ -514,7 +534,7 @@ fn made(aggregates: &[AggregateSpec], space: &KeySpace, expected: usize) -> Box<
 }
 
 /// How the keys of a plan are kept.
-fn key_space(plan: &AggregatePlan, seed: u64) -> Result<KeySpace> {
+fn key_space(plan: &AggregatePlan, seed: u64, node: Option<NodeMemory>) -> Result<KeySpace> {
     let fields = &plan.grouped.fields()[..plan.keys.len()];
     let types: Vec<DataType> = fields
         .iter()
@@ -523,7 +543,7 @@ fn key_space(plan: &AggregatePlan, seed: u64) -> Result<KeySpace> {
     let form = KeyForm::new(&types)?;
     let nullable = fields.iter().map(|field| field.is_nullable());
     let columns: Vec<(DataType, bool)> = form.types().iter().cloned().zip(nullable).collect();
-    Ok(KeySpace::new(&columns, seed))
+    Ok(KeySpace::new(&columns, seed, node))
 }
 
 /// Leaves the panes that occur in `distinct`, ascending; none if there are more than `PANES_A_BLOCK`.

@@ -126,6 +126,12 @@ impl<T> Panes<T> {
         None
     }
 
+    /// The stores of all open panes, and the spare ones.
+    pub fn stores(&self) -> impl Iterator<Item = &T> {
+        let ringed = self.ring.iter().flatten().map(|(_, store)| store);
+        ringed.chain(self.sparse.values()).chain(&self.spare)
+    }
+
     /// Start and end of `pane`, microseconds, half-open.
     pub fn bounds(&self, pane: i64) -> (i64, i64) {
         self.spans.bounds(pane)

@@ -38,7 +38,7 @@ fn over(
 ) -> Finished {
     let column: ArrayRef = Arc::new(column);
     let rows: Vec<u32> = (0..column.len() as u32).collect();
-    let mut arena = Arena::new();
+    let mut arena = Arena::new(None);
     let mut state =
         build(&aggregate(kind, column.data_type(), result)).expect("a supported aggregate");
     state.grow(3, &arena);
@@ -88,7 +88,7 @@ fn count_leaves_nulls_out_and_count_star_does_not() {
     );
     assert_eq!(counted.values.as_ref(), &Int64Array::from(vec![0, 0, 0]));
 
-    let arena = Arena::new();
+    let arena = Arena::new(None);
     let mut star = build(&aggregate(
         AggregateKind::Count,
         &DataType::Null,
@@ -120,7 +120,7 @@ fn sum_of_nulls_alone_is_null() {
 #[test]
 fn a_sum_may_leave_the_range_and_come_back_but_not_stay_away() {
     let column = Int64Array::from(vec![i64::MAX, i64::MAX, i64::MAX, i64::MIN, -i64::MAX]);
-    let arena = Arena::new();
+    let arena = Arena::new(None);
     let mut state = build(&aggregate(
         AggregateKind::Sum,
         &DataType::Int64,
@@ -387,7 +387,7 @@ fn the_mean_of_decimals_has_more_digits_and_is_rounded() {
 
 #[test]
 fn only_the_picked_rows_count() {
-    let arena = Arena::new();
+    let arena = Arena::new(None);
     let mut state = build(&aggregate(
         AggregateKind::Sum,
         &DataType::Int64,

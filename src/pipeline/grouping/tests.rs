@@ -169,8 +169,10 @@ fn seats(course: &Course, wiring: Wiring) -> Vec<Seat> {
             let shard = ShardId::from_index(shard);
             let window = plan.window.as_ref();
             let maker = RowMaker::new(&plan, &output(&plan), &[], &Arc::new(Schema::empty()));
-            let first_phase =
-                || PartialAggregate::new(&plan, 7, || 0).expect("aggregates that can be computed");
+            let first_phase = || {
+                PartialAggregate::new(&plan, 7, || 0, None)
+                    .expect("aggregates that can be computed")
+            };
             Seat {
                 grouping: Grouping {
                     keys: 1,
@@ -178,7 +180,7 @@ fn seats(course: &Course, wiring: Wiring) -> Vec<Seat> {
                     assigner: window.map(TumblingAssigner::of),
                     first_phase: wiring.partials.then(first_phase),
                     edge: ExchangeEdge::new(shard, shards, wiring.strategy, window, Some(lanes)),
-                    owned: WindowAggregate::new(&plan, EmitPolicy::Final, maker, 7, || 0)
+                    owned: WindowAggregate::new(&plan, EmitPolicy::Final, maker, 7, || 0, None)
                         .expect("aggregates that can be computed"),
                     ingest: Ingest::new(|| 0),
                     late_records: 0,

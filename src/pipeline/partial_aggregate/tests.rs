@@ -36,7 +36,7 @@ fn record(key: &str, time: i64) -> Record {
 }
 
 fn phase(windowed: bool) -> PartialAggregate {
-    PartialAggregate::new(&plan(windowed), 7, || 0).expect("aggregates that can be computed")
+    PartialAggregate::new(&plan(windowed), 7, || 0, None).expect("aggregates that can be computed")
 }
 
 #[test]

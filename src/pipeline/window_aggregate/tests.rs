@@ -129,7 +129,7 @@ pub(in crate::pipeline) fn operator(plan: &AggregatePlan, emit: EmitPolicy) -> W
     let nothing: SchemaRef = Arc::new(Schema::empty());
     let output = output(plan);
     let maker = RowMaker::new(plan, &output, &[], &nothing);
-    WindowAggregate::new(plan, emit, maker, 7, || 7).expect("supported aggregates")
+    WindowAggregate::new(plan, emit, maker, 7, || 7, None).expect("supported aggregates")
 }
 
 /// The schema of the plan's output columns.
@@ -566,7 +566,7 @@ fn the_message_key_stands_beside_its_row() {
     let key = [column(grouped, "window_start"), column(grouped, "k")];
     let key_columns: SchemaRef = Arc::new(grouped.project(&[1, 0]).expect("columns of the schema"));
     let maker = RowMaker::new(&plan, &output(&plan), &key, &key_columns);
-    let mut operator = WindowAggregate::new(&plan, EmitPolicy::Changes, maker, 7, || 7)
+    let mut operator = WindowAggregate::new(&plan, EmitPolicy::Changes, maker, 7, || 7, None)
         .expect("supported aggregates");
     let mut out = Vec::new();
     operator.rows(
