@@ -276,14 +276,15 @@ fn work_that_the_safety_tick_finds_is_counted() {
     }
 }
 
-/// A shard that has work every millisecond, by the clock.
+/// A shard that has work every twelve milliseconds, by the clock.
 struct Timed {
     due_ns: u64,
-    done: u32,
+    /// How late the most punctual of its turns was.
+    late_ns_min: u64,
 }
 
 impl Shard for Timed {
-    type Summary = u32;
+    type Summary = u64;
 
     fn turn(&mut self, cx: &mut Context) -> Progress {
         if cx.stopping() {
@@ -294,13 +295,15 @@ impl Shard for Timed {
             cx.wake_at(self.due_ns);
             return Progress::Idle;
         }
-        self.due_ns = now_ns + 1_000_000;
-        self.done += 1;
+        if self.due_ns > 0 {
+            self.late_ns_min = self.late_ns_min.min(now_ns - self.due_ns);
+        }
+        self.due_ns = now_ns + 12_000_000;
         Progress::Busy
     }
 
-    fn finish(self) -> u32 {
-        self.done
+    fn finish(self) -> u64 {
+        self.late_ns_min
     }
 }
 
@@ -308,19 +311,19 @@ impl Shard for Timed {
 fn a_time_that_a_shard_asked_for_wakes_it_and_is_no_forgotten_ring() {
     for reactor in REACTORS {
         let doorbells = Doorbells::open(1).expect("there are descriptors");
-        let (options, stop) = options(&doorbells, reactor, Profile::Balanced);
-        let seat = |_: &Placement, _: &NodeMemory| Timed { due_ns: 0, done: 0 };
+        let (options, stop) = options(&doorbells, reactor, Profile::Eco);
+        let seat = |_: &Placement, _: &NodeMemory| Timed {
+            due_ns: 0,
+            late_ns_min: u64::MAX,
+        };
         let runtime = Runtime::start(options, vec![seat]).expect("this host allows shards");
-        thread::sleep(Duration::from_millis(600));
+        thread::sleep(Duration::from_millis(800));
         stop.request();
         let ends = runtime.join().expect("no shard panics");
         let figures = &ends[0].figures;
-        // By the tick alone it would come to 120.
-        assert!(
-            ends[0].summary > 150,
-            "{} times: {figures:?}",
-            ends[0].summary
-        );
+        // By the tick of five milliseconds alone it would be three of them late.
+        let late_ns = ends[0].summary;
+        assert!(late_ns < 1_500_000, "{late_ns} ns late: {figures:?}");
         assert_eq!(figures.safety_tick_found_work, 0, "{figures:?}");
     }
 }

@@ -89,8 +89,11 @@ pub const RECORD_BYTES_MAX: usize = 64 << 20;
 /// Levels of brackets of a JSON record, its own counted. Deeper ones are bad records: which are open is a word of bits.
 pub const JSON_NESTING_MAX: usize = 128;
 
-/// Fields of a JSON record that are remembered as a guess for the next record.
+/// Names of JSON fields that are remembered; more than that are looked up each time.
 pub const JSON_GUESSES_MAX: usize = 1024;
+
+/// Bytes of such a name, its quotes and colon included.
+pub const JSON_GUESS_BYTES_MAX: usize = 256;
 
 /// Bytes of lines that a sink gathers before it hands them on.
 pub const SINK_BUFFER_BYTES: usize = 128 << 10;

@@ -14,7 +14,7 @@ use super::columns::{ColumnBuilders, ShortText, Takes};
 use super::plain::Plain;
 #[cfg(target_arch = "x86_64")]
 use super::search::{Avx2, Sse2};
-use super::search::{Kernel, Portable, Vector, each_equal, quote};
+use super::search::{Kernel, Portable, Vector, Width, each_equal, quote};
 use super::token::{Token, shortened};
 use super::{Decoded, Decoder};
 use crate::config::options::{CsvOptions, TimeUnit};
@@ -163,13 +163,13 @@ fn put_bare(
 impl Decoder for CsvDecoder {
     #[inline]
     fn decode(&mut self, record: &[u8]) -> Decoded {
-        let count = match self.kernel {
-            Kernel::Portable => self.put_fields::<Portable>(record),
+        let count = match self.kernel.0 {
+            Width::Portable => self.put_fields::<Portable>(record),
             #[cfg(target_arch = "x86_64")]
-            Kernel::Sse2 => self.put_fields::<Sse2>(record),
+            Width::Sse2 => self.put_fields::<Sse2>(record),
             // SAFETY: this kernel is chosen only on a machine that has these features (`Kernel::detect`).
             #[cfg(target_arch = "x86_64")]
-            Kernel::Avx2 => unsafe { self.put_avx2(record) },
+            Width::Avx2 => unsafe { self.put_avx2(record) },
         };
         match count {
             Ok(count) if count == self.slots.len() => self.builders.close(),

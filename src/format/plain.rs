@@ -1,9 +1,9 @@
 //! Numbers as nearly all are written: up to sixteen characters, a sign, digits, perhaps a point among them.
 //!
 //! ```text
-//!   ...,"price":1234.515625,"q..         the sixteen bytes that end with the number are one word:
-//!          <--------------->             what stands before it is masked off, the point is squeezed out, and the
-//!           16 bytes                     digits are added up in pairs, fours, eights at once, whatever their number
+//!   ...,"price":1234.515625,"q..         the sixteen bytes that end with the number (eight, if it is that short) are
+//!          <--------------->             one word: what stands before it is masked off, the point is squeezed out, and
+//!           16 bytes                     the digits are added up in pairs, fours, eights at once, whatever their number
 //! ```
 //!
 //! Law: a value is exact or there is none; what is refused here is for `number` to read, digit by digit. Nothing is read
@@ -20,62 +20,100 @@ pub(super) struct Plain {
     pub(super) zero_led: bool,
 }
 
-const WIDTH: usize = 16;
-const LOW_BITS: u128 = u128::MAX / 255;
-const HIGH_BITS: u128 = 0x80 * LOW_BITS;
+/// Reading by words of eight bytes, for most numbers, and of sixteen.
+macro_rules! read_word {
+    ($name:ident, $word:ty) => {
+        /// Reads the `length` digits, a point perhaps among them, that end at `end`.
+        #[inline(always)]
+        fn $name(bytes: &[u8], end: usize, length: usize) -> Option<Digits> {
+            const WIDTH: usize = size_of::<$word>();
+            const LOW_BITS: $word = <$word>::MAX / 255;
+            const HIGH_BITS: $word = 0x80 * LOW_BITS;
+            let word = match end.checked_sub(WIDTH) {
+                Some(from) => *bytes[from..end].first_chunk().expect("a whole word"),
+                None => {
+                    let mut padded = [0; WIDTH];
+                    padded[WIDTH - length..].copy_from_slice(&bytes[end - length..end]);
+                    padded
+                }
+            };
+            // Little-endian: the first character is the lowest byte that counts, the last the highest of all.
+            let ahead = 8 * (WIDTH - length) as u32;
+            let word = <$word>::from_le_bytes(word) & (<$word>::MAX << ahead);
+            // The high bit of every byte that is a point.
+            let other = word ^ (LOW_BITS * <$word>::from(b'.'));
+            let points = !(((other & !HIGH_BITS) + !HIGH_BITS) | other | !HIGH_BITS);
+            let (word, digits, fraction) = if points == 0 {
+                (word, length, 0)
+            } else {
+                let place = points.trailing_zeros() / 8;
+                let fraction = WIDTH as u32 - 1 - place;
+                let whole = length as u32 - 1 - fraction;
+                if fraction == 0 || whole == 0 {
+                    return None;
+                }
+                let behind = <$word>::MAX << (8 * place) << 8;
+                let below = ((1 as $word) << (8 * place)) - 1;
+                (
+                    (word & behind) | ((word & below) << 8),
+                    length - 1,
+                    fraction,
+                )
+            };
+            let ahead = 8 * (WIDTH - digits) as u32;
+            let values = word ^ ((LOW_BITS * <$word>::from(b'0')) & (<$word>::MAX << ahead));
+            // No byte is above nine.
+            const TO_HIGH_BIT: $word = (0x80 - 10) * LOW_BITS;
+            if (((values & !HIGH_BITS) + TO_HIGH_BIT) | values) & HIGH_BITS != 0 {
+                return None;
+            }
+            Some(Digits {
+                values: u128::from(values) << (128 - 8 * WIDTH),
+                whole: digits as u32 - fraction,
+                fraction,
+            })
+        }
+    };
+}
+
+read_word!(read_short, u64);
+read_word!(read_long, u128);
+
+/// Digits without their point.
+struct Digits {
+    /// The values of sixteen digits, the first in the lowest byte, zeros before them.
+    values: u128,
+    /// How many stand before the point, and how many behind it.
+    whole: u32,
+    fraction: u32,
+}
 
 impl Plain {
     /// Reads `bytes[start..end]`, which is not empty: `-`, digits, and a point with digits on both of its sides.
     #[inline]
     pub(super) fn read(bytes: &[u8], start: usize, end: usize) -> Option<Plain> {
-        let first = bytes[start];
-        let negative = first == b'-';
+        let negative = bytes[start] == b'-';
         let start = start + usize::from(negative);
-        let length = end - start;
-        if length == 0 || length > WIDTH {
-            return None;
-        }
-        let word = match end.checked_sub(WIDTH) {
-            Some(from) => *bytes[from..end].first_chunk().expect("sixteen bytes"),
-            None => {
-                let mut padded = [0; WIDTH];
-                padded[WIDTH - length..].copy_from_slice(&bytes[start..end]);
-                padded
+        let (digits, mantissa) = match end - start {
+            0 => return None,
+            length @ 1..=8 => {
+                let digits = read_short(bytes, end, length)?;
+                let mantissa = eight((digits.values >> 64) as u64);
+                (digits, mantissa)
             }
-        };
-        // Little-endian: the number's first character is the lowest byte that counts, its last the highest of all.
-        let ahead = 8 * (WIDTH - length) as u32;
-        let word = u128::from_le_bytes(word) & (u128::MAX << ahead);
-        let points = zero_bytes(word ^ (LOW_BITS * u128::from(b'.')));
-        let (word, digits, fraction) = if points == 0 {
-            (word, length, 0)
-        } else {
-            let place = points.trailing_zeros() / 8;
-            let fraction = WIDTH as u32 - 1 - place;
-            let whole = length as u32 - 1 - fraction;
-            if fraction == 0 || whole == 0 {
-                return None;
+            length @ 9..=16 => {
+                let digits = read_long(bytes, end, length)?;
+                let high = eight(digits.values as u64) * 100_000_000;
+                let mantissa = high + eight((digits.values >> 64) as u64);
+                (digits, mantissa)
             }
-            let behind = u128::MAX << (8 * place) << 8;
-            let below = (1u128 << (8 * place)) - 1;
-            (
-                (word & behind) | ((word & below) << 8),
-                length - 1,
-                fraction,
-            )
+            _ => return None,
         };
-        let ahead = 8 * (WIDTH - digits) as u32;
-        let values = word ^ ((LOW_BITS * u128::from(b'0')) & (u128::MAX << ahead));
-        if !are_digits(values) {
-            return None;
-        }
-        let zero_led = digits as u32 - fraction > 1 && bytes[start] == b'0';
-        let mantissa = eight(values as u64) * 100_000_000 + eight((values >> 64) as u64);
         Some(Plain {
             negative,
             mantissa,
-            fraction,
-            zero_led,
+            fraction: digits.fraction,
+            zero_led: digits.whole > 1 && bytes[start] == b'0',
         })
     }
 
@@ -101,22 +139,9 @@ impl Plain {
 }
 
 /// Exact doubles: 10^22 is the last there is.
-const POWERS_OF_TEN: [f64; WIDTH] = [
+const POWERS_OF_TEN: [f64; 16] = [
     1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
 ];
-
-/// The high bit of every byte that is zero.
-#[inline]
-fn zero_bytes(word: u128) -> u128 {
-    !(((word & !HIGH_BITS) + !HIGH_BITS) | word | !HIGH_BITS)
-}
-
-/// Whether every byte is at most nine.
-#[inline]
-fn are_digits(values: u128) -> bool {
-    const TO_HIGH_BIT: u128 = (0x80 - 10) * LOW_BITS;
-    (((values & !HIGH_BITS) + TO_HIGH_BIT) | values) & HIGH_BITS == 0
-}
 
 /// Eight digits, the first in the lowest byte, as a number: in pairs, in fours, in eights.
 #[inline]

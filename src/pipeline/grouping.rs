@@ -141,8 +141,10 @@ impl Grouping {
 
     /// The memory that holds its state.
     pub fn ranges(&self) -> Vec<MemoryRange> {
-        let first_phase = self.first_phase.iter().flat_map(PartialAggregate::ranges);
-        self.owned.ranges().into_iter().chain(first_phase).collect()
+        let first_phase = self.first_phase.as_ref();
+        let mut ranges = first_phase.map_or_else(Vec::new, PartialAggregate::ranges);
+        ranges.extend(self.owned.ranges());
+        ranges
     }
 
     /// Late records, and those whose window the query had closed though their partition had not.

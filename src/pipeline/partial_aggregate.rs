@@ -80,8 +80,8 @@ pub enum Leaves {
 }
 
 impl PartialAggregate {
-    /// A first phase with no groups, whose tables hash under `seed`; `monotonic_ns` is the monotonic clock, nanoseconds. State
-    /// is kept on `node`, or wherever the system puts it.
+    /// A first phase with no groups, whose tables hash under `seed`; `monotonic_ns` is the monotonic clock, nanoseconds.
+    /// State is kept on `node`, or wherever the system puts it.
     ///
     /// # Errors
     /// `Error::Config` names an aggregate that cannot be computed over its argument's type, and what to do instead.
@@ -177,6 +177,11 @@ impl PartialAggregate {
     /// Most bytes of state at once, and searches in it that took long.
     pub fn state(&self) -> (u64, u64) {
         (self.groups.state_bytes_max(), self.groups.long_probes())
+    }
+
+    /// The memory that holds its state.
+    pub fn ranges(&self) -> Vec<MemoryRange> {
+        self.groups.ranges()
     }
 
     /// Records whose pane had fired here though their partition accepted them.

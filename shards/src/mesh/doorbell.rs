@@ -3,7 +3,7 @@
 //! ```text
 //!   whoever makes work visible                        whoever sleeps
 //!   ──────────────────────────                        ──────────────
-//!   W  push into a lane, make room, raise a flag      A  armed := what it waits for
+//!   W  push into a lane, make room, raise a flag      A  armed := what it waits for (swap)
 //!   F  fence                                          G  fence
 //!   L  armed? then take it (swap 0) and write the     T  look at everything once more: one more turn
 //!      eventfd                                        S  nothing: block on the eventfd, or until a time limit

@@ -10,9 +10,10 @@
 //! not come costs no core. How much of either is the [`Profile`]'s affair. A parked shard is woken by
 //! its doorbell; the tick is there in case that were ever forgotten, and finds nothing.
 //!
-//! A shard that has its cpu to itself spins. One that shares it gives way instead, since whoever
-//! would bring the work may be waiting for this very cpu, and does so for longer: see
-//! docs/decisions/0011 for what seven shards on two cpus took. Time is passed in.
+//! A shard that has its cpu to itself spins. One that shares it parks at once, since whoever would
+//! bring the work may be waiting for this very cpu; giving way instead costs it a slice of time in
+//! which others run, and on a busy machine there are always others (docs/decisions/0011). Only one
+//! that must never park gives way. Time is passed in.
 
 use std::time::Duration;
 
@@ -20,9 +21,6 @@ use super::Next;
 
 /// How long an idle shard looks again before it parks.
 const SPIN: Duration = Duration::from_micros(50);
-
-/// The same for a shard that shares its cpu.
-const GIVE_WAY: Duration = Duration::from_millis(1);
 
 /// How long a shard sleeps at most.
 const TICK: Duration = Duration::from_millis(5);
@@ -33,8 +31,7 @@ const TICK_SLOW: Duration = Duration::from_millis(20);
 /// How long nothing came until the tick is slowed.
 const SILENCE: Duration = Duration::from_secs(1);
 
-const _: () = assert!(SPIN.as_nanos() < GIVE_WAY.as_nanos());
-const _: () = assert!(GIVE_WAY.as_nanos() < TICK.as_nanos());
+const _: () = assert!(SPIN.as_nanos() < TICK.as_nanos());
 const _: () = assert!(TICK.as_nanos() < TICK_SLOW.as_nanos());
 const _: () = assert!(TICK_SLOW.as_nanos() < SILENCE.as_nanos());
 
@@ -71,16 +68,15 @@ pub(crate) struct Idle {
 impl Idle {
     /// A shard that is not idle yet. `shared` says that its cpu carries other shards too.
     pub(crate) fn new(profile: Profile, shared: bool) -> Idle {
-        let (look, time) = match shared {
-            true => (Next::GiveWay, GIVE_WAY),
-            false => (Next::Turn, SPIN),
-        };
         Idle {
-            look,
-            look_ns: match profile {
-                Profile::Latency => None,
-                Profile::Balanced => Some(time.as_nanos() as u64),
-                Profile::Eco => Some(0),
+            look: match shared {
+                true => Next::GiveWay,
+                false => Next::Turn,
+            },
+            look_ns: match (profile, shared) {
+                (Profile::Latency, _) => None,
+                (Profile::Balanced, false) => Some(SPIN.as_nanos() as u64),
+                (Profile::Balanced, true) | (Profile::Eco, _) => Some(0),
             },
             since_ns: None,
         }
@@ -134,11 +130,11 @@ mod tests {
     }
 
     #[test]
-    fn on_a_shared_cpu_it_gives_way() {
-        let mut idle = Idle::new(Profile::Balanced, true);
-        assert_eq!(idle.next(0), Rest::Look(Next::GiveWay));
-        assert_eq!(idle.next(MS - US), Rest::Look(Next::GiveWay));
-        assert_eq!(idle.next(MS), Rest::Park(TICK));
+    fn on_a_shared_cpu_it_parks_at_once_or_gives_way() {
+        let mut balanced = Idle::new(Profile::Balanced, true);
+        assert_eq!(balanced.next(0), Rest::Park(TICK));
+        let mut latency = Idle::new(Profile::Latency, true);
+        assert_eq!(latency.next(0), Rest::Look(Next::GiveWay));
     }
 
     #[test]

@@ -421,9 +421,10 @@ mod tests {
                     Scope::FileSink => ("file", true),
                 };
                 let read = |value: &str| {
-                    let place = match connector {
-                        "kafka" => needed[1],
-                        "file" => needed[2],
+                    let place = match (connector, spec.name.starts_with("json.")) {
+                        ("kafka", _) => needed[1],
+                        ("file", true) => ("path", "p.json"),
+                        ("file", false) => needed[2],
                         _ => ("rows", "1"),
                     };
                     let options = with(&[("connector", connector), place, (spec.name, value)]);

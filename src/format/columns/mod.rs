@@ -115,10 +115,11 @@ impl ColumnBuilders {
         self.columns[slot].cells.takes()
     }
 
-    /// Whether the record in the making has not filled a slot yet.
+    /// Whether there is such a slot and the record in the making has not filled it yet.
     #[inline]
     pub(super) fn awaits(&self, slot: usize) -> bool {
-        self.columns[slot].len == self.rows
+        let column = self.columns.get(slot);
+        column.is_some_and(|column| column.len == self.rows)
     }
 
     /// Fills a slot of the record in the making. The first value of a slot counts, later ones are ignored.

@@ -24,6 +24,8 @@ use serde_json::Value;
 use super::*;
 use crate::format::BadRecord;
 use crate::format::json::model::fields;
+#[cfg(target_arch = "x86_64")]
+use crate::format::search::Width;
 use crate::format::token::{Token, timestamp};
 use crate::time::EventTime;
 
@@ -393,7 +395,7 @@ fn expected(
 fn kernels() -> Vec<Kernel> {
     let mut kernels = vec![Kernel::detect(false)];
     #[cfg(target_arch = "x86_64")]
-    kernels.push(Kernel::Sse2);
+    kernels.push(Kernel(Width::Sse2));
     if !kernels.contains(&Kernel::detect(true)) {
         kernels.push(Kernel::detect(true));
     }

@@ -8,7 +8,7 @@
 //! Law: the contract of `json` (mod.rs), clause by clause. A scan is compiled once for each kernel, whole.
 
 use super::flaw::Flaw;
-use super::names::Names;
+use super::names::{Found, NONE, Names};
 use super::text::{checked_end, decode};
 use super::value::{behind_space, byte_at, check, number_length, skip};
 use crate::config::options::JsonValidate;
@@ -16,7 +16,7 @@ use crate::format::columns::{ColumnBuilders, ShortText};
 use crate::format::plain::Plain;
 #[cfg(target_arch = "x86_64")]
 use crate::format::search::{Avx2, Sse2};
-use crate::format::search::{Kernel, Portable, Vector, scalar_stop, string_stop};
+use crate::format::search::{Kernel, Portable, Vector, Width, scalar_stop, string_stop};
 use crate::format::token::Token;
 
 /// What a scan keeps from record to record.
@@ -36,13 +36,13 @@ impl Scanner {
         record: &[u8],
         columns: &mut ColumnBuilders,
     ) -> Result<(), Flaw> {
-        match kernel {
-            Kernel::Portable => self.scan_with::<Portable>(record, columns),
+        match kernel.0 {
+            Width::Portable => self.scan_with::<Portable>(record, columns),
             #[cfg(target_arch = "x86_64")]
-            Kernel::Sse2 => self.scan_with::<Sse2>(record, columns),
+            Width::Sse2 => self.scan_with::<Sse2>(record, columns),
             // SAFETY: this kernel is chosen only on a machine that has these features (`Kernel::detect`).
             #[cfg(target_arch = "x86_64")]
-            Kernel::Avx2 => unsafe { self.scan_avx2(record, columns) },
+            Width::Avx2 => unsafe { self.scan_avx2(record, columns) },
         }
     }
 
@@ -76,22 +76,24 @@ impl Scanner {
             });
         }
         at += 1;
-        let mut index = 0;
+        let mut last = NONE;
         if byte_at(record, behind_space(record, at)) == b'}' {
             at = behind_space(record, at);
         } else {
             loop {
-                let (slot, value) = match self.names.guess(index, record, at) {
+                let guess = self.names.behind(last);
+                let found = match self.names.try_guess(guess, record, at) {
                     Some(found) => found,
-                    None => self.member::<V>(index, record, at)?,
+                    None => self.find_name(last, guess, record, at)?,
                 };
-                let value = behind_space(record, value);
-                at = match slot {
-                    Some(slot) if columns.awaits(slot) => {
-                        self.put::<V>(record, value, slot, columns)?
-                    }
-                    _ if strict => check::<V>(record, value)?,
-                    _ => skip::<V>(record, value)?,
+                last = found.guess;
+                let value = behind_space(record, found.behind);
+                at = if columns.awaits(found.slot) {
+                    self.put::<V>(record, value, found.slot, columns)?
+                } else if strict {
+                    check::<V>(record, value)?
+                } else {
+                    skip::<V>(record, value)?
                 };
                 at = behind_space(record, at);
                 match byte_at(record, at) {
@@ -99,7 +101,6 @@ impl Scanner {
                     b'}' => break,
                     _ => return Err(Flaw::Missing("a comma or a closing brace", at)),
                 }
-                index += 1;
             }
         }
         match behind_space(record, at + 1) {
@@ -108,22 +109,25 @@ impl Scanner {
         }
     }
 
-    /// Where the member goes that starts at `at`, whitespace ahead, and the byte behind its colon.
-    #[inline(always)]
-    fn member<V: Vector>(
+    /// The field whose name stands at `at`, whitespace ahead, behind the name of guess `last` and perhaps of `guess`.
+    /// Names are short: the kernel of every machine does.
+    #[cold]
+    #[inline(never)]
+    fn find_name(
         &mut self,
-        index: usize,
+        last: usize,
+        guess: usize,
         record: &[u8],
         at: usize,
-    ) -> Result<(Option<usize>, usize), Flaw> {
+    ) -> Result<Found, Flaw> {
         let open = behind_space(record, at);
-        if let Some(found) = self.names.guess(index, record, open) {
+        if let Some(found) = self.names.try_guess(guess, record, open) {
             return Ok(found);
         }
         if byte_at(record, open) != b'"' {
             return Err(Flaw::Missing("a name in quotes", open));
         }
-        let close = checked_end::<V>(record, open)?;
+        let close = checked_end::<Portable>(record, open)?;
         if std::str::from_utf8(&record[open..close]).is_err() {
             return Err(Flaw::NotUtf8(open));
         }
@@ -132,8 +136,8 @@ impl Scanner {
             return Err(Flaw::Missing("a colon", colon));
         }
         decode(record, open + 1, close - 1, &mut self.decoded);
-        let slot = self.names.find(index, &record[open..=colon], &self.decoded);
-        Ok((slot, colon + 1))
+        let written = &record[open..=colon];
+        Ok(self.names.find(last, written, &self.decoded, colon + 1))
     }
 
     /// Decodes the value at `at` into its column; the byte behind it.

@@ -174,7 +174,7 @@ fn behind_name<V: Vector>(record: &[u8], at: usize) -> Result<usize, Flaw> {
 
 /// The first byte of the value behind the colon that stands at `at`.
 #[inline(always)]
-pub(super) fn behind_colon(record: &[u8], at: usize) -> Result<usize, Flaw> {
+fn behind_colon(record: &[u8], at: usize) -> Result<usize, Flaw> {
     if byte_at(record, at) != b':' {
         return Err(Flaw::Missing("a colon", at));
     }

@@ -17,9 +17,14 @@ pub(super) use portable::Portable;
 #[cfg(target_arch = "x86_64")]
 pub(super) use x86::{Avx2, Sse2};
 
-/// Which kernel runs.
+/// Which kernel runs. There is none but what `detect` gives: code that was compiled for vectors of 32 bytes must not run
+/// on a machine without them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kernel {
+pub struct Kernel(pub(super) Width);
+
+/// What a kernel looks at together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Width {
     /// Words of eight bytes, on every machine.
     Portable,
     /// Vectors of sixteen bytes, which every x86-64 has.
@@ -35,13 +40,13 @@ impl Kernel {
     pub fn detect(simd: bool) -> Kernel {
         #[cfg(target_arch = "x86_64")]
         if simd {
-            return match is_avx2_there() {
-                true => Kernel::Avx2,
-                false => Kernel::Sse2,
-            };
+            return Kernel(match is_avx2_there() {
+                true => Width::Avx2,
+                false => Width::Sse2,
+            });
         }
         let _ = simd;
-        Kernel::Portable
+        Kernel(Width::Portable)
     }
 }
 

@@ -35,9 +35,11 @@ impl Flag {
         }
     }
 
-    /// Its thread will sleep until it is rung for one of these reasons.
+    /// Its thread will sleep until it is rung for one of these reasons. A swap, so that it comes after
+    /// a `take` that is late from an earlier round: the model checker does not see that order between a
+    /// swap and a store.
     pub(super) fn arm(&self, reasons: u8) {
-        self.waits_for.store(reasons, Ordering::Relaxed);
+        self.waits_for.swap(reasons, Ordering::AcqRel);
         fence(Ordering::SeqCst);
     }
 

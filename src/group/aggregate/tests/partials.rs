@@ -48,7 +48,7 @@ fn both_ways(
     rows: &[Row],
     merging: &Merging,
 ) -> (Finished, Finished) {
-    let arena = Arena::new();
+    let arena = Arena::new(None);
     let all: Vec<u32> = (0..rows.len() as u32).collect();
     let groups: Vec<u32> = rows.iter().map(|row| row.0).collect();
     let mut whole = build(spec).expect("a supported aggregate");
