@@ -169,11 +169,6 @@ impl PartialAggregate {
         self.end == End::Passed
     }
 
-    /// The memory that holds its state.
-    pub fn ranges(&self) -> Vec<MemoryRange> {
-        self.groups.ranges()
-    }
-
     /// Most bytes of state at once, and searches in it that took long.
     pub fn state(&self) -> (u64, u64) {
         (self.groups.state_bytes_max(), self.groups.long_probes())
