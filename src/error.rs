@@ -82,6 +82,11 @@ pub enum Place {
         /// The query's name.
         query: String,
     },
+    /// A row of an in-memory stream.
+    Row {
+        /// The stream's name.
+        stream: String,
+    },
 }
 
 /// Why a command ends without having done what was asked.
@@ -114,6 +119,8 @@ pub enum Error {
     Failed(String),
     /// Whoever reads the rows has seen enough (`velo run .. | head`): the run ends quietly.
     Closed(String),
+    /// Several things are wrong, each for itself; never empty.
+    Several(Vec<Error>),
 }
 
 impl Error {
@@ -129,6 +136,17 @@ impl Error {
             Error::Runtime(_) => exit::INTERNAL,
             Error::Failed(_) => exit::FAILED,
             Error::Closed(_) => exit::OK,
+            Error::Several(errors) => errors.first().map_or(exit::FAILED, Error::exit_code),
+        }
+    }
+
+    /// Nothing wrong, the one thing that is, or all of them.
+    pub fn all(errors: impl Iterator<Item = Error>) -> Result<()> {
+        let mut errors: Vec<Error> = errors.collect();
+        match errors.len() {
+            0 => Ok(()),
+            1 => Err(errors.remove(0)),
+            _ => Err(Error::Several(errors)),
         }
     }
 
@@ -148,6 +166,7 @@ impl fmt::Display for Place {
                 offset,
             } => write!(f, "topic {topic} partition {partition} offset {offset}"),
             Place::Output { query } => write!(f, "a result row of query {query}"),
+            Place::Row { stream } => write!(f, "a row of the in-memory stream {stream}"),
         }
     }
 }
@@ -172,6 +191,13 @@ impl fmt::Display for Error {
             | Error::Runtime(message)
             | Error::Failed(message)
             | Error::Closed(message) => f.write_str(message),
+            Error::Several(errors) => {
+                for (place, error) in errors.iter().enumerate() {
+                    let between = if place == 0 { "" } else { "; " };
+                    write!(f, "{between}{error}")?;
+                }
+                Ok(())
+            }
         }
     }
 }

@@ -18,5 +18,7 @@ mod latency;
 mod layering;
 // Starting velo under a time limit, for the tests above.
 mod process;
+// Several queries in a file: windows chained, sources shared, over many records.
+mod several;
 // The acceptance scripts, over all flights and a real broker. Slow, so their names sort last.
 mod z_accept;

@@ -13,6 +13,8 @@
 //!   the input, as many files as are needed
 //!   ---- rows
 //!   the expected rows, a JSON object a line, in any order
+//!   ---- rows of out.json
+//!   the expected rows of a file that a query writes, likewise
 //! ```
 //!
 //! Law: a case gives the same answer at any number of shards, with any batches and lanes (sql.md, "what the same answer
@@ -108,6 +110,8 @@ struct Case {
     sql: String,
     files: Vec<(String, String)>,
     rows: Vec<String>,
+    /// The files that queries write, with their rows.
+    written: Vec<(String, Vec<String>)>,
     late: u64,
     bad: u64,
     changes: Option<Changes>,
@@ -148,15 +152,12 @@ impl Case {
             } else {
                 format!("{content}\n")
             };
-            match name.trim() {
-                "rows" => {
-                    case.rows = content
-                        .lines()
-                        .filter(|line| !line.is_empty())
-                        .map(str::to_owned)
-                        .collect()
-                }
-                name => case.files.push((name.to_owned(), content)),
+            let lines = content.lines().filter(|line| !line.is_empty());
+            let rows = lines.map(str::to_owned).collect();
+            match (name.trim(), name.trim().strip_prefix("rows of ")) {
+                ("rows", _) => case.rows = rows,
+                (_, Some(file)) => case.written.push((file.to_owned(), rows)),
+                (name, None) => case.files.push((name.to_owned(), content)),
             }
         }
         Ok(case)
@@ -247,12 +248,22 @@ impl Case {
                 same_set(&changes.last(&lines)?, &expected, self.as_text)?;
             }
         }
+        let mut rows_out = lines.len();
+        for (file, expected) in &self.written {
+            let written = fs::read_to_string(folder.path(file))
+                .map_err(|cause| format!("{file} was not written: {cause}"))?;
+            let written: Vec<&str> = written.lines().collect();
+            let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
+            same_set(&written, &expected, self.as_text)
+                .map_err(|reason| format!("{file}: {reason}"))?;
+            rows_out += written.len();
+        }
         let report = folder.json("report");
         let counted = [
             ("late_records", self.late),
             ("bad_records", self.bad),
             ("late_after_idle", 0),
-            ("rows_out", lines.len() as u64),
+            ("rows_out", rows_out as u64),
         ];
         match counted.iter().find(|(name, must)| report[*name] != *must) {
             Some((name, must)) => Err(format!(

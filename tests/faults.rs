@@ -11,7 +11,7 @@ use rdkafka::mocking::MockCluster;
 use velostream::config::Config;
 use velostream::job::report::End;
 use velostream::job::{Job, RowFormat};
-use velostream::sql::{Query, Settings, plan_script};
+use velostream::sql::{Settings, plan_script};
 use velostream_shards::{CoreMap, Machine};
 
 use crate::process::{Ended, Folder, LIMIT};
@@ -132,11 +132,8 @@ fn run_a_hundred_jobs() {
         job_name: None,
     };
     let script = plan_script("job.sql", &sql, &settings).expect("valid SQL");
-    let Some(Query::Run(plan)) = script.query else {
-        panic!("the script holds a query")
-    };
     let job = Job {
-        plan: &plan,
+        plan: &script.job,
         config: &config,
         core_map: &core_map,
         rows: RowFormat::Json,

@@ -18,8 +18,8 @@ use crate::job::{Job, Outcome, RowFormat};
 use crate::pipeline::AllocationFigures;
 use crate::plan::explain::Explanation;
 use crate::plan::in_memory::{Checksum, MemoryInput};
-use crate::plan::{MemoryOptions, Plan, SinkSpec, SourceConnector, StreamSpec};
-use crate::sql::{self, Query, plan_script};
+use crate::plan::{JobPlan, MemoryOptions, Plan, SinkSpec, SourceConnector, StreamSpec};
+use crate::sql::{self, plan_script};
 
 /// The scenarios.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -313,8 +313,9 @@ impl Bench<'_> {
 
         let checksum = Arc::new(Checksum::default());
         self.plan.sink = SinkSpec::Checksum(Arc::clone(&checksum));
+        let plan = JobPlan::new("bench".into(), vec![self.plan.clone()]);
         let job = Job {
-            plan: &self.plan,
+            plan: &plan,
             config: self.config,
             core_map: self.core_map,
             rows: RowFormat::Json,
@@ -361,10 +362,9 @@ fn planned(text: &str, shards: usize) -> Result<Plan> {
         shards,
         job_name: Some("bench".into()),
     };
-    match plan_script("bench.sql", text, &settings)?.query {
-        Some(Query::Run(plan)) => Ok(plan),
-        _ => unreachable!("a scenario's text has one query, and it is to be run"),
-    }
+    let mut script = plan_script("bench.sql", text, &settings)?;
+    let query = script.job.queries.pop();
+    Ok(query.expect("a scenario's text has one query").plan)
 }
 
 fn sql_path(path: &Path) -> PathBuf {

@@ -1,4 +1,4 @@
-//! `velo check`: parses, plans and validates, and touches no broker.
+//! `velo check`: parses, plans and validates, says all that is wrong, and touches no broker.
 
 use super::args::CheckArgs;
 use super::settings::core_map;
@@ -11,17 +11,33 @@ pub fn run(args: &CheckArgs) -> Result<()> {
     let text = args.sql.read()?;
     let shards = core_map(&config)?.shards();
     let script = text.plan(&config, shards)?;
-    let query = match &script.query {
-        Some(query) => {
-            job::check(query.plan(), &config)?;
-            "1 query"
-        }
-        None => "no query",
-    };
+    job::check(&script.job, &config)?;
     eprintln!(
-        "velo: {} is right: {} streams, {query}",
+        "velo: {} is right: {}, {}",
         text.name,
-        script.streams.len()
+        counted(script.streams.len(), "stream", "streams"),
+        counted(script.queries().count(), "query", "queries"),
     );
     Ok(())
+}
+
+fn counted(count: usize, one: &str, several: &str) -> String {
+    match count {
+        0 => format!("no {one}"),
+        1 => format!("1 {one}"),
+        _ => format!("{count} {several}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::counted;
+
+    #[test]
+    fn things_are_counted_as_people_do() {
+        let queries = |count| counted(count, "query", "queries");
+        assert_eq!(queries(0), "no query");
+        assert_eq!(queries(1), "1 query");
+        assert_eq!(queries(2), "2 queries");
+    }
 }

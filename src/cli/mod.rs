@@ -16,6 +16,7 @@ mod output;
 mod render;
 mod run;
 mod settings;
+mod show;
 mod topology;
 
 use std::process::ExitCode;

@@ -26,12 +26,21 @@ pub fn error(error: &Error) {
     let mut output = std::io::stderr().lock();
     let colour =
         output.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let text = match error {
-        Error::Sql(error) => sql(error, colour),
-        other => format!("velo: {other}\n"),
-    };
+    let text = text_of(error, colour);
     // When standard error is gone there is nowhere left to say so; the exit code still tells.
     let _ = output.write_all(text.as_bytes());
+}
+
+/// An error, or several with an empty line between them.
+fn text_of(error: &Error, colour: bool) -> String {
+    match error {
+        Error::Sql(error) => sql(error, colour),
+        Error::Several(errors) => {
+            let texts: Vec<String> = errors.iter().map(|error| text_of(error, colour)).collect();
+            texts.join("\n")
+        }
+        other => format!("velo: {other}\n"),
+    }
 }
 
 /// An SQL error with the line it stands in.

@@ -1,11 +1,10 @@
-//! `velo run`: runs the query of a file.
+//! `velo run`: shows what a file asks to be shown, then runs its queries as one job.
 
 use super::args::{OutputFormat, RunArgs};
-use super::explain::show;
 use super::settings::startable_core_map;
+use super::show::show;
 use crate::error::{Error, Result};
 use crate::job::{self, RowFormat, RunRequest};
-use crate::sql::Query;
 
 /// Runs the command.
 pub fn run(args: &RunArgs) -> Result<()> {
@@ -14,23 +13,26 @@ pub fn run(args: &RunArgs) -> Result<()> {
     let text = args.sql.read()?;
     let script = text.plan(&config, core_map.shards())?;
     let format = args.output.chosen();
-    match script.query {
-        None => Err(Error::Usage(format!(
-            "{} holds no query to run; add a SELECT or a CREATE STREAM .. AS",
+    if script.job.queries.is_empty() && script.shown.is_empty() {
+        return Err(Error::Usage(format!(
+            "{} holds no query to run; add a SELECT, an INSERT INTO or a CREATE STREAM .. AS",
             text.name
-        ))),
-        Some(Query::Explain(plan)) => show(&plan, core_map.shards(), format),
-        Some(Query::Run(plan)) => {
-            let request = RunRequest {
-                rows: match format {
-                    OutputFormat::Table => RowFormat::Table,
-                    OutputFormat::Json => RowFormat::Json,
-                    OutputFormat::Csv => RowFormat::Csv,
-                },
-                duration: args.duration,
-                report: args.report.clone(),
-            };
-            job::run(&plan, &config, &core_map, &request)
-        }
+        )));
     }
+    for shown in &script.shown {
+        show(shown, core_map.shards(), format)?;
+    }
+    if script.job.queries.is_empty() {
+        return Ok(());
+    }
+    let request = RunRequest {
+        rows: match format {
+            OutputFormat::Table => RowFormat::Table,
+            OutputFormat::Json => RowFormat::Json,
+            OutputFormat::Csv => RowFormat::Csv,
+        },
+        duration: args.duration,
+        report: args.report.clone(),
+    };
+    job::run(&script.job, &config, &core_map, &request)
 }

@@ -33,6 +33,12 @@ pub const BATCH_RECORDS_DEFAULT: usize = 1024;
 /// Operators of one statement. Each may nest one deeper than the last, and what evaluates them does so by recursion.
 pub const OPERATORS_MAX: usize = 1_000;
 
+/// Queries of one file.
+pub const QUERIES_MAX: usize = 256;
+
+/// Bits of a Kafka delivery's opaque word that say of which query the record is; the others are its due time.
+pub const DELIVERY_QUERY_BITS: u32 = 11;
+
 /// Length of a window, microseconds: up to a hundred years.
 pub const WINDOW_SIZE_US: RangeInclusive<i64> = 1..=36_525 * MICROSECONDS_A_DAY;
 
@@ -132,6 +138,10 @@ const _: () = {
     assert!(
         *BATCH_RECORDS.start() <= BATCH_RECORDS_DEFAULT
             && BATCH_RECORDS_DEFAULT <= *BATCH_RECORDS.end()
+    );
+    assert!(
+        QUERIES_MAX <= 1 << DELIVERY_QUERY_BITS,
+        "the number of a query fits beside a due time in a delivery"
     );
     assert!(
         *BATCH_RECORDS.end() <= u32::MAX as usize,

@@ -45,8 +45,8 @@ use crate::error::{Error, Result};
 use crate::job::report::{End, Report};
 use crate::job::{Job, Outcome, RowFormat, Signals, Standing};
 use crate::kafka::{Layers, Settings};
-use crate::plan::Plan;
-use crate::sql::{self, Query, plan_script};
+use crate::plan::JobPlan;
+use crate::sql::{self, plan_script};
 
 /// Partitions of either topic.
 const PARTITIONS: i32 = 32;
@@ -136,7 +136,7 @@ pub fn run(
 
 /// What there is to say when the job has ended.
 fn ended(
-    plan: &Plan,
+    plan: &JobPlan,
     mut outcome: Outcome,
     failed: Option<Error>,
     beside: Beside,
@@ -185,13 +185,10 @@ fn ended(
 }
 
 /// The plan of `text`, as `velo run` makes it.
-fn planned(text: &str, config: &Config, shards: usize) -> Result<Plan> {
+fn planned(text: &str, config: &Config, shards: usize) -> Result<JobPlan> {
     let job_name = config.job_name.clone().or_else(|| Some("demo".into()));
     let settings = sql::Settings { shards, job_name };
-    match plan_script("demo.sql", text, &settings)?.query {
-        Some(Query::Run(plan)) => Ok(plan),
-        _ => unreachable!("the demo's text has one query, and it is to be run"),
-    }
+    Ok(plan_script("demo.sql", text, &settings)?.job)
 }
 
 /// `[kafka]` for the demo's broker. What was configured is for another, and may hold what this one refuses.

@@ -44,7 +44,7 @@ EMIT FINAL;
 #[cfg(test)]
 mod tests {
     use super::text;
-    use crate::sql::{Query, Settings, plan_script};
+    use crate::sql::{Settings, plan_script};
 
     #[test]
     fn the_text_is_a_plan_at_any_number_of_shards() {
@@ -55,7 +55,7 @@ mod tests {
                 job_name: None,
             };
             let script = plan_script("demo", &text, &settings).expect("right");
-            assert!(matches!(script.query, Some(Query::Run(_))));
+            assert_eq!(script.job.queries.len(), 1);
         }
     }
 }

@@ -36,14 +36,14 @@ impl Closing {
         }
     }
 
-    /// The memory of the groups.
-    pub fn ranges(&self) -> impl Iterator<Item = MemoryRange> {
-        self.groups.ranges()
-    }
-
     /// The groups.
     pub fn groups(&self) -> &Groups {
         &self.groups
+    }
+
+    /// The memory of the groups.
+    pub fn ranges(&self) -> impl Iterator<Item = MemoryRange> {
+        self.groups.ranges()
     }
 
     /// The pane; `None` without a window.

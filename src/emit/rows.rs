@@ -22,6 +22,7 @@ use super::{Closing, Maker};
 use crate::batch::{Isolated, evaluate_isolated};
 use crate::group::{Finished, KeySpace};
 use crate::plan::{AggregatePlan, PlannedExpr};
+use crate::time::Watermark;
 
 /// Rows of a query's result.
 #[derive(Clone, Debug)]
@@ -30,8 +31,11 @@ pub struct OutputRows {
     pub batch: RecordBatch,
     /// The message key of each row, with the schema of `KafkaSink::key_columns`; `None` when rows have no key.
     pub key: Option<RecordBatch>,
-    /// Event time of each row, microseconds: its window's end - 1. Empty without a window.
+    /// Event time of each row, microseconds: that of its record, or its window's end - 1. Empty where there is none.
     pub event_times_us: Vec<i64>,
+    /// For a row that is one record, the watermark of the record's partition just before it; empty where the lateness of what
+    /// the row was made of is decided already.
+    pub watermarks_before: Vec<Watermark>,
     /// Why each withheld row was withheld.
     pub bad: Vec<String>,
     /// When the record that caused the rows was due, wall clock, microseconds since the epoch.
@@ -139,6 +143,7 @@ impl RowMaker {
                 .as_ref()
                 .map(|schema| batch(schema, &key_columns, kept.len())),
             event_times_us: window.map_or_else(Vec::new, |(_, end)| vec![end - 1; kept.len()]),
+            watermarks_before: Vec::new(),
             bad,
             due_us,
             ready_ns,

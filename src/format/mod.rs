@@ -22,7 +22,6 @@ pub use columns::ColumnBuilders;
 pub use encode::{EncodedRows, Encoder, RowFormat, encoder, header};
 pub use iso8601::write_timestamp;
 pub use search::Kernel;
-pub use token::sql_type;
 
 /// What became of one record.
 #[derive(Clone, Debug, PartialEq)]

@@ -10,6 +10,7 @@ use datafusion_common::arrow::datatypes::DataType;
 use super::iso8601::{parse_date, parse_time, parse_timestamp};
 use super::number::{Exact, Misfit, parse_integer, parse_not_finite};
 use crate::config::options::TimeUnit;
+use crate::plan::sql_type;
 
 /// A field as a format holds it.
 #[derive(Clone, Copy, Debug)]
@@ -278,28 +279,6 @@ pub(super) fn shortened(text: &str) -> String {
         }
     }
     short
-}
-
-/// How a person writes a column's type.
-pub fn sql_type(data_type: &DataType) -> String {
-    let name = match data_type {
-        DataType::Boolean => "BOOLEAN",
-        DataType::Int8 => "TINYINT",
-        DataType::Int16 => "SMALLINT",
-        DataType::Int32 => "INTEGER",
-        DataType::Int64 => "BIGINT",
-        DataType::Float32 => "FLOAT",
-        DataType::Float64 => "DOUBLE",
-        DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8 => "VARCHAR",
-        DataType::Binary | DataType::BinaryView | DataType::LargeBinary => "BYTES",
-        DataType::Date32 => "DATE",
-        DataType::Time64(_) => "TIME",
-        DataType::Timestamp(_, None) => "TIMESTAMP",
-        DataType::Interval(_) => "INTERVAL",
-        DataType::Decimal128(precision, scale) => return format!("DECIMAL({precision},{scale})"),
-        other => return other.to_string(),
-    };
-    name.to_owned()
 }
 
 #[cfg(test)]

@@ -8,56 +8,76 @@ use super::Outcome;
 use super::report::{
     LatencyReport, PartitionReport, QueryReport, Report, ShardReport, StreamReport,
 };
-use crate::pipeline::AllocationFigures;
-use crate::plan::{Plan, SinkSpec};
+use crate::pipeline::{AllocationFigures, QueryCounts};
+use crate::plan::{JobPlan, Target};
+use crate::source::SourceFigures;
 use crate::time::Watermark;
 
 impl Report {
     /// What the run of `plan` did.
-    pub fn of(plan: &Plan, outcome: &Outcome) -> Report {
+    pub fn of(plan: &JobPlan, outcome: &Outcome) -> Report {
         let shards = &outcome.shards;
-        let left = || shards.iter().map(|shard| &shard.summary);
-        let sources = || left().filter_map(|left| left.source.as_ref());
-        let records_in: u64 = sources().map(|source| source.records_in).sum();
-        let bad_in_source: u64 = sources().map(|source| source.bad_records).sum();
-        let late_after_idle: u64 = left().map(|left| left.counts.late_after_idle).sum();
-        let late_records =
-            left().map(|left| left.counts.late_records).sum::<u64>() + late_after_idle;
-        let elapsed_s = outcome.elapsed.as_secs_f64();
-        // By number: partitions are dealt to shards in an order of their own.
-        let partitions: BTreeMap<i32, PartitionReport> = sources()
-            .flat_map(|source| &source.partitions)
-            .map(|figures| {
-                let partition = figures.partition;
-                let report = PartitionReport {
-                    partition,
-                    next_offset: figures.next_offset,
-                    watermark: figures.watermark,
-                };
-                (partition, report)
+        let streams: Vec<StreamReport> = plan
+            .sources
+            .iter()
+            .enumerate()
+            .map(|(index, source)| {
+                let figures = shards.iter();
+                let figures = figures.filter_map(|shard| shard.summary.sources[index].as_ref());
+                stream(&source.stream.name, figures)
             })
             .collect();
+        let counts: Vec<QueryCounts> = (0..plan.queries.len())
+            .map(|index| {
+                let of_shards = shards.iter().map(|shard| shard.summary.queries[index]);
+                of_shards.fold(QueryCounts::default(), QueryCounts::plus)
+            })
+            .collect();
+        let all = counts.iter().copied();
+        let all = all.fold(QueryCounts::default(), QueryCounts::plus);
+        let sources = || {
+            let shards = shards.iter();
+            shards.flat_map(|shard| shard.summary.sources.iter().flatten())
+        };
+        let records_in: u64 = sources().map(|source| source.records_in).sum();
+        let bad_in_source: u64 = sources().map(|source| source.bad_records).sum();
+        let elapsed_s = outcome.elapsed.as_secs_f64();
+        let partitions = streams.iter().flat_map(|stream| &stream.partitions);
         let watermark = partitions
-            .values()
             .map(|partition| partition.watermark)
             .min()
             .unwrap_or(Watermark::NONE);
+        let queries = plan.queries.iter().zip(&counts).enumerate();
+        let queries = queries
+            .map(|(index, (query, counts))| QueryReport {
+                query: query.plan.name.clone(),
+                sink: query.plan.sink.name(),
+                rows_out: match query.target {
+                    Target::Sink(_) => outcome.rows_out_by_query[index],
+                    Target::Link(_) => counts.rows,
+                },
+                late_records: counts.late_records + counts.late_after_idle,
+                exchange: query.plan.exchange.strategy.name().to_owned(),
+            })
+            .collect();
         Report {
             schema: Report::SCHEMA,
-            job: plan.job.clone(),
+            job: plan.name.clone(),
             end: outcome.end,
             exit_code: outcome.exit_code(),
             elapsed_s,
             records_in,
             rows_out: outcome.rows_out,
-            bad_records: bad_in_source + left().map(|left| left.counts.bad_records).sum::<u64>(),
-            late_records,
-            late_after_idle,
+            bad_records: bad_in_source + all.bad_records,
+            late_records: all.late_records + all.late_after_idle,
+            late_after_idle: all.late_after_idle,
             dead_letters: 0,
             replayed_records: 0,
             peak_rss_bytes: peak_rss_bytes(),
+            peak_state_bytes: all.state_bytes_max,
+            long_probes: all.long_probes,
             allocations_per_batch: AllocationFigures::per_batch(
-                left().map(|left| left.allocations),
+                shards.iter().map(|shard| shard.summary.allocations),
             ),
             records_per_s: if elapsed_s > 0.0 {
                 records_in as f64 / elapsed_s
@@ -65,20 +85,8 @@ impl Report {
                 0.0
             },
             watermark,
-            peak_state_bytes: left().map(|left| left.counts.state_bytes_max).sum(),
-            long_probes: left().map(|left| left.counts.long_probes).sum(),
-            streams: vec![StreamReport {
-                stream: plan.source.stream.name.clone(),
-                records_in,
-                partitions: partitions.into_values().collect(),
-            }],
-            queries: vec![QueryReport {
-                query: plan.name.clone(),
-                sink: sink_text(&plan.sink),
-                rows_out: outcome.rows_out,
-                late_records,
-                exchange: plan.exchange.strategy.name().to_owned(),
-            }],
+            streams,
+            queries,
             shards: shards
                 .iter()
                 .map(|shard| {
@@ -89,11 +97,7 @@ impl Report {
                         core: figures.placement.core,
                         node: figures.placement.node,
                         l3: figures.placement.l3,
-                        records_in: shard
-                            .summary
-                            .source
-                            .as_ref()
-                            .map_or(0, |source| source.records_in),
+                        records_in: shard.summary.records_in(),
                         busy_ratio: figures.busy_ratio,
                         parked_ratio: figures.parked_ratio,
                         stalls: figures.stalls.iter().map(|(_, stalls)| stalls).sum(),
@@ -115,11 +119,25 @@ impl Report {
     }
 }
 
-fn sink_text(sink: &SinkSpec) -> String {
-    match sink {
-        SinkSpec::Stdout => "stdout".to_owned(),
-        SinkSpec::File(file) => format!("file:{}", file.path.display()),
-        SinkSpec::Kafka(kafka) => format!("kafka:{}", kafka.options.topic),
-        SinkSpec::Checksum(_) => "checksum".to_owned(),
+/// What all shards read of the stream `name`.
+fn stream<'f>(name: &str, figures: impl Iterator<Item = &'f SourceFigures>) -> StreamReport {
+    let mut records_in = 0;
+    // By number: partitions are dealt to shards in an order of their own.
+    let mut partitions = BTreeMap::new();
+    for source in figures {
+        records_in += source.records_in;
+        for figures in &source.partitions {
+            let report = PartitionReport {
+                partition: figures.partition,
+                next_offset: figures.next_offset,
+                watermark: figures.watermark,
+            };
+            partitions.insert(figures.partition, report);
+        }
+    }
+    StreamReport {
+        stream: name.to_owned(),
+        records_in,
+        partitions: partitions.into_values().collect(),
     }
 }

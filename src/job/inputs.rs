@@ -13,7 +13,7 @@ use crate::format::Kernel;
 use crate::format::csv::CsvDecoder;
 use crate::format::json::JsonDecoder;
 use crate::kafka::{Layers, Settings};
-use crate::plan::{EventTimeColumn, MemoryOptions, Plan, SourceConnector, SourceSpec, StreamSpec};
+use crate::plan::{EventTimeColumn, MemoryOptions, SourceConnector, SourceSpec, StreamSpec};
 use crate::source::Source;
 use crate::source::datagen::{self, DatagenSource};
 use crate::source::file::FileSource;
@@ -45,18 +45,18 @@ pub(super) fn open(
         }
         SourceConnector::Memory(options) => open_memory(spec, options, config, core_map.shards()),
         SourceConnector::Datagen(datagen) => Ok(open_datagen(spec, datagen, core_map.shards())),
+        SourceConnector::Queries(_) => panic!("an in-memory stream is no source of the job"),
     }
 }
 
 /// Refuses what a source's properties must not be. Touches no broker.
-pub(super) fn check(plan: &Plan, config: &Config) -> Result<()> {
-    match &plan.source.stream.connector {
-        SourceConnector::Kafka(options) => {
-            settings(&plan.source.stream, options, config, &plan.job).map(|_| ())
-        }
-        SourceConnector::File(_) | SourceConnector::Datagen(_) | SourceConnector::Memory(_) => {
-            Ok(())
-        }
+pub(super) fn check(spec: &SourceSpec, config: &Config, job: &str) -> Result<()> {
+    match &spec.stream.connector {
+        SourceConnector::Kafka(options) => settings(&spec.stream, options, config, job).map(|_| ()),
+        SourceConnector::File(_)
+        | SourceConnector::Datagen(_)
+        | SourceConnector::Memory(_)
+        | SourceConnector::Queries(_) => Ok(()),
     }
 }
 
@@ -132,7 +132,7 @@ fn declared_event_time(stream: &StreamSpec) -> Option<usize> {
     let event_time = stream.event_time.as_ref()?;
     match event_time.column {
         EventTimeColumn::Declared(column) => Some(column),
-        EventTimeColumn::Message => None,
+        EventTimeColumn::Message | EventTimeColumn::Row => None,
     }
 }
 

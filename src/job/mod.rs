@@ -1,15 +1,15 @@
 //! One running job: from a plan and a core map to rows, figures and an exit code.
 //!
 //! ```text
-//!   inputs (sources dealt to shards) --> runtime of pinned shards --exit lanes--> this thread: sink, acknowledgements
+//!   inputs (sources dealt to shards) --> runtime of pinned shards --exit lanes--> this thread: sinks, acknowledgements
 //!                                              ^-- stop: end of input, signal, duration, error
 //! ```
 //!
 //! This thread sleeps while nothing comes, and is rung by what does: a block from a shard, a shard's end, a
 //! failure, an acknowledgement.
 //!
-//! Law: the job ends when every shard has ended and every row is acknowledged, or with the first error. A stop by signal or
-//! duration drains and flushes, but closes no window of an input that has not ended.
+//! Law: all queries of a file are one job. It ends when every shard has ended and every row is acknowledged, or with the first
+//! error. A stop by signal or duration drains and flushes, but closes no window of an input that has not ended.
 
 mod figures;
 mod housekeeping;
@@ -26,8 +26,8 @@ use std::time::{Duration, Instant};
 
 use velostream_shards::pin::Confined;
 use velostream_shards::{
-    Backpressure, Clock, CoreMap, Doorbell, Doorbells, ExitInbox, NodeMemory, Placement, Runtime,
-    RuntimeOptions, ShardEnd, ShardFailure, ShardId, StartError, StopHandle, SystemClock,
+    Backpressure, Clock, CoreMap, Doorbell, Doorbells, Endpoint, ExitInbox, NodeMemory, Placement,
+    Runtime, RuntimeOptions, ShardEnd, ShardFailure, ShardId, StartError, StopHandle, SystemClock,
     exit_lane, mesh,
 };
 
@@ -44,9 +44,10 @@ use crate::config::limits::{EXIT_LANE_BLOCKS, JOB_SLEEP_US_MAX};
 use crate::error::{Error, Result, SqlError, exit};
 use crate::exchange::Block;
 use crate::pipeline::{
-    Lanes, ShardOutcome, ShardParts, ShardPipeline, ToJob, check_buildable, shard_pipeline,
+    Lanes, QueryParts, ShardOutcome, ShardParts, ShardPipeline, ToJob, check_buildable,
+    shard_pipeline,
 };
-use crate::plan::{Plan, SinkSpec};
+use crate::plan::{JobPlan, JobQuery, JobSink, SinkSpec, Target};
 use crate::sink::{Acknowledged, Sink};
 use crate::time::Watermark;
 
@@ -58,8 +59,10 @@ pub struct Outcome {
     pub result: Result<()>,
     /// What the shards left; empty when they could not be asked.
     pub shards: Vec<ShardEnd<ShardOutcome>>,
-    /// Rows acknowledged by the sink.
+    /// Rows acknowledged by the sinks.
     pub rows_out: u64,
+    /// Those of each query, in the order of `JobPlan::queries`; none for a query whose rows other queries read.
+    pub rows_out_by_query: Vec<u64>,
     /// How long it took.
     pub latency: Latency,
     /// From the start of the shards to the last acknowledged row.
@@ -85,10 +88,15 @@ pub struct Standing<'s> {
     pub latency: &'s Latency,
 }
 
-/// Runs `plan` until its input ends, a signal comes or the time is over, and writes the report.
-pub fn run(plan: &Plan, config: &Config, core_map: &CoreMap, request: &RunRequest) -> Result<()> {
+/// Runs `plan` until its inputs end, a signal comes or the time is over, and writes the report.
+pub fn run(
+    plan: &JobPlan,
+    config: &Config,
+    core_map: &CoreMap,
+    request: &RunRequest,
+) -> Result<()> {
     let signals = Signals::catch()?;
-    let mut live_line = LiveLine::on_terminal(matches!(plan.sink, SinkSpec::Stdout));
+    let mut live_line = LiveLine::on_terminal(plan.sinks.iter().any(is_stdout));
     let outcome = Job {
         plan,
         config,
@@ -115,28 +123,44 @@ pub fn run(plan: &Plan, config: &Config, core_map: &CoreMap, request: &RunReques
     outcome.result.and(written)
 }
 
+fn is_stdout(sink: &JobSink) -> bool {
+    matches!(sink.spec, SinkSpec::Stdout)
+}
+
 /// Holds against `plan` and `config` what can be known without a broker or a file: operators that cannot be built, properties
-/// that librdkafka or the engine refuses.
-pub fn check(plan: &Plan, config: &Config) -> Result<()> {
-    check_buildable(plan).map_err(|error| {
-        // What the planner let through has no place in the text any more; it is the text that has to change all the same.
-        Error::Sql(Box::new(SqlError {
-            code: "V0601",
-            message: error.to_string(),
-            span: None,
-            hint: None,
-            source_text: plan.sql.clone(),
-            source_name: plan.name.clone(),
-        }))
-    })?;
-    inputs::check(plan, config)?;
-    outputs::check(plan, config)
+/// that librdkafka or the engine refuses. All that is wrong is returned.
+pub fn check(plan: &JobPlan, config: &Config) -> Result<()> {
+    let queries = plan.queries.iter().map(|query| &query.plan);
+    let buildable = queries.map(|plan| {
+        check_buildable(plan).map_err(|error| {
+            // What the planner let through has no place in the text any more; it is the text that has to change all the
+            // same.
+            Error::Sql(Box::new(SqlError {
+                code: "V0601",
+                message: error.to_string(),
+                span: None,
+                hint: None,
+                source_text: plan.sql.clone(),
+                source_name: plan.name.clone(),
+            }))
+        })
+    });
+    let sources = plan.sources.iter();
+    let readable = sources.map(|source| inputs::check(source, config, &plan.name));
+    let sinks = plan.sinks.iter();
+    let writable = sinks.map(|sink| outputs::check(sink, config));
+    Error::all(
+        buildable
+            .chain(readable)
+            .chain(writable)
+            .filter_map(Result::err),
+    )
 }
 
 /// Everything a run needs.
 pub struct Job<'j> {
     /// What is computed.
-    pub plan: &'j Plan,
+    pub plan: &'j JobPlan,
     /// How it was configured.
     pub config: &'j Config,
     /// Where it runs.
@@ -158,6 +182,7 @@ impl Job<'_> {
                 result: Err(error),
                 shards: Vec::new(),
                 rows_out: 0,
+                rows_out_by_query: vec![0; self.plan.queries.len()],
                 latency: Latency::default(),
                 elapsed: Duration::ZERO,
             },
@@ -172,7 +197,7 @@ impl Job<'_> {
         stand_on(&self.core_map.control_cpus())
     }
 
-    /// Opens sources and sink, then starts the shards: what is impossible is found out in that order.
+    /// Opens sources and sinks, then starts the shards: what is impossible is found out in that order.
     fn start(&self) -> Result<Running> {
         let Job {
             plan,
@@ -188,38 +213,37 @@ impl Job<'_> {
                 shards + 1
             ))
         })?;
-        let mut sources = inputs::open(
-            &plan.source,
-            config,
-            &plan.job,
-            core_map,
-            self.gaps_are_errors,
-        )?;
-        for (index, source) in sources.iter_mut().enumerate() {
-            if let Some(source) = source {
-                source.ring_by(doorbells.ringer(ShardId::from_index(index)));
+        let mut sources: Vec<_> = (0..shards).map(|_| Vec::new()).collect();
+        for source in &plan.sources {
+            let opened = inputs::open(source, config, &plan.name, core_map, self.gaps_are_errors)?;
+            for (index, mut source) in opened.into_iter().enumerate() {
+                if let Some(source) = &mut source {
+                    source.ring_by(doorbells.ringer(ShardId::from_index(index)));
+                }
+                sources[index].push(source);
             }
         }
-        let mut sink = outputs::open(plan, config, self.rows)?;
-        sink.ring_by(doorbells.ringer_of_job());
-        let mut lanes: Vec<Option<Lanes>> = match plan.exchange.needs_lanes(shards) {
-            false => (0..shards).map(|_| None).collect(),
-            true => mesh::<Block>(&doorbells, 1, config.shards.lane_blocks)
-                .into_iter()
-                .map(|mut endpoint| {
-                    let outbox = endpoint.outboxes.pop().expect("one edge, one outbox");
-                    let inbox = endpoint.inboxes.pop().expect("one edge, one inbox");
-                    Some(Lanes { outbox, inbox })
-                })
-                .collect(),
-        };
+        let mut sinks = Vec::with_capacity(plan.sinks.len());
+        for (index, sink) in plan.sinks.iter().enumerate() {
+            let mut sink = outputs::open(sink, config, self.rows, plan.is_feed(index))?;
+            sink.ring_by(doorbells.ringer_of_job());
+            sinks.push(sink);
+        }
+        let lanes = self.lanes(&doorbells);
         let mut exits = Vec::new();
         let mut seats = Vec::new();
-        for ((index, source), lanes) in sources.into_iter().enumerate().zip(lanes.drain(..)) {
+        for ((index, sources), lanes) in sources.into_iter().enumerate().zip(lanes) {
             let (exit, inbox) = exit_lane(&doorbells, ShardId::from_index(index), EXIT_LANE_BLOCKS);
             exits.push(inbox);
+            let queries = plan.queries.iter().zip(lanes);
+            let queries: Vec<QueryParts> = queries
+                .map(|(query, lanes)| QueryParts {
+                    lanes,
+                    encoder: matches!(query.target, Target::Sink(_))
+                        .then(|| outputs::encoder(&query.plan, self.rows)),
+                })
+                .collect();
             let plan = plan.clone();
-            let encoder = outputs::encoder(&plan, self.rows);
             let batch_max = config.batch.max;
             seats.push(move |placement: &Placement, node: &NodeMemory| {
                 assert_eq!(
@@ -227,13 +251,15 @@ impl Job<'_> {
                     index,
                     "a seat belongs to its shard"
                 );
+                let sources = sources.into_iter();
                 let parts = ShardParts {
                     shard: placement.shard,
                     shards,
-                    source: source.map(|source| source as _),
+                    sources: sources
+                        .map(|source| source.map(|source| source as _))
+                        .collect(),
                     batch_max,
-                    lanes,
-                    encoder,
+                    queries,
                     exit,
                     node: node.clone(),
                     wall_us,
@@ -257,17 +283,46 @@ impl Job<'_> {
         for notice in runtime.notices() {
             tell(notice);
         }
+        let targets = plan.queries.iter().map(|query| match query.target {
+            Target::Sink(sink) => Some(sink),
+            Target::Link(_) => None,
+        });
         Ok(Running {
             runtime,
             doorbell,
             stop,
             exits,
-            sink,
+            sinks,
+            targets: targets.collect(),
             started: Instant::now(),
             records_in: 0,
             watermarks: vec![Watermark::END; shards],
-            totals: Totals::default(),
+            totals: Totals {
+                rows_written: 0,
+                rows_out: vec![0; plan.queries.len()],
+                latency: Latency::default(),
+            },
         })
+    }
+
+    /// For each shard and query the lanes of its exchange, where it has one: an edge a query.
+    fn lanes(&self, doorbells: &Doorbells) -> Vec<Vec<Option<Lanes>>> {
+        let shards = self.core_map.shards();
+        let queries = &self.plan.queries;
+        let exchanges = |query: &JobQuery| query.plan.exchange.needs_lanes(shards);
+        let edges = queries.iter().filter(|query| exchanges(query)).count();
+        let endpoints = mesh::<Block>(doorbells, edges, self.config.shards.lane_blocks);
+        let of_shard = |endpoint: Endpoint<Block>| {
+            let mut ends = endpoint.outboxes.into_iter().zip(endpoint.inboxes);
+            let mut lanes = |query: &JobQuery| {
+                exchanges(query).then(|| {
+                    let (outbox, inbox) = ends.next().expect("an edge for each exchange");
+                    Lanes { outbox, inbox }
+                })
+            };
+            queries.iter().map(&mut lanes).collect()
+        };
+        endpoints.into_iter().map(of_shard).collect()
     }
 }
 
@@ -277,7 +332,9 @@ struct Running {
     doorbell: Doorbell,
     stop: StopHandle,
     exits: Vec<ExitInbox<ToJob>>,
-    sink: Box<dyn Sink>,
+    sinks: Vec<Box<dyn Sink>>,
+    /// By query, the sink that its rows go to.
+    targets: Vec<Option<usize>>,
     started: Instant,
     records_in: u64,
     /// By shard, where its input stood when it last told; at the end for one that has told nothing.
@@ -286,16 +343,20 @@ struct Running {
 }
 
 /// What has been handed over and acknowledged.
-#[derive(Default)]
 struct Totals {
     rows_written: u64,
-    rows_out: u64,
+    /// By query.
+    rows_out: Vec<u64>,
     latency: Latency,
 }
 
 impl Totals {
+    fn rows_out(&self) -> u64 {
+        self.rows_out.iter().sum()
+    }
+
     fn add(&mut self, acknowledged: Acknowledged) {
-        self.rows_out += acknowledged.rows;
+        self.rows_out[usize::from(acknowledged.query)] += acknowledged.rows;
         self.latency.acknowledged(acknowledged);
     }
 }
@@ -325,7 +386,7 @@ impl Running {
             if asked.is_none() {
                 let standing = Standing {
                     records_in: self.records_in,
-                    rows_out: self.totals.rows_out,
+                    rows_out: self.totals.rows_out(),
                     elapsed: self.started.elapsed(),
                     watermark: self
                         .watermarks
@@ -333,7 +394,7 @@ impl Running {
                         .copied()
                         .min()
                         .unwrap_or(Watermark::END),
-                    held_back: !self.sink.has_room(),
+                    held_back: !have_room(&self.sinks),
                     backpressure: self.runtime.backpressure().max().unwrap_or_default(),
                     latency: &self.totals.latency,
                 };
@@ -345,7 +406,7 @@ impl Running {
             // Room was made for shards that hold blocks.
             self.doorbell.ring_owed();
             // A sink without room leaves what the shards posted in their lanes.
-            if finished && !progressed && (sink_failed || self.sink.has_room()) {
+            if finished && !progressed && (sink_failed || have_room(&self.sinks)) {
                 break;
             }
             self.rest(progressed);
@@ -371,19 +432,23 @@ impl Running {
     fn drain(&mut self, failed: &mut Option<Error>) -> Result<bool> {
         let Running {
             exits,
-            sink,
+            sinks,
+            targets,
             records_in,
             watermarks,
             totals,
             ..
         } = self;
-        sink.poll(&mut |acknowledged| totals.add(acknowledged))?;
-        for notice in sink.take_notices() {
-            tell(&notice);
+        for sink in sinks.iter_mut() {
+            sink.poll(&mut |acknowledged| totals.add(acknowledged))?;
+            for notice in sink.take_notices() {
+                tell(&notice);
+            }
         }
         let mut progressed = false;
         for (exit, watermark) in exits.iter_mut().zip(watermarks) {
-            if !sink.has_room() {
+            // Whose rows come next is not known before they are taken.
+            if !have_room(sinks) {
                 break;
             }
             let Some(block) = exit.take() else { continue };
@@ -392,6 +457,8 @@ impl Running {
                 ToJob::Rows(rows) => {
                     totals.rows_written += rows.values.len() as u64;
                     totals.latency.handed_over(&rows);
+                    let target = targets[usize::from(rows.query)];
+                    let sink = &mut sinks[target.expect("rows come from queries with a sink")];
                     sink.write(rows, &mut |acknowledged| totals.add(acknowledged))?;
                 }
                 ToJob::Taken {
@@ -414,20 +481,23 @@ impl Running {
     fn end(self, asked: Option<End>, failed: Option<Error>, sink_failed: bool) -> Outcome {
         let Running {
             runtime,
-            mut sink,
+            mut sinks,
             mut totals,
             started,
             ..
         } = self;
-        // A panic or a sink that has failed is told at once; what the sink still holds is not waited for.
+        // A panic or a sink that has failed is told at once; what the sinks still hold is not waited for.
         let flushed = match sink_failed || runtime.failure().is_some() {
             true => Ok(()),
-            false => sink.flush(&mut |acknowledged| totals.add(acknowledged)),
+            false => sinks
+                .iter_mut()
+                .try_for_each(|sink| sink.flush(&mut |acknowledged| totals.add(acknowledged))),
         };
         if flushed.is_ok() && !sink_failed && runtime.failure().is_none() {
             assert_eq!(
-                totals.rows_out, totals.rows_written,
-                "a flushed sink has acknowledged every row, once"
+                totals.rows_out(),
+                totals.rows_written,
+                "flushed sinks have acknowledged every row, once"
             );
         }
         let elapsed = started.elapsed();
@@ -454,7 +524,8 @@ impl Running {
             end,
             result,
             shards,
-            rows_out: totals.rows_out,
+            rows_out: totals.rows_out(),
+            rows_out_by_query: totals.rows_out,
             latency: totals.latency,
             elapsed,
         }
@@ -469,6 +540,10 @@ impl Outcome {
             Err(error) => error.exit_code(),
         }
     }
+}
+
+fn have_room(sinks: &[Box<dyn Sink>]) -> bool {
+    sinks.iter().all(|sink| sink.has_room())
 }
 
 /// Tells the operator something. On a terminal the live line may stand where it is to be written.

@@ -1,4 +1,4 @@
-//! The sink of a job and the encoders that its shards use.
+//! The sinks of a job and the encoders that its shards use.
 //!
 //! Law: a sink that cannot be opened is found out before a shard starts.
 
@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::format;
 use crate::kafka::{Layers, Settings};
 use crate::pipeline::RowEncoder;
-use crate::plan::{KafkaSink as KafkaSinkSpec, Plan, SinkSpec, SourceConnector};
+use crate::plan::{JobSink, KafkaSink as KafkaSinkSpec, Plan, SinkSpec};
 use crate::sink::Sink;
 use crate::sink::checksum::ChecksumSink;
 use crate::sink::file::FileSink;
@@ -28,10 +28,12 @@ fn plain_csv() -> CsvOptions {
 }
 
 /// Refuses what a sink's properties must not be. Touches no broker.
-pub(super) fn check(plan: &Plan, config: &Config) -> Result<()> {
-    match &plan.sink {
+pub(super) fn check(sink: &JobSink, config: &Config) -> Result<()> {
+    match &sink.spec {
         SinkSpec::Kafka(kafka) => settings(&kafka.options, config).map(|_| ()),
-        SinkSpec::Stdout | SinkSpec::File(_) | SinkSpec::Checksum(_) => Ok(()),
+        SinkSpec::Stdout | SinkSpec::File(_) | SinkSpec::Checksum(_) | SinkSpec::Stream(_) => {
+            Ok(())
+        }
     }
 }
 
@@ -43,24 +45,27 @@ fn settings(options: &KafkaSinkOptions, config: &Config) -> Result<Settings> {
     })
 }
 
-/// Opens the plan's sink. `rows` is how standard output is written.
-pub(super) fn open(plan: &Plan, config: &Config, rows: RowFormat) -> Result<Box<dyn Sink>> {
-    let header = format::header(&row_format(plan, rows), &plan.output);
-    Ok(match &plan.sink {
+/// Opens a sink of the job. `rows` is how standard output is written; `is_feed` whether generated rows go to it.
+pub(super) fn open(
+    sink: &JobSink,
+    config: &Config,
+    rows: RowFormat,
+    is_feed: bool,
+) -> Result<Box<dyn Sink>> {
+    let header = format::header(&row_format(&sink.spec, rows), &sink.columns);
+    Ok(match &sink.spec {
         SinkSpec::Stdout => Box::new(StdoutSink::new(header.as_deref())),
         SinkSpec::File(options) => Box::new(FileSink::create(options, header.as_deref())?),
         SinkSpec::Kafka(KafkaSinkSpec { options, .. }) => {
             let settings = settings(options, config)?;
             let sink = KafkaSink::open(&settings, &options.topic, wall_us)?;
-            let connector = &plan.source.stream.connector;
-            let is_feed = matches!(connector, SourceConnector::Datagen(_));
-            Box::new(if is_feed {
-                sink.with_due_header()
-            } else {
-                sink
+            Box::new(match is_feed {
+                true => sink.with_due_header(),
+                false => sink,
             })
         }
         SinkSpec::Checksum(checksum) => Box::new(ChecksumSink::new(checksum)),
+        SinkSpec::Stream(_) => panic!("an in-memory stream is no sink of the job"),
     })
 }
 
@@ -77,17 +82,17 @@ pub(super) fn encoder(plan: &Plan, rows: RowFormat) -> RowEncoder {
         _ => None,
     };
     RowEncoder {
-        values: format::encoder(&row_format(plan, rows), &plan.output),
+        values: format::encoder(&row_format(&plan.sink, rows), &plan.output),
         keys,
     }
 }
 
-fn row_format(plan: &Plan, stdout: RowFormat) -> format::RowFormat {
+fn row_format(sink: &SinkSpec, stdout: RowFormat) -> format::RowFormat {
     let of = |format: Format, csv: &CsvOptions| match format {
         Format::Json => format::RowFormat::Json,
         Format::Csv => format::RowFormat::Csv(csv.clone()),
     };
-    match &plan.sink {
+    match sink {
         SinkSpec::Stdout => match stdout {
             RowFormat::Table => format::RowFormat::Table,
             RowFormat::Json => format::RowFormat::Json,
@@ -96,5 +101,6 @@ fn row_format(plan: &Plan, stdout: RowFormat) -> format::RowFormat {
         SinkSpec::File(FileOptions { format, csv, .. }) => of(*format, csv),
         SinkSpec::Checksum(_) => format::RowFormat::Json,
         SinkSpec::Kafka(kafka) => of(kafka.options.format, &kafka.options.csv),
+        SinkSpec::Stream(_) => panic!("rows of an in-memory stream are not encoded"),
     }
 }

@@ -108,9 +108,9 @@ pub struct PartitionReport {
 pub struct QueryReport {
     /// Its name.
     pub query: String,
-    /// Where its rows went: `stdout`, `file:PATH` or `kafka:TOPIC`.
+    /// Where its rows went: `stdout`, `file:PATH`, `kafka:TOPIC` or `stream:NAME`.
     pub sink: String,
-    /// Rows that the sink acknowledged.
+    /// Rows that the sink acknowledged; for a stream, rows that its readers were given.
     pub rows_out: u64,
     /// Late records left out.
     pub late_records: u64,

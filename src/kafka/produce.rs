@@ -14,6 +14,7 @@ use rdkafka_sys as sys;
 use sys::rd_kafka_vtype_t as field;
 use velostream_shards::Ringer;
 
+use crate::config::limits::{DELIVERY_QUERY_BITS, QUERIES_MAX};
 use crate::error::{Error, Result};
 
 use super::client::{heard, text};
@@ -21,7 +22,7 @@ use super::queue_bell::QueueBell;
 use super::topic::{Patience, TopicHandle, partitions_of};
 use super::{BROKER_PATIENCE, Client, Code, DUE_HEADER, Settings};
 
-// A due time travels through librdkafka as the record's opaque pointer.
+// A due time travels through librdkafka in the record's opaque pointer, with the number of its query.
 const _: () = assert!(
     size_of::<*mut c_void>() >= size_of::<i64>(),
     "a due time fits a pointer"
@@ -54,6 +55,8 @@ pub struct Outgoing<'a> {
     pub value: Option<&'a [u8]>,
     /// The record's own timestamp, milliseconds since the epoch, above zero; `None` for now.
     pub timestamp_ms: Option<i64>,
+    /// The query whose row it is, below `QUERIES_MAX`; given back with the delivery.
+    pub query: u16,
     /// Due time, wall clock, microseconds; given back with the delivery.
     pub due_us: i64,
     /// Whether the due time is also written as a header, for whoever reads the record.
@@ -70,11 +73,13 @@ pub enum Sent {
     Full,
 }
 
-/// Records that a broker has acknowledged, all with the same due time.
+/// Records that a broker has acknowledged, all of one query and with the same due time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Delivered {
     /// How many.
     pub records: u64,
+    /// The query whose rows they are.
+    pub query: u16,
     /// Their due time.
     pub due_us: i64,
 }
@@ -133,7 +138,7 @@ impl Producer {
         let (value, value_length) = c_bytes(record.value);
         let (key, key_length) = c_bytes(record.key);
         let timestamp_ms = record.timestamp_ms.unwrap_or(0);
-        let opaque = ptr::without_provenance_mut::<c_void>(record.due_us as usize);
+        let opaque = ptr::without_provenance_mut::<c_void>(tag(record.query, record.due_us));
         let mut digits = [0; 20];
         let header = if record.due_header {
             decimal(record.due_us, &mut digits)
@@ -257,12 +262,33 @@ impl Drop for Producer {
 }
 
 impl Deliveries {
-    fn good(&mut self, due_us: i64) {
+    fn good(&mut self, tag: usize) {
+        let (query, due_us) = untagged(tag);
         match self.good.last_mut() {
-            Some(last) if last.due_us == due_us => last.records += 1,
-            _ => self.good.push(Delivered { records: 1, due_us }),
+            Some(last) if last.due_us == due_us && last.query == query => last.records += 1,
+            _ => self.good.push(Delivered {
+                records: 1,
+                query,
+                due_us,
+            }),
         }
     }
+}
+
+/// What a record carries through librdkafka: its due time and, in the low bits, whose row it is. A time outside of [1970,
+/// 2112), which only a header can claim, is held to its edge.
+fn tag(query: u16, due_us: i64) -> usize {
+    assert!(
+        usize::from(query) < QUERIES_MAX,
+        "the planner admits no more queries"
+    );
+    let due_us = due_us.clamp(0, (1 << (63 - DELIVERY_QUERY_BITS)) - 1);
+    (due_us as usize) << DELIVERY_QUERY_BITS | usize::from(query)
+}
+
+fn untagged(tag: usize) -> (u16, i64) {
+    let query = tag & ((1 << DELIVERY_QUERY_BITS) - 1);
+    (query as u16, (tag >> DELIVERY_QUERY_BITS) as i64)
 }
 
 /// Runs on the thread that serves the producer, within `Client::serve`.
@@ -273,18 +299,18 @@ pub(super) unsafe extern "C" fn on_delivery(
 ) {
     // SAFETY: librdkafka passes a live record and the opaque pointer of `Client::new`; the error is read as an integer
     // because a broker's code may be none of the enum's.
-    let (heard, due_us, partition, code) = unsafe {
+    let (heard, tag, partition, code) = unsafe {
         let code = Code((&raw const (*record).err).cast::<i32>().read());
         (
             heard(opaque),
-            (*record)._private.addr() as i64,
+            (*record)._private.addr(),
             (*record).partition,
             code,
         )
     };
     let mut deliveries = heard.deliveries();
     if !code.is_error() {
-        deliveries.good(due_us);
+        deliveries.good(tag);
     } else if deliveries.failed.is_none() {
         // SAFETY: as above; librdkafka returns a NUL-terminated text or null.
         let reason = unsafe { text(sys::rd_kafka_message_errstr(record)) };

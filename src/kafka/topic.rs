@@ -342,6 +342,7 @@ mod tests {
         let broker = mock::broker(&[("t", 3)]);
         let settings = broker.consumer(&[]);
         let record = super::super::Outgoing {
+            query: 0,
             partition: Some(1),
             key: None,
             value: Some(b"v"),

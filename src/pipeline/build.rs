@@ -1,4 +1,4 @@
-//! From a plan to the operators of one shard.
+//! From a job's plan to the operators of one shard.
 
 use std::sync::Arc;
 
@@ -8,21 +8,27 @@ use datafusion_common::arrow::datatypes::{DataType, Schema, SchemaRef};
 use velostream_shards::{ExitOutbox, NodeMemory, ShardId};
 
 use super::driver::ShardPipeline;
-use super::egress::{Egress, RowEncoder, ToJob};
+use super::egress::{Egress, Exit, RowEncoder, ToJob};
 use super::exchange_edge::{ExchangeEdge, Lanes};
 use super::filter_project::{Evaluated, FilterProject};
+use super::flow::{Flow, Fork, Node, Outlet, Reader};
 use super::grouping::Grouping;
 use super::ingest::Ingest;
 use super::partial_aggregate::PartialAggregate;
-use super::query::{QueryPipeline, Stage};
+use super::query::{QueryPipeline, Stage, Stateless};
+use super::source_port::SourcePort;
 use super::window_aggregate::WindowAggregate;
 use crate::config::limits::FIRE_GROUPS_MAX;
 use crate::emit::{OutputRows, RowMaker};
 use crate::error::Result;
 use crate::exchange::KeyForm;
 use crate::group::random_seed;
-use crate::plan::{AggregatePlan, ExchangeSend, Plan, PlannedExpr, Shape, SinkSpec};
+use crate::plan::{
+    AggregatePlan, ExchangeSend, Input, JobPlan, JobQuery, Plan, PlannedExpr, Shape, SinkSpec,
+    Target,
+};
 use crate::source::{BadRecords, Source};
+use crate::time::Watermark;
 use crate::window::TumblingAssigner;
 
 /// What one shard is given to start with.
@@ -31,15 +37,13 @@ pub struct ShardParts {
     pub shard: ShardId,
     /// How many shards there are.
     pub shards: usize,
-    /// Its share of the input; `None` if there is nothing for it to read.
-    pub source: Option<Box<dyn Source>>,
+    /// Its share of each source, in the order of `JobPlan::sources`; `None` if there is nothing for it to read.
+    pub sources: Vec<Option<Box<dyn Source>>>,
     /// Most records of a batch.
     pub batch_max: usize,
-    /// The lanes of the exchange edge; `None` for a single shard or a stateless query.
-    pub lanes: Option<Lanes>,
-    /// How rows are encoded.
-    pub encoder: RowEncoder,
-    /// The way to the job's sink.
+    /// For each query, in the order of `JobPlan::queries`, what it needs of this shard.
+    pub queries: Vec<QueryParts>,
+    /// The way to the job's sinks.
     pub exit: ExitOutbox<ToJob>,
     /// Where its state is kept.
     pub node: NodeMemory,
@@ -47,6 +51,14 @@ pub struct ShardParts {
     pub wall_us: fn() -> i64,
     /// The monotonic clock, nanoseconds: for the latency figures.
     pub monotonic_ns: fn() -> u64,
+}
+
+/// What a query is given on one shard.
+pub struct QueryParts {
+    /// The lanes of its exchange edge; `None` for a single shard or a stateless query.
+    pub lanes: Option<Lanes>,
+    /// How its rows are encoded; `None` when other queries read them.
+    pub encoder: Option<RowEncoder>,
 }
 
 /// How computed columns become the rows of a stateless query.
@@ -57,8 +69,64 @@ pub struct RowShape {
     monotonic_ns: fn() -> u64,
 }
 
+/// What all queries of a shard share.
+struct Seat {
+    shard: ShardId,
+    shards: usize,
+    node: NodeMemory,
+    wall_us: fn() -> i64,
+    monotonic_ns: fn() -> u64,
+}
+
 /// Builds the operators of one shard.
-pub fn shard_pipeline(plan: &Plan, parts: ShardParts) -> Result<ShardPipeline> {
+pub fn shard_pipeline(job: &JobPlan, parts: ShardParts) -> Result<ShardPipeline> {
+    let ShardParts {
+        shard,
+        shards,
+        sources,
+        batch_max,
+        queries,
+        exit,
+        node,
+        wall_us,
+        monotonic_ns,
+    } = parts;
+    let seat = Seat {
+        shard,
+        shards,
+        node,
+        wall_us,
+        monotonic_ns,
+    };
+    assert_eq!(sources.len(), job.sources.len(), "a share of each source");
+    assert_eq!(queries.len(), job.queries.len(), "parts for each query");
+    let mut nodes = Vec::with_capacity(queries.len());
+    for (index, (query, parts)) in job.queries.iter().zip(queries).enumerate() {
+        let plan = &query.plan;
+        let (pipeline, outlet) = (
+            query_pipeline(plan, &seat, parts.lanes)?,
+            outlet(job, index, parts.encoder),
+        );
+        let inputs = match query.input {
+            Input::Source { .. } => 1,
+            Input::Link { link, .. } => job.links[link].writers.len(),
+        };
+        let bad_rows = BadRecords::new(&plan.name, plan.source.stream.on_error);
+        nodes.push(Node::new(&plan.name, pipeline, inputs, outlet, bad_rows));
+    }
+    let ports = sources.into_iter().enumerate();
+    let ports = ports.map(|(index, source)| SourcePort::new(source, readers_of_source(job, index)));
+    Ok(ShardPipeline::new(
+        ports.collect(),
+        Flow::new(nodes, Exit::new(exit)),
+        batch_max,
+        wall_us,
+        monotonic_ns,
+    ))
+}
+
+/// The operators of `plan` on one shard.
+fn query_pipeline(plan: &Plan, seat: &Seat, lanes: Option<Lanes>) -> Result<QueryPipeline> {
     let stream = &plan.source.stream;
     let (key, key_columns) = message_key(plan);
     let (columns, stage): (Vec<&PlannedExpr>, Stage) = match &plan.shape {
@@ -66,24 +134,29 @@ pub fn shard_pipeline(plan: &Plan, parts: ShardParts) -> Result<ShardPipeline> {
             let shape = RowShape {
                 output: Arc::clone(&plan.output),
                 key: (!key.is_empty()).then(|| Arc::clone(&key_columns)),
-                ingest: Ingest::new(parts.wall_us),
-                monotonic_ns: parts.monotonic_ns,
+                ingest: Ingest::new(seat.wall_us),
+                monotonic_ns: seat.monotonic_ns,
             };
-            (rows.iter().chain(key).collect(), Stage::Stateless(shape))
+            let columns = rows.iter().chain(key).collect();
+            (columns, Stage::Stateless(Stateless::new(shape)))
         }
         Shape::Aggregate(aggregate) => {
             let edge = ExchangeEdge::new(
-                parts.shard,
-                parts.shards,
+                seat.shard,
+                seat.shards,
                 plan.exchange.strategy,
                 aggregate.window.as_ref(),
-                parts.lanes,
+                lanes,
             );
-            let two_phase = parts.shards > 1 && plan.exchange.send == ExchangeSend::Partials;
+            let two_phase = seat.shards > 1 && plan.exchange.send == ExchangeSend::Partials;
             let first_phase = two_phase
                 .then(|| {
-                    let (seed, node) = (random_seed(), parts.node.clone());
-                    PartialAggregate::new(aggregate, seed, parts.monotonic_ns, Some(node))
+                    PartialAggregate::new(
+                        aggregate,
+                        random_seed(),
+                        seat.monotonic_ns,
+                        Some(seat.node.clone()),
+                    )
                 })
                 .transpose()?;
             let maker = RowMaker::new(aggregate, &plan.output, key, &key_columns);
@@ -98,11 +171,13 @@ pub fn shard_pipeline(plan: &Plan, parts: ShardParts) -> Result<ShardPipeline> {
                     plan.emit,
                     maker,
                     random_seed(),
-                    parts.monotonic_ns,
-                    Some(parts.node),
+                    seat.monotonic_ns,
+                    Some(seat.node.clone()),
                 )?,
-                ingest: Ingest::new(parts.wall_us),
+                ingest: Ingest::new(seat.wall_us),
                 late_records: 0,
+                grace_us: aggregate.window.map(|window| window.grace_us()),
+                reached: (Watermark::NONE, 0),
                 slice_groups: FIRE_GROUPS_MAX,
             };
             (
@@ -112,15 +187,48 @@ pub fn shard_pipeline(plan: &Plan, parts: ShardParts) -> Result<ShardPipeline> {
         }
     };
     let filter_project = FilterProject::new(stream, plan.filter.as_ref(), columns.into_iter());
-    let bad_rows = BadRecords::new(&plan.name, stream.on_error);
-    let egress = Egress::new(&plan.name, parts.encoder, parts.exit, bad_rows);
-    Ok(ShardPipeline::new(
-        parts.source,
-        parts.batch_max,
-        QueryPipeline::new(filter_project, stage, egress),
-        parts.wall_us,
-        parts.monotonic_ns,
+    Ok(QueryPipeline::new(filter_project, stage))
+}
+
+/// Where the rows of query `query` go.
+fn outlet(job: &JobPlan, query: usize, encoder: Option<RowEncoder>) -> Outlet {
+    let Target::Link(link) = job.queries[query].target else {
+        let encoder = encoder.expect("rows for a sink are encoded");
+        return Outlet::Sink(Egress::new(query, encoder));
+    };
+    let link = &job.links[link];
+    let is_this = |writer: &usize| *writer == query;
+    let port = link.writers.iter().position(is_this);
+    let port = port.expect("a query is a writer of what it writes");
+    let readers = link.readers.iter();
+    Outlet::Stream(Fork::new(
+        readers
+            .map(|reader| reader_of(job, *reader, port))
+            .collect(),
     ))
+}
+
+fn readers_of_source(job: &JobPlan, wanted: usize) -> Vec<Reader> {
+    let reads =
+        |query: &JobQuery| matches!(query.input, Input::Source { source, .. } if source == wanted);
+    let readers = (0..job.queries.len()).filter(|&query| reads(&job.queries[query]));
+    readers.map(|query| reader_of(job, query, 0)).collect()
+}
+
+/// How `query` reads its stream, as its input number `port`.
+fn reader_of(job: &JobPlan, query: usize, port: usize) -> Reader {
+    let JobQuery { plan, input, .. } = &job.queries[query];
+    let (columns, all) = match input {
+        Input::Source { source, columns } => (columns, job.sources[*source].projection.len()),
+        Input::Link { columns, .. } => (columns, plan.source.stream.columns.fields().len()),
+    };
+    Reader {
+        query,
+        port,
+        columns: (columns.len() < all).then(|| columns.clone()),
+        projected: Arc::clone(&plan.source.projected),
+        timed: plan.source.stream.event_time.is_some(),
+    }
 }
 
 /// Whether `shard_pipeline` can build this plan: whether every key has a type that can be a key, every aggregate one that can
@@ -152,7 +260,7 @@ fn key_types(aggregate: &AggregatePlan) -> Vec<DataType> {
 fn message_key(plan: &Plan) -> (&[PlannedExpr], SchemaRef) {
     match &plan.sink {
         SinkSpec::Kafka(kafka) => (&kafka.key, Arc::clone(&kafka.key_columns)),
-        SinkSpec::Stdout | SinkSpec::File(_) | SinkSpec::Checksum(_) => {
+        SinkSpec::Stdout | SinkSpec::File(_) | SinkSpec::Checksum(_) | SinkSpec::Stream(_) => {
             (&[], Arc::new(Schema::empty()))
         }
     }
@@ -175,6 +283,7 @@ impl RowShape {
                 .as_ref()
                 .map(|schema| batch(schema, key_columns, rows)),
             event_times_us: records.event_times.iter().map(|time| time.0).collect(),
+            watermarks_before: records.watermarks_before,
             bad: Vec::new(),
             due_us: records.due_us,
             ready_ns: (self.monotonic_ns)(),

@@ -1,32 +1,35 @@
 //! The shard's turn: one bounded run through everything a shard owns.
 //!
 //! ```text
-//!   1. flush what is held        4. read a batch, compute, exchange
-//!   2. fire windows, a slice     5. send the watermark that covers it
-//!   3. drain the inbox           6. end, when nothing can come any more
+//!   1. flush what is held                               3. poll one source, give the batch to each of its readers,
+//!   2. queries last to first: fire windows, a slice,       then the watermark that covers it
+//!      drain the inbox, tell the readers               4. end, when nothing can come any more
 //! ```
 //!
-//! Law: nothing is produced unless there is room behind it, so a slow sink holds back the source through every stage and no
-//! queue grows. A turn is bounded: at most one batch, `INBOX_BLOCKS_MAX` blocks and one slice of groups.
+//! Law: nothing is produced unless there is room behind it, so a slow sink holds back the sources through every stage and no
+//! queue grows. A turn is bounded: at most one batch, and for each query `INBOX_BLOCKS_MAX` blocks and one slice of groups.
 
 use velostream_shards::{Context, MemoryRange, Progress, Recorder, Shard};
 
 use super::allocation_count::{AllocationCount, AllocationFigures};
-use super::query::{QueryCounts, QueryPipeline};
+use super::egress::ToJob;
+use super::flow::{Flow, QueryCounts};
+use super::source_port::SourcePort;
 use crate::config::limits::{LATENCY_TOLD_EVERY_NS, UNTOLD_RECORDS_MAX};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::plan::clock::set_batch_time;
-use crate::source::{Polled, Source, SourceFigures};
+use crate::source::SourceFigures;
 use crate::time::Watermark;
 
-/// Everything one shard owns of a running query.
+/// Everything one shard owns of a running job.
 pub struct ShardPipeline {
-    source: Option<Box<dyn Source>>,
+    sources: Vec<SourcePort>,
+    /// The source to poll first.
+    next: usize,
+    flow: Flow,
     batch_max: usize,
-    query: QueryPipeline,
     /// The wall clock, microseconds since the epoch.
     wall_us: fn() -> i64,
-    input: Input,
     /// The monotonic clock, nanoseconds.
     monotonic_ns: fn() -> u64,
     /// Records taken of which the job has been told.
@@ -36,46 +39,43 @@ pub struct ShardPipeline {
     allocations: AllocationCount,
 }
 
-/// Where the shard stands with its own input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Input {
-    /// Not yet begun.
-    Opening,
-    /// Records may come.
-    Open,
-    /// None will; the peers know.
-    Closed,
-}
-
 /// What a shard has to tell when it has ended.
 #[derive(Debug)]
 pub struct ShardOutcome {
-    /// Its source's counts; `None` if it read nothing.
-    pub source: Option<SourceFigures>,
-    /// What its share of the query counted.
-    pub counts: QueryCounts,
+    /// The counts of each source of the job, in the order of `JobPlan::sources`; `None` where this shard read nothing.
+    pub sources: Vec<Option<SourceFigures>>,
+    /// What its share of each query counted, in the order of `JobPlan::queries`.
+    pub queries: Vec<QueryCounts>,
     /// How long records took until they were applied here, as far as the job has not been told.
     pub ingest: Recorder,
     /// What it allocated once it ran steadily.
     pub allocations: AllocationFigures,
 }
 
+impl ShardOutcome {
+    /// Records taken from all sources, bad ones included.
+    pub fn records_in(&self) -> u64 {
+        let figures = self.sources.iter().flatten();
+        figures.map(|source| source.records_in).sum()
+    }
+}
+
 impl ShardPipeline {
     /// A shard that has not begun.
     pub fn new(
-        source: Option<Box<dyn Source>>,
+        sources: Vec<SourcePort>,
+        flow: Flow,
         batch_max: usize,
-        query: QueryPipeline,
         wall_us: fn() -> i64,
         monotonic_ns: fn() -> u64,
     ) -> ShardPipeline {
         assert!(batch_max > 0, "a batch holds records");
         ShardPipeline {
-            source,
+            sources,
+            next: 0,
+            flow,
             batch_max,
-            query,
             wall_us,
-            input: Input::Opening,
             monotonic_ns,
             told: 0,
             latency_told_ns: monotonic_ns(),
@@ -84,113 +84,103 @@ impl ShardPipeline {
     }
 
     fn run_turn(&mut self, stopping: bool) -> Result<bool> {
-        let mut progressed = self.query.flush();
-        progressed |= self.query.advance()?;
-        match self.input {
-            Input::Opening => {
-                self.input = Input::Open;
-                progressed = true;
-                if self.source.is_none() {
-                    // A shard that reads nothing is idle at once, and its input closed.
-                    self.query.idle();
-                    self.close_input();
-                }
-            }
-            Input::Open if stopping => self.close_input(),
-            Input::Open if self.query.has_room() => progressed |= self.take_records()?,
-            Input::Open | Input::Closed => {}
+        // What expressions call now: one instant for all that is evaluated in a turn.
+        let wall_us = (self.wall_us)();
+        set_batch_time(wall_us);
+        let mut progressed = self.flow.flush();
+        for source in &mut self.sources {
+            progressed |= source.open(&mut self.flow);
         }
+        progressed |= self.flow.advance()?;
+        progressed |= match stopping {
+            true => self.close_sources(),
+            false => self.take_records(wall_us)?,
+        };
         Ok(progressed)
     }
 
     /// Tells the job what was taken: now and then while there is more to do, else at once, as nothing may follow for long.
     fn tell(&mut self, progressed: bool) {
-        let Some(source) = &self.source else { return };
-        let taken = source.records_in();
+        let taken = self.records_in();
         let untold = taken - self.told;
-        let pausing = !progressed || self.input == Input::Closed;
+        let pausing = !progressed || self.sources.iter().all(SourcePort::is_closed);
         let due = untold >= UNTOLD_RECORDS_MAX || (untold > 0 && pausing);
-        let watermark = source.watermark().unwrap_or(Watermark::END);
-        let egress = self.query.egress();
-        if due && egress.has_room() {
-            egress.taken(untold, watermark);
+        if due && self.flow.exit().has_room() {
+            let watermarks = self.sources.iter().map(SourcePort::watermark);
+            self.flow.exit().post(ToJob::Taken {
+                records: untold,
+                watermark: watermarks.min().unwrap_or(Watermark::END),
+            });
             self.told = taken;
         }
     }
 
     /// Tells the job of latencies now and then, for whoever watches. The rest leaves with the shard.
     fn tell_latency(&mut self) {
-        if self.query.ingest().is_empty() || !self.query.egress().has_room() {
-            return;
-        }
         let now_ns = (self.monotonic_ns)();
-        if now_ns - self.latency_told_ns >= LATENCY_TOLD_EVERY_NS {
+        let due = now_ns - self.latency_told_ns >= LATENCY_TOLD_EVERY_NS;
+        if due && self.flow.exit().has_room() {
             self.latency_told_ns = now_ns;
-            let recorded = self.query.ingest().take();
-            self.query.egress().ingest(recorded);
+            let recorded = self.take_ingest();
+            if !recorded.is_empty() {
+                self.flow.exit().post(ToJob::Ingest(Box::new(recorded)));
+            }
         }
     }
 
     /// Asks for a turn when time brings the next record. Where there is no room for it, whoever makes room rings.
     fn wake_when_due(&self, cx: &mut Context) {
-        let source = self.source.as_ref().filter(|_| self.input == Input::Open);
-        if let Some(due_us) = source.and_then(|source| source.next_due_us())
-            && self.query.has_room()
-        {
+        let sources = self.sources.iter();
+        let dues = sources.filter_map(|source| source.next_due_us(&self.flow));
+        if let Some(due_us) = dues.min() {
             let wait_us = due_us.saturating_sub((self.wall_us)()).max(0);
             let wait_ns = wait_us.unsigned_abs().saturating_mul(1_000);
             cx.wake_at((self.monotonic_ns)().saturating_add(wait_ns));
         }
     }
 
-    /// Whether the job knows of every record that was taken.
-    fn has_told(&self) -> bool {
-        let source = self.source.as_ref();
-        source.is_none_or(|source| source.records_in() == self.told)
+    /// What the queries that read from outside recorded since the last time.
+    fn take_ingest(&mut self) -> Recorder {
+        let mut all = Recorder::new();
+        for query in self.sources.iter().flat_map(SourcePort::readers) {
+            let ingest = self.flow.ingest(query);
+            if !ingest.is_empty() {
+                all.merge(&ingest.take());
+            }
+        }
+        all
     }
 
-    fn take_records(&mut self) -> Result<bool> {
-        let source = self.source.as_mut().expect("an open input has a source");
-        let polled = source.poll(self.batch_max)?;
-        let watermark = source.watermark();
-        let moved_us = source.watermark_due_us();
-        for notice in source.take_notices() {
-            self.query.egress().notice(notice);
-        }
-        let (progressed, due_us) = match polled {
-            Polled::Batch(batch) => {
-                let due_us = batch.due_us;
-                self.allocations.batch();
-                set_batch_time((self.wall_us)());
-                self.query.take(batch)?;
-                (true, due_us)
-            }
-            Polled::Nothing { progressed } => (progressed, (self.wall_us)()),
-            Polled::Ended => {
-                assert_eq!(
-                    watermark,
-                    Some(Watermark::END),
-                    "an ended source has promised the end"
-                );
-                self.query.watermark(Watermark::END, (self.wall_us)());
-                self.close_input();
+    fn records_in(&self) -> u64 {
+        self.sources.iter().map(SourcePort::records_in).sum()
+    }
+
+    /// Polls the sources in turn until one of them has done something.
+    fn take_records(&mut self, wall_us: i64) -> Result<bool> {
+        let sources = self.sources.len();
+        for place in (0..sources).map(|step| (self.next + step) % sources) {
+            let (source, allocations) = (&mut self.sources[place], &mut self.allocations);
+            if source.poll(&mut self.flow, self.batch_max, wall_us, allocations)? {
+                self.next = (place + 1) % sources;
                 return Ok(true);
             }
-        };
-        if let Some(time) = watermark {
-            self.query.watermark(time, moved_us.unwrap_or(due_us));
         }
-        Ok(progressed)
+        Ok(false)
     }
 
-    fn close_input(&mut self) {
-        self.query.close_input();
-        self.input = Input::Closed;
+    /// Takes no more from any source. Whether one was open.
+    fn close_sources(&mut self) -> bool {
+        let mut closed = false;
+        for source in &mut self.sources {
+            closed |= source.close(&mut self.flow);
+        }
+        closed
     }
 
-    fn fail(&mut self, error: Error) {
-        self.query.fail(error);
-        self.input = Input::Closed;
+    fn is_finished(&self) -> bool {
+        self.sources.iter().all(SourcePort::is_closed)
+            && self.told == self.records_in()
+            && self.flow.is_finished()
     }
 }
 
@@ -202,20 +192,18 @@ impl Shard for ShardPipeline {
         let progressed = match self.run_turn(cx.stopping()) {
             Ok(progressed) => progressed,
             Err(error) => {
-                self.fail(error);
+                self.flow.exit().post(ToJob::Failed(error));
+                self.close_sources();
                 true
             }
         };
         self.tell(progressed);
         self.tell_latency();
-        if progressed {
-            self.allocations.busy_turn();
+        match progressed {
+            true => self.allocations.busy_turn(),
+            false => self.wake_when_due(cx),
         }
-        if !progressed {
-            self.wake_when_due(cx);
-        }
-        let finished = self.input == Input::Closed && self.has_told() && self.query.is_finished();
-        match (finished, progressed) {
+        match (self.is_finished(), progressed) {
             (true, _) => Progress::Done,
             (false, true) => Progress::Busy,
             (false, false) => Progress::Idle,
@@ -223,15 +211,15 @@ impl Shard for ShardPipeline {
     }
 
     fn memory(&self) -> Vec<MemoryRange> {
-        self.query.ranges()
+        self.flow.ranges()
     }
 
     fn finish(mut self) -> ShardOutcome {
         ShardOutcome {
-            source: self.source.as_ref().map(|source| source.figures()),
-            counts: self.query.counts(),
-            ingest: self.query.ingest().take(),
+            ingest: self.take_ingest(),
             allocations: self.allocations.figures(),
+            sources: self.sources.iter().map(SourcePort::figures).collect(),
+            queries: self.flow.counts(),
         }
     }
 }

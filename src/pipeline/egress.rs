@@ -1,28 +1,33 @@
-//! The way out of a shard: rows are encoded here and handed over the exit lane to the job's sink.
+//! The way out of a shard: rows are encoded here and handed over the exit lane to the job's sinks.
 //!
-//! Law: encoding is the shard's work, writing the job's; a block once posted is never taken back.
+//! ```text
+//!   query 0 rows --Egress (encode)--\
+//!   query 1 rows --Egress (encode)---+--> Exit ~~one exit lane a shard~~> the job: sinks
+//! ```
+//!
+//! Law: encoding is the shard's work, writing the job's; a block once posted is never taken back, and says whose rows it
+//! holds.
 
 use velostream_shards::{ExitOutbox, Recorder};
 
 use crate::emit::OutputRows;
-use crate::error::{Error, Place, Result};
+use crate::error::Error;
 use crate::format::Encoder;
 use crate::sink::RowBlock;
 use crate::sink::kafka::KeyEncoder;
-use crate::source::BadRecords;
 use crate::time::Watermark;
 
 /// What a shard hands to its job.
 pub enum ToJob {
-    /// Rows for the sink.
+    /// Rows for a sink; they say of which query they are.
     Rows(RowBlock),
     /// Something the operator should know.
     Notice(String),
-    /// More records were taken from the source.
+    /// More records were taken from a source.
     Taken {
         /// How many more.
         records: u64,
-        /// Where the watermark of the shard's input stands.
+        /// Where the least watermark of the shard's inputs stands.
         watermark: Watermark,
     },
     /// How long records took until they were applied: what the shard has recorded since it last said so.
@@ -39,28 +44,47 @@ pub struct RowEncoder {
     pub keys: Option<KeyEncoder>,
 }
 
-/// A shard's end of the exit lane, with the encoder before it.
+/// Makes one query's rows into blocks for its sink.
 pub struct Egress {
-    query: String,
+    query: u16,
     encoder: RowEncoder,
-    lane: ExitOutbox<ToJob>,
-    bad: BadRecords,
 }
 
 impl Egress {
-    /// The way out for the rows of `query`; `bad` says what is done with a row that has no value within range.
-    pub fn new(
-        query: &str,
-        encoder: RowEncoder,
-        lane: ExitOutbox<ToJob>,
-        bad: BadRecords,
-    ) -> Egress {
+    /// For the rows of the query of that index in `JobPlan::queries`.
+    pub fn new(query: usize, encoder: RowEncoder) -> Egress {
         Egress {
-            query: query.to_owned(),
+            query: u16::try_from(query).expect("limits::QUERIES_MAX fits"),
             encoder,
-            lane,
-            bad,
         }
+    }
+
+    /// Encodes `rows`.
+    pub fn encode(&mut self, rows: OutputRows) -> RowBlock {
+        let keys = match (&mut self.encoder.keys, &rows.key) {
+            (Some(encoder), Some(key)) => Some(encoder.encode(key)),
+            _ => None,
+        };
+        RowBlock {
+            query: self.query,
+            values: self.encoder.values.encode(&rows.batch),
+            keys,
+            event_times_us: rows.event_times_us,
+            due_us: rows.due_us,
+            ready_ns: rows.ready_ns,
+        }
+    }
+}
+
+/// A shard's end of its exit lane, for all its queries.
+pub struct Exit {
+    lane: ExitOutbox<ToJob>,
+}
+
+impl Exit {
+    /// The sending end `lane`.
+    pub fn new(lane: ExitOutbox<ToJob>) -> Exit {
+        Exit { lane }
     }
 
     /// Whether more rows may be made.
@@ -78,56 +102,8 @@ impl Egress {
         self.lane.held() == 0
     }
 
-    /// Encodes and posts `rows`.
-    pub fn post(&mut self, rows: OutputRows) -> Result<()> {
-        for reason in &rows.bad {
-            let query = &self.query;
-            self.bad.take(
-                || Place::Output {
-                    query: query.clone(),
-                },
-                reason,
-            )?;
-        }
-        if rows.batch.num_rows() == 0 {
-            return Ok(());
-        }
-        let keys = match (&mut self.encoder.keys, &rows.key) {
-            (Some(encoder), Some(key)) => Some(encoder.encode(key)),
-            _ => None,
-        };
-        self.lane.post(ToJob::Rows(RowBlock {
-            values: self.encoder.values.encode(&rows.batch),
-            keys,
-            event_times_us: rows.event_times_us,
-            due_us: rows.due_us,
-            ready_ns: rows.ready_ns,
-        }));
-        Ok(())
-    }
-
-    /// Tells the job that so many more records were taken from the source, whose watermark stands at `watermark`.
-    pub fn taken(&mut self, records: u64, watermark: Watermark) {
-        self.lane.post(ToJob::Taken { records, watermark });
-    }
-
-    /// Tells the job how long records took until they were applied.
-    pub fn ingest(&mut self, recorded: Recorder) {
-        self.lane.post(ToJob::Ingest(Box::new(recorded)));
-    }
-
-    /// Tells the operator something.
-    pub fn notice(&mut self, text: String) {
-        self.lane.post(ToJob::Notice(text));
-    }
-
-    /// Tells the job that this shard cannot go on.
-    pub fn fail(&mut self, error: Error) {
-        self.lane.post(ToJob::Failed(error));
-    }
-
-    /// Rows withheld because a value was out of range.
-    pub fn bad_rows(&self) -> u64 {
-        self.bad.skipped()
+    /// Hands `message` to the job.
+    pub fn post(&mut self, message: ToJob) {
+        self.lane.post(message);
     }
 }

@@ -106,5 +106,8 @@ fn place(stream: &StreamSpec, origin: Origin) -> Place {
             partition: origin.partition,
             offset: origin.offset,
         },
+        SourceConnector::Queries(_) => Place::Row {
+            stream: stream.name.clone(),
+        },
     }
 }

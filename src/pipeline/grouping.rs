@@ -2,25 +2,22 @@
 //!
 //! ```text
 //!   Evaluated --Assigner (lateness)--> KeyedRows --(two-phase: PartialAggregate)--> ExchangeEdge--> peers
-//!                                                      \--own share--> WindowAggregate --> OutputRows --> Egress
+//!                                                      \--own share--> WindowAggregate --> OutputRows
 //!   peers ----------------------------------------------------------/
 //! ```
 //!
-//! Law: a watermark is applied after the rows or partials that it covers, on every shard alike, and nothing is produced unless
-//! there is room behind it.
+//! Law: a watermark is applied after the rows or partials that it covers, on every shard alike. What is promised to the
+//! readers of the rows (`promise`) is held back while a close is emitted in slices.
 
 use velostream_shards::MemoryRange;
 use velostream_shards::allocations::within_update;
 
-use super::egress::Egress;
 use super::exchange_edge::{Arrived, ExchangeEdge};
 use super::filter_project::Evaluated;
 use super::ingest::Ingest;
 use super::partial_aggregate::{Leaves, PartialAggregate};
 use super::window_aggregate::WindowAggregate;
-use crate::config::limits::{INBOX_BLOCKS_MAX, INBOX_ROWS_MAX};
 use crate::emit::OutputRows;
-use crate::error::Result;
 use crate::exchange::{KeyForm, KeyedRows, stable_hashes};
 use crate::time::Watermark;
 use crate::window::TumblingAssigner;
@@ -43,6 +40,11 @@ pub struct Grouping {
     pub ingest: Ingest,
     /// Late records so far.
     pub late_records: u64,
+    /// How far behind its watermark the query's rows may stand, microseconds; `None` without a window, where they have no
+    /// event time.
+    pub grace_us: Option<i64>,
+    /// The query's watermark on this shard, with the due time of the record that moved it.
+    pub reached: (Watermark, i64),
     /// Groups that are emitted, or sent as partials, at a time.
     pub slice_groups: usize,
 }
@@ -53,12 +55,34 @@ impl Grouping {
         self.edge.flush()
     }
 
-    /// Fires what is closed, sends what has fired of the first phase, a slice of groups each, and takes what the peers sent;
-    /// whether anything was done.
-    pub fn advance(&mut self, egress: &mut Egress, made: &mut Vec<OutputRows>) -> Result<bool> {
-        let fired = self.fire(egress, made)?;
-        let left = self.send_partials(made);
-        Ok(self.drain(egress, made)? | fired | left)
+    /// Fires what the watermark has closed, one slice of groups; whether there was anything.
+    pub fn fire(&mut self, made: &mut Vec<OutputRows>) -> bool {
+        if self.owned.is_idle() {
+            return false;
+        }
+        self.owned.fire_slice(self.slice_groups, made);
+        true
+    }
+
+    /// Takes one block of what the peers sent: how many rows or groups it held; `None` if there was none.
+    pub fn drain(&mut self, made: &mut Vec<OutputRows>) -> Option<usize> {
+        let arrived = self.edge.take()?;
+        let rows = arrived.as_ref().map_or(0, Arrived::rows);
+        self.apply(arrived, made);
+        Some(rows)
+    }
+
+    /// What the rows given away so far promise: the watermark minus the grace; nothing new while a close is being emitted.
+    pub fn promise(&self) -> (Watermark, i64) {
+        let (reached, due_us) = self.reached;
+        match (self.grace_us, reached) {
+            _ if !self.owned.is_idle() => (Watermark::NONE, 0),
+            (_, Watermark::END) => (Watermark::END, due_us),
+            (Some(grace_us), Watermark(time_us)) => {
+                (Watermark(time_us.saturating_sub(grace_us)), due_us)
+            }
+            (None, _) => (Watermark::NONE, 0),
+        }
     }
 
     /// Whether rows may be sent to their owners.
@@ -181,7 +205,7 @@ impl Grouping {
     }
 
     /// Sends what may leave of the first phase, one slice of groups, and the promises that it allows; whether there was any.
-    fn send_partials(&mut self, made: &mut Vec<OutputRows>) -> bool {
+    pub fn send_partials(&mut self, made: &mut Vec<OutputRows>) -> bool {
         let mut progressed = false;
         let mut groups = self.slice_groups;
         while groups > 0
@@ -209,25 +233,6 @@ impl Grouping {
         progressed
     }
 
-    /// Takes what the peers sent, as long as there is room for what comes of it.
-    fn drain(&mut self, egress: &mut Egress, made: &mut Vec<OutputRows>) -> Result<bool> {
-        let mut progressed = false;
-        let mut rows = 0;
-        for _ in 0..INBOX_BLOCKS_MAX {
-            if !egress.has_room() || rows >= INBOX_ROWS_MAX {
-                break;
-            }
-            let Some(arrived) = self.edge.take() else {
-                break;
-            };
-            progressed = true;
-            rows += arrived.as_ref().map_or(0, Arrived::rows);
-            self.apply(arrived, made);
-            post_all(egress, made)?;
-        }
-        Ok(progressed)
-    }
-
     fn apply(&mut self, arrived: Option<Arrived>, made: &mut Vec<OutputRows>) {
         match arrived {
             None => {}
@@ -237,24 +242,12 @@ impl Grouping {
                 self.ingest.applied(records, due_us);
             }
             Some(Arrived::Partials(partials)) => self.owned.merge(partials),
-            Some(Arrived::Watermark { time, due_us }) => self.owned.watermark(time, due_us),
+            Some(Arrived::Watermark { time, due_us }) => {
+                self.reached = (time, due_us);
+                self.owned.watermark(time, due_us);
+            }
         }
     }
-
-    /// Fires what the watermark has closed, one slice of groups.
-    fn fire(&mut self, egress: &mut Egress, made: &mut Vec<OutputRows>) -> Result<bool> {
-        if !egress.has_room() || self.owned.is_idle() {
-            return Ok(false);
-        }
-        self.owned.fire_slice(self.slice_groups, made);
-        post_all(egress, made)?;
-        Ok(true)
-    }
-}
-
-/// Posts the rows that were made.
-pub(super) fn post_all(egress: &mut Egress, made: &mut Vec<OutputRows>) -> Result<()> {
-    made.drain(..).try_for_each(|rows| egress.post(rows))
 }
 
 #[cfg(test)]

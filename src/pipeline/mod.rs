@@ -2,11 +2,13 @@
 //!
 //! ```text
 //!   one shard                                                        its peers
-//!   Source --Batch--> FilterProject (WHERE, keys, arguments)
-//!                       |-- stateless ------------------------------> Egress
-//!                       \-- Assigner (lateness) -- split by owner --> outbox ~~lanes~~> inbox --> WindowAggregate --> Egress
-//!                                                     \-- own share ---------------------------------/     |
-//!   Egress (encode) ~~exit lane~~> the job's sink  <------------------------------------------------------/
+//!   SourcePort --Batch--> each query that reads it:
+//!     FilterProject (WHERE, keys, arguments)
+//!       |-- stateless -----------------------------------------> OutputRows
+//!       \-- Assigner (lateness) -- split by owner --> outbox ~~lanes~~> inbox --> WindowAggregate --> OutputRows
+//!                                     \-- own share --------------------------------/
+//!   OutputRows --Flow--> Egress (encode) ~~exit lane~~> the job's sinks
+//!                  \---> Batch --> the queries that read the in-memory stream, on the same shard
 //! ```
 //!
 //! Law: operators are plain synchronous state machines; they know no lane, no clock and no I/O. Only the driver moves what
@@ -18,15 +20,17 @@ mod driver;
 mod egress;
 mod exchange_edge;
 mod filter_project;
+mod flow;
 mod grouping;
 mod ingest;
 mod partial_aggregate;
 mod query;
+mod source_port;
 mod window_aggregate;
 
 pub use allocation_count::AllocationFigures;
-pub use build::{ShardParts, check_buildable, shard_pipeline};
+pub use build::{QueryParts, ShardParts, check_buildable, shard_pipeline};
 pub use driver::{ShardOutcome, ShardPipeline};
 pub use egress::{RowEncoder, ToJob};
 pub use exchange_edge::Lanes;
-pub use query::QueryCounts;
+pub use flow::QueryCounts;

@@ -1,159 +1,183 @@
-//! One query on one shard: its operators and its way out.
+//! One query on one shard: its operators, from a batch to the rows that come of it.
 //!
 //! ```text
-//!   Batch --FilterProject--> Stateless (rows at once) ---------------> Egress
+//!   Batch --FilterProject--> Stateless (rows at once) -----------> OutputRows
 //!                        \-> Grouping (exchange, state, emission) --/
 //! ```
 //!
-//! Law: a batch is taken only while there is room behind it. A watermark follows the batches that it covers; after the
-//! input is closed neither follows.
+//! Laws: a watermark follows the batches that it covers; after the input is closed neither follows. What the query promises
+//! to whoever reads its rows (`promise`) covers only rows that it has given away: for a window its watermark minus the
+//! grace, once all that has fired is emitted, so that windows may be chained.
+//!
+//! It does not know where its rows go, nor whether there is room for them: `flow` does.
 
 use velostream_shards::MemoryRange;
 
 use super::build::RowShape;
-use super::egress::Egress;
 use super::filter_project::FilterProject;
-use super::grouping::{Grouping, post_all};
+use super::grouping::Grouping;
 use super::ingest::Ingest;
 use crate::batch::Batch;
 use crate::emit::OutputRows;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::time::Watermark;
 
 /// The operators of one query on one shard.
 pub struct QueryPipeline {
     filter_project: FilterProject,
     stage: Stage,
-    egress: Egress,
     /// Whether batches may still come.
     open: bool,
-    /// Scratch: rows made and not yet posted.
-    made: Vec<OutputRows>,
 }
 
 /// What follows WHERE and the computed columns.
 pub enum Stage {
     /// The computed columns are the row.
-    Stateless(RowShape),
+    Stateless(Stateless),
     /// The computed columns are keys and arguments.
     Grouping(Box<Grouping>),
 }
 
-/// What a query has counted on one shard.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct QueryCounts {
-    /// Records for which an expression failed, and rows with a value out of range.
-    pub bad_records: u64,
-    /// Records whose window was closed by their own partition's watermark.
-    pub late_records: u64,
-    /// Records whose window the query had closed though their partition had not.
-    pub late_after_idle: u64,
-    /// Most bytes that its groups and dictionaries have taken at once.
-    pub state_bytes_max: u64,
-    /// Searches for a group or a dictionary entry that went past many others.
-    pub long_probes: u64,
+/// A query without groups: a row is finished where its record is.
+pub struct Stateless {
+    shape: RowShape,
+    /// What the input has promised, and when the record that moved it was due.
+    promised: (Watermark, i64),
+    /// Whether the input holds nobody back.
+    idle: bool,
+}
+
+impl Stateless {
+    /// A query that has seen nothing, whose rows `shape` makes.
+    pub fn new(shape: RowShape) -> Stateless {
+        Stateless {
+            shape,
+            promised: (Watermark::NONE, 0),
+            idle: false,
+        }
+    }
 }
 
 impl QueryPipeline {
     /// A query that has seen nothing.
-    pub fn new(filter_project: FilterProject, stage: Stage, egress: Egress) -> QueryPipeline {
+    pub fn new(filter_project: FilterProject, stage: Stage) -> QueryPipeline {
         QueryPipeline {
             filter_project,
             stage,
-            egress,
             open: true,
-            made: Vec::new(),
         }
     }
 
-    /// Moves held blocks on; whether any moved.
+    /// Moves held blocks into the lanes to its peers; whether any moved.
     pub fn flush(&mut self) -> bool {
-        let moved = self.egress.flush();
         match &mut self.stage {
-            Stage::Stateless(_) => moved,
-            Stage::Grouping(grouping) => grouping.flush() | moved,
+            Stage::Stateless(_) => false,
+            Stage::Grouping(grouping) => grouping.flush(),
         }
     }
 
-    /// Fires what is closed, a slice, and takes what the peers sent; whether anything was done.
-    pub fn advance(&mut self) -> Result<bool> {
+    /// Fires what is closed, a slice of groups; whether there was anything.
+    pub fn fire(&mut self, made: &mut Vec<OutputRows>) -> bool {
         match &mut self.stage {
-            Stage::Stateless(_) => Ok(false),
-            Stage::Grouping(grouping) => grouping.advance(&mut self.egress, &mut self.made),
+            Stage::Stateless(_) => false,
+            Stage::Grouping(grouping) => grouping.fire(made),
         }
     }
 
-    /// Whether a batch may be taken.
+    /// Sends what may leave of a first phase, a slice of groups, and the promises that it allows; whether there was any.
+    pub fn send_partials(&mut self, made: &mut Vec<OutputRows>) -> bool {
+        match &mut self.stage {
+            Stage::Stateless(_) => false,
+            Stage::Grouping(grouping) => grouping.send_partials(made),
+        }
+    }
+
+    /// Takes one block of what the peers sent: how many rows or groups it held; `None` if there was none.
+    pub fn drain(&mut self, made: &mut Vec<OutputRows>) -> Option<usize> {
+        match &mut self.stage {
+            Stage::Stateless(_) => None,
+            Stage::Grouping(grouping) => grouping.drain(made),
+        }
+    }
+
+    /// Whether a batch may be taken, as far as this query's own lanes are concerned.
     pub fn has_room(&self) -> bool {
-        self.egress.has_room()
-            && match &self.stage {
-                Stage::Stateless(_) => true,
-                Stage::Grouping(grouping) => grouping.has_room(),
-            }
+        match &self.stage {
+            Stage::Stateless(_) => true,
+            Stage::Grouping(grouping) => grouping.has_room(),
+        }
     }
 
     /// Takes a batch.
-    pub fn take(&mut self, batch: Batch) -> Result<()> {
+    pub fn take(&mut self, batch: Batch, made: &mut Vec<OutputRows>) -> Result<()> {
+        assert!(self.open, "no batch follows the end of the input");
         let evaluated = self.filter_project.apply(batch)?;
         match &mut self.stage {
-            Stage::Stateless(shape) => self.egress.post(shape.rows(evaluated)),
-            Stage::Grouping(grouping) => {
-                grouping.take(evaluated, &mut self.made);
-                post_all(&mut self.egress, &mut self.made)
-            }
+            Stage::Stateless(stateless) => made.push(stateless.shape.rows(evaluated)),
+            Stage::Grouping(grouping) => grouping.take(evaluated, made),
         }
+        Ok(())
     }
 
     /// The input's watermark stands at `time`, moved there by a record that was due at `due_us` (wall clock,
     /// microseconds).
-    pub fn watermark(&mut self, time: Watermark, due_us: i64) {
-        if let Stage::Grouping(grouping) = &mut self.stage {
-            grouping.watermark(time, due_us, &mut self.made);
+    pub fn watermark(&mut self, time: Watermark, due_us: i64, made: &mut Vec<OutputRows>) {
+        match &mut self.stage {
+            Stage::Stateless(stateless) => {
+                stateless.promised = (time, due_us);
+                stateless.idle = false;
+            }
+            Stage::Grouping(grouping) => grouping.watermark(time, due_us, made),
         }
     }
 
     /// The input holds nobody back until it speaks.
-    pub fn idle(&mut self) {
-        if let Stage::Grouping(grouping) = &mut self.stage {
-            grouping.idle(&mut self.made);
+    pub fn idle(&mut self, made: &mut Vec<OutputRows>) {
+        match &mut self.stage {
+            Stage::Stateless(stateless) => stateless.idle = true,
+            Stage::Grouping(grouping) => grouping.idle(made),
         }
     }
 
     /// No batch follows. May be said again.
     pub fn close_input(&mut self) {
-        if !std::mem::take(&mut self.open) {
-            return;
-        }
-        if let Stage::Grouping(grouping) = &mut self.stage {
+        if std::mem::take(&mut self.open)
+            && let Stage::Grouping(grouping) = &mut self.stage
+        {
             grouping.close_input();
+        }
+    }
+
+    /// What this shard's rows of the query promise their readers, with the due time of the record that released it.
+    pub fn promise(&self) -> (Watermark, i64) {
+        match &self.stage {
+            Stage::Stateless(stateless) => stateless.promised,
+            Stage::Grouping(grouping) => grouping.promise(),
+        }
+    }
+
+    /// Whether this shard's rows of the query hold no reader back.
+    pub fn is_idle(&self) -> bool {
+        match &self.stage {
+            Stage::Stateless(stateless) => stateless.idle,
+            // Its rows come of all shards' inputs, of which some are not idle.
+            Stage::Grouping(_) => false,
         }
     }
 
     /// Whether nothing is left to do and nothing can come.
     pub fn is_finished(&self) -> bool {
         !self.open
-            && self.egress.is_flushed()
             && match &self.stage {
                 Stage::Stateless(_) => true,
                 Stage::Grouping(grouping) => grouping.is_finished(),
             }
     }
 
-    /// The way out, for what is not rows.
-    pub fn egress(&mut self) -> &mut Egress {
-        &mut self.egress
-    }
-
-    /// The query cannot go on: the job is told, and the peers.
-    pub fn fail(&mut self, error: Error) {
-        self.egress.fail(error);
-        self.close_input();
-    }
-
     /// How long records took until they were applied.
     pub fn ingest(&mut self) -> &mut Ingest {
         match &mut self.stage {
-            Stage::Stateless(shape) => shape.ingest(),
+            Stage::Stateless(stateless) => stateless.shape.ingest(),
             Stage::Grouping(grouping) => &mut grouping.ingest,
         }
     }
@@ -166,22 +190,24 @@ impl QueryPipeline {
         }
     }
 
-    /// What was counted.
-    pub fn counts(&self) -> QueryCounts {
-        let (late_records, late_after_idle) = match &self.stage {
-            Stage::Stateless(_) => (0, 0),
-            Stage::Grouping(grouping) => grouping.late(),
-        };
-        let (state_bytes_max, long_probes) = match &self.stage {
+    /// Most bytes of state at once, and searches in it that took long.
+    pub fn state(&self) -> (u64, u64) {
+        match &self.stage {
             Stage::Stateless(_) => (0, 0),
             Stage::Grouping(grouping) => grouping.state(),
-        };
-        QueryCounts {
-            bad_records: self.filter_project.bad_records() + self.egress.bad_rows(),
-            late_records,
-            late_after_idle,
-            state_bytes_max,
-            long_probes,
+        }
+    }
+
+    /// Records for which an expression failed.
+    pub fn bad_records(&self) -> u64 {
+        self.filter_project.bad_records()
+    }
+
+    /// Late records, and those whose window the query had closed though their partition had not.
+    pub fn late(&self) -> (u64, u64) {
+        match &self.stage {
+            Stage::Stateless(_) => (0, 0),
+            Stage::Grouping(grouping) => grouping.late(),
         }
     }
 }

@@ -23,7 +23,7 @@ pub struct Explanation {
     pub query: String,
     /// Its text as written.
     pub sql: String,
-    /// Where its rows go: `stdout`, `file:PATH` or `kafka:TOPIC`.
+    /// Where its rows go: `stdout`, `file:PATH`, `kafka:TOPIC` or `stream:NAME`.
     pub sink: String,
     /// How many shards it runs on.
     pub shards: usize,
@@ -87,9 +87,9 @@ pub struct ExplainedEmit {
 /// What is promised about event times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct ExplainedWatermark {
-    /// `bounded` or `ascending`.
+    /// `bounded`, `ascending`, or `from_writers` for an in-memory stream: the least of those of its writers.
     pub kind: &'static str,
-    /// How far out of order records may stand.
+    /// How far out of order records may stand; 0 for `from_writers`.
     pub bound_us: i64,
 }
 
@@ -131,7 +131,7 @@ impl Explanation {
             schema: 1,
             query: plan.name.clone(),
             sql: plan.sql.clone(),
-            sink: sink_name(&plan.sink),
+            sink: plan.sink.name(),
             shards,
             sources: vec![ExplainedSource {
                 stream: stream.name.clone(),
@@ -157,10 +157,10 @@ impl Explanation {
                 every_us: None,
             },
             watermark: stream.event_time.as_ref().map(|time| ExplainedWatermark {
-                kind: if time.bound_us == 0 {
-                    "ascending"
-                } else {
-                    "bounded"
+                kind: match (time.column, time.bound_us) {
+                    (EventTimeColumn::Row, _) => "from_writers",
+                    (_, 0) => "ascending",
+                    _ => "bounded",
                 },
                 bound_us: time.bound_us,
             }),
@@ -198,7 +198,7 @@ impl Explanation {
                     ),
                 );
             }
-            Some(watermark) => line("watermark", watermark.kind),
+            Some(watermark) => line("watermark", &watermark.kind.replace('_', " ")),
             None => line("watermark", "none: the stream has no event time"),
         }
         let exchange = &self.exchange;
@@ -251,16 +251,19 @@ impl Explanation {
 /// By the rule for restart by replay: stateless queries and one event-time window stage, directly over Kafka, into a sink
 /// that acknowledges.
 fn replayable(plan: &Plan) -> (bool, &'static str) {
-    match plan.source.stream.connector {
+    match &plan.source.stream.connector {
         SourceConnector::File(_) => return (false, "a file keeps no committed offsets"),
         SourceConnector::Memory(_) => return (false, "memory keeps no committed offsets"),
         SourceConnector::Datagen(_) => {
             return (false, "a generated stream keeps no committed offsets");
         }
+        SourceConnector::Queries(_) => return (false, "it reads the rows of other queries"),
         SourceConnector::Kafka(_) => {}
     }
-    if matches!(plan.sink, SinkSpec::Stdout) {
-        return (false, "a bare query has no sink that acknowledges its rows");
+    match &plan.sink {
+        SinkSpec::Stdout => return (false, "a bare query has no sink that acknowledges its rows"),
+        SinkSpec::Stream(_) => return (false, "other queries read its rows"),
+        SinkSpec::File(_) | SinkSpec::Kafka(_) | SinkSpec::Checksum(_) => {}
     }
     match &plan.shape {
         Shape::Project(_) => (true, "a stateless query directly over Kafka"),
@@ -340,11 +343,13 @@ fn source_detail(plan: &Plan) -> String {
             true => "columns in memory".to_owned(),
             false => "json in memory".to_owned(),
         },
+        SourceConnector::Queries(_) => format!("rows of the in-memory stream {}", stream.name),
     };
     if let Some(time) = &stream.event_time {
         let column = match time.column {
             EventTimeColumn::Declared(index) => stream.columns.field(index).name().as_str(),
             EventTimeColumn::Message => "_timestamp",
+            EventTimeColumn::Row => "of the rows",
         };
         detail.push_str(&format!(", event time {column}"));
     }
@@ -371,19 +376,11 @@ fn aggregate_detail(aggregate: &AggregatePlan) -> String {
     detail
 }
 
-fn sink_name(sink: &SinkSpec) -> String {
-    match sink {
-        SinkSpec::Stdout => "stdout".into(),
-        SinkSpec::File(file) => format!("file:{}", file.path.display()),
-        SinkSpec::Kafka(kafka) => format!("kafka:{}", kafka.options.topic),
-        SinkSpec::Checksum(_) => "checksum".into(),
-    }
-}
-
 fn sink_detail(sink: &SinkSpec) -> String {
     match sink {
         SinkSpec::Stdout => "rows to standard output".into(),
         SinkSpec::Checksum(_) => "rows to a checksum".into(),
+        SinkSpec::Stream(stream) => format!("rows to the in-memory stream {stream}"),
         SinkSpec::File(file) => format!(
             "{} to {}",
             format_name(file.format),

@@ -7,18 +7,25 @@
 //!
 //! Law: a plan is complete. Nothing in the pipeline looks at SQL text, a catalog or an option string; what may be chosen
 //! has been chosen here, with the reason beside it (`ExchangeSpec::reason`).
+//!
+//! A `Plan` is one query; `JobPlan` is all queries of a file, with what they share.
 
 pub mod clock;
 pub mod explain;
 pub mod in_memory;
+mod job;
+pub mod required;
+mod types;
 
 use std::sync::Arc;
 
 use datafusion_common::arrow::datatypes::{DataType, SchemaRef};
 use datafusion_physical_expr::PhysicalExpr;
 
-use self::in_memory::{Checksum, MemoryInput};
+pub use job::{Input, JobPlan, JobQuery, JobSink, Link, Target};
+pub use types::sql_type;
 
+use self::in_memory::{Checksum, MemoryInput};
 use crate::config::options::{
     DatagenSpec, End, FileOptions, KafkaSinkOptions, KafkaSourceOptions, KeyFormat, OnError,
     TimeUnit,
@@ -27,9 +34,7 @@ use crate::config::options::{
 /// One query of a file, ready to run.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The job it is the query of: `job.name`, else the SQL file's stem, else `velo`.
-    pub job: String,
-    /// The query's name: the stream that it writes, or `query` for a bare SELECT.
+    /// The query's name, one of its own in a file: the stream that it creates, `query` for a bare SELECT.
     pub name: String,
     /// The query's text as written.
     pub sql: String,
@@ -91,6 +96,8 @@ pub enum EventTimeColumn {
     Declared(usize),
     /// The timestamp of the Kafka message.
     Message,
+    /// The event time of the row as the query that made it has it: that of its record, or its window's end - 1 us.
+    Row,
 }
 
 /// Where a stream's records come from.
@@ -104,6 +111,8 @@ pub enum SourceConnector {
     Datagen(DatagenSpec),
     /// Partitions in memory.
     Memory(MemoryOptions),
+    /// Queries of the same job: the stream is in memory.
+    Queries(Written),
 }
 
 /// Partitions in memory as a source; their records are JSON.
@@ -113,6 +122,17 @@ pub struct MemoryOptions {
     pub input: Arc<MemoryInput>,
     /// Whether they are decoded before the run starts.
     pub decoded: bool,
+}
+
+/// What is known of an in-memory stream by the queries that write it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// How many.
+    pub queries: usize,
+    /// Whether the inputs of all of them have an end.
+    pub bounded: bool,
+    /// The query whose rows are updates of earlier rows, not records; `None` when every row is a record.
+    pub updates: Option<String>,
 }
 
 /// A stream as one query reads it.
@@ -225,6 +245,15 @@ pub enum WindowSpec {
     },
 }
 
+impl WindowSpec {
+    /// How long after its end the window still accepts records, microseconds.
+    pub fn grace_us(&self) -> i64 {
+        match *self {
+            WindowSpec::Tumbling { grace_us, .. } => grace_us,
+        }
+    }
+}
+
 /// When rows leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EmitPolicy {
@@ -321,6 +350,8 @@ pub enum SinkSpec {
     Kafka(KafkaSink),
     /// A checksum, for whoever runs the plan.
     Checksum(Arc<Checksum>),
+    /// The in-memory stream of that name.
+    Stream(String),
 }
 
 /// A Kafka sink with its key resolved.
@@ -343,6 +374,43 @@ impl SourceConnector {
             SourceConnector::File(_) | SourceConnector::Memory(_) => true,
             SourceConnector::Datagen(datagen) => datagen.rows.is_some(),
             SourceConnector::Kafka(kafka) => kafka.end != End::Never,
+            SourceConnector::Queries(written) => written.bounded,
+        }
+    }
+
+    /// The query whose rows in it are updates of earlier rows, not records, if there is one.
+    pub fn updates(&self) -> Option<&str> {
+        match self {
+            SourceConnector::File(_)
+            | SourceConnector::Kafka(_)
+            | SourceConnector::Datagen(_)
+            | SourceConnector::Memory(_) => None,
+            SourceConnector::Queries(written) => written.updates.as_deref(),
+        }
+    }
+}
+
+impl SinkSpec {
+    /// How EXPLAIN and reports call it: `stdout`, `file:PATH`, `kafka:TOPIC` or `stream:NAME`.
+    pub fn name(&self) -> String {
+        match self {
+            SinkSpec::Stdout => "stdout".to_owned(),
+            SinkSpec::File(file) => format!("file:{}", file.path.display()),
+            SinkSpec::Kafka(kafka) => format!("kafka:{}", kafka.options.topic),
+            SinkSpec::Checksum(_) => "checksum".to_owned(),
+            SinkSpec::Stream(stream) => format!("stream:{stream}"),
+        }
+    }
+
+    /// Whether rows of both go to the same place in the same way, whatever the message key is made of.
+    pub fn is_same_target(&self, other: &SinkSpec) -> bool {
+        match (self, other) {
+            (SinkSpec::Stdout, SinkSpec::Stdout) => true,
+            (SinkSpec::File(one), SinkSpec::File(other)) => one == other,
+            (SinkSpec::Kafka(one), SinkSpec::Kafka(other)) => one.options == other.options,
+            (SinkSpec::Stream(one), SinkSpec::Stream(other)) => one == other,
+            (SinkSpec::Checksum(one), SinkSpec::Checksum(other)) => Arc::ptr_eq(one, other),
+            _ => false,
         }
     }
 }

@@ -37,6 +37,7 @@ impl Sink for ChecksumSink {
         let count = rows.len() as u64;
         self.checksum.add(count, sum);
         acknowledged(Acknowledged {
+            query: block.query,
             rows: count,
             due_us: block.due_us,
         });
@@ -68,6 +69,7 @@ mod tests {
                 values.ends.push(values.bytes.len());
             }
             let block = RowBlock {
+                query: 0,
                 values,
                 keys: None,
                 event_times_us: Vec::new(),

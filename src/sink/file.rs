@@ -137,6 +137,7 @@ mod tests {
             ends: vec![row.len()],
         };
         RowBlock {
+            query: 0,
             values,
             keys: None,
             event_times_us: Vec::new(),

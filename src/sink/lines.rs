@@ -51,6 +51,7 @@ impl<W: Write> Lines<W> {
         }
         if !rows.is_empty() {
             self.pending.push(Acknowledged {
+                query: block.query,
                 rows: rows.len() as u64,
                 due_us: block.due_us,
             });
@@ -98,6 +99,7 @@ mod tests {
             values.ends.push(values.bytes.len());
         }
         RowBlock {
+            query: 0,
             values,
             keys: None,
             event_times_us: Vec::new(),
@@ -119,7 +121,12 @@ mod tests {
         lines.poll(&mut |ack| seen.push(ack)).expect("memory");
         assert_eq!((seen.len(), lines.writer.len()), (0, 0));
         lines.poll(&mut |ack| seen.push(ack)).expect("memory");
-        assert_eq!(seen, [Acknowledged { rows: 3, due_us: 7 }]);
+        let acknowledged = Acknowledged {
+            query: 0,
+            rows: 3,
+            due_us: 7,
+        };
+        assert_eq!(seen, [acknowledged]);
         assert_eq!(lines.writer, b"head\na\n\nc\n");
         lines.hand_on(&mut |ack| seen.push(ack)).expect("memory");
         assert_eq!(seen.len(), 1);

@@ -1,5 +1,5 @@
 //! Where rows leave: standard output, files, Kafka topics, a checksum. The sink belongs to the job and runs on an ordinary thread;
-//! shards encode their rows and hand the bytes over an exit lane.
+//! shards encode their rows and hand the bytes over an exit lane. Several queries may write to one.
 //!
 //! ```text
 //!   shard: rows --Encoder--> RowBlock --exit lane--> job thread: Sink::write ... Sink::poll (acknowledged) ... flush
@@ -21,6 +21,8 @@ use crate::format::EncodedRows;
 /// Rows on their way from a shard to the sink.
 #[derive(Debug)]
 pub struct RowBlock {
+    /// The query whose rows they are, by its index in the job; given back with their acknowledgement.
+    pub query: u16,
     /// The rows' values, encoded.
     pub values: EncodedRows,
     /// The rows' message keys, encoded; `None` when the sink has no key.
@@ -70,6 +72,8 @@ pub trait Sink: Send {
 /// Rows that have safely left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Acknowledged {
+    /// The query whose rows they are.
+    pub query: u16,
     /// How many.
     pub rows: u64,
     /// Due time of the record that caused them.

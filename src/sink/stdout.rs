@@ -77,6 +77,7 @@ mod tests {
             ends: vec![1],
         };
         let block = RowBlock {
+            query: 0,
             values,
             keys: None,
             event_times_us: Vec::new(),

@@ -87,7 +87,9 @@ impl DatagenSource {
         };
         let event_time = stream.event_time.as_ref().map(|time| match time.column {
             EventTimeColumn::Declared(declared) => column(declared),
-            EventTimeColumn::Message => panic!("a generated row has no message time"),
+            EventTimeColumn::Message | EventTimeColumn::Row => {
+                panic!("a generated row has no time of its own")
+            }
         });
         let bound_us = stream.event_time.as_ref().map_or(0, |time| time.bound_us);
         DatagenSource {

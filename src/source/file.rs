@@ -63,7 +63,9 @@ impl FileSource {
             .as_ref()
             .map(|event_time| match event_time.column {
                 EventTimeColumn::Declared(column) => column,
-                EventTimeColumn::Message => panic!("a line of a file has no message time"),
+                EventTimeColumn::Message | EventTimeColumn::Row => {
+                    panic!("a line of a file has no time of its own")
+                }
             });
         let bound_us = stream
             .event_time

@@ -79,8 +79,10 @@ impl Functions {
 
 /// The catalog as one query sees it.
 pub(super) struct Catalog<'c> {
-    /// Declared streams by name.
+    /// Streams that may be read, by name.
     pub streams: &'c BTreeMap<String, Arc<StreamSpec>>,
+    /// Streams that are only written, because their rows leave the job.
+    pub outside: Vec<&'c str>,
     /// All functions.
     pub functions: &'c Functions,
     /// Whether the query has a window, and so its bounds as columns.

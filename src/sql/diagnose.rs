@@ -42,6 +42,12 @@ pub(super) enum Code {
     OutOfRange,
     /// An exchange strategy that would give wrong groups.
     BadExchange,
+    /// Records that would come back to where they were.
+    Circle,
+    /// Rows that do not fit the stream into which they go.
+    BadTarget,
+    /// Rows that cannot be aggregated, because they are not records.
+    Updates,
     /// Valid SQL that this version does not run.
     NotAvailable,
     /// Anything else that the planner refused.
@@ -65,6 +71,9 @@ impl Code {
             Code::BadEmit => "V0404",
             Code::BadWatermark => "V0405",
             Code::BadExchange => "V0406",
+            Code::Circle => "V0407",
+            Code::BadTarget => "V0408",
+            Code::Updates => "V0409",
             Code::BadOption => "V0501",
             Code::NotAvailable => "V0601",
             Code::Plan => "V0701",

@@ -208,8 +208,7 @@ mod tests {
         };
         let script =
             plan_script("test.sql", &text, &settings).expect("a query that can be planned");
-        let query = script.query.expect("a query");
-        query.plan().exchange.clone()
+        script.job.queries[0].plan.exchange.clone()
     }
 
     fn named(spec: &ExchangeSpec) -> [&'static str; 3] {

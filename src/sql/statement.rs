@@ -1,12 +1,15 @@
 //! Statements: which kind, and the parts that are not a query.
 //!
 //! ```text
-//!   CREATE STREAM name (columns, WATERMARK ..) WITH (..)     Declare
-//!   CREATE STREAM name WITH (..) AS query                    Write
+//!   CREATE STREAM name (columns, WATERMARK ..) [WITH (..)]   Declare
+//!   CREATE STREAM name [WITH (..)] AS query                  Write
+//!   INSERT INTO name query                                   Insert
 //!   query                                                    Print
 //!   EXPLAIN statement                                        Explain
+//!   SHOW STREAMS, DESCRIBE name                              ShowStreams, Describe
 //!   SET 'key' = 'value'                                      Set
 //! ```
+//! Without WITH a stream is in memory.
 
 use std::sync::Arc;
 
@@ -24,14 +27,23 @@ use crate::error::{Result, Span};
 pub(super) enum Statement<'t> {
     /// A declared stream.
     Declare(Declaration),
-    /// A query that writes a stream.
+    /// A query that makes a stream.
     Write {
         /// The stream's name.
         name: String,
         /// Where the name stands.
         span: Span,
-        /// WITH.
+        /// WITH; empty when the stream is in memory.
         options: Vec<WrittenOption>,
+        /// The query.
+        query: Tokens<'t>,
+    },
+    /// A query that writes into a stream which is there.
+    Insert {
+        /// The stream's name.
+        name: String,
+        /// Where the name stands.
+        span: Span,
         /// The query.
         query: Tokens<'t>,
     },
@@ -39,8 +51,24 @@ pub(super) enum Statement<'t> {
     Print(Tokens<'t>),
     /// A statement that is planned and shown, not run.
     Explain(Box<Statement<'t>>),
+    /// The streams are shown.
+    ShowStreams,
+    /// The columns of a stream are shown.
+    Describe {
+        /// The stream's name.
+        name: String,
+        /// Where the name stands.
+        span: Span,
+    },
     /// An option for the queries that follow.
     Set(WrittenOption),
+}
+
+/// The stream that a statement would have made, whether or not the rest of it can be read.
+pub(super) fn name_made_by(tokens: &Tokens<'_>) -> Option<String> {
+    let mut tokens = tokens.clone();
+    let makes = tokens.take_words(&["create", "stream"]);
+    makes.then(|| tokens.expect_identifier("a name").ok())?
 }
 
 /// CREATE STREAM with columns.
@@ -53,7 +81,9 @@ pub(super) struct Declaration {
     pub columns: Arc<Schema>,
     /// The event time column, by index, and its bound in microseconds.
     pub watermark: Option<(usize, i64)>,
-    /// WITH.
+    /// Where the WATERMARK clause stands, if there is one.
+    pub watermark_span: Option<Span>,
+    /// WITH; empty when the stream is in memory.
     pub options: Vec<WrittenOption>,
 }
 
@@ -76,7 +106,10 @@ pub(super) fn read<'t>(mut tokens: Tokens<'t>) -> Result<Statement<'t>> {
                 Some(start),
                 None,
             )),
-            Statement::Set(_) | Statement::Declare(_) => Err(tokens.place().error(
+            Statement::Set(_)
+            | Statement::Declare(_)
+            | Statement::ShowStreams
+            | Statement::Describe { .. } => Err(tokens.place().error(
                 Code::Syntax,
                 "there is nothing to explain: this statement computes nothing",
                 Some(start),
@@ -95,16 +128,27 @@ pub(super) fn read<'t>(mut tokens: Tokens<'t>) -> Result<Statement<'t>> {
     if tokens.at_word("select") || tokens.at_word("with") {
         return Ok(Statement::Print(tokens.take_rest()));
     }
-    for words in [&["insert", "into"][..], &["show"], &["describe"], &["drop"]] {
-        if tokens.at_words(words) {
-            let name = words.join(" ").to_uppercase();
-            return Err(tokens.place().error(
-                Code::NotAvailable,
-                format!("{name} is not available yet"),
-                Some(tokens.span()),
-                Some("the statements are CREATE STREAM, SELECT, EXPLAIN and SET".to_owned()),
-            ));
-        }
+    if tokens.take_words(&["insert", "into"]) {
+        return insert(tokens);
+    }
+    if tokens.take_word("show") {
+        tokens.expect_word("streams")?;
+        tokens.expect_end()?;
+        return Ok(Statement::ShowStreams);
+    }
+    if tokens.take_word("describe") {
+        let span = tokens.span();
+        let name = tokens.expect_identifier("the name of the stream")?;
+        tokens.expect_end()?;
+        return Ok(Statement::Describe { name, span });
+    }
+    if tokens.at_word("drop") {
+        return Err(tokens.place().error(
+            Code::NotAvailable,
+            "DROP is not available yet",
+            Some(tokens.span()),
+            Some(format!("the statements are {STATEMENTS}")),
+        ));
     }
     if tokens.at_word("create") {
         let mut after = tokens.clone();
@@ -116,7 +160,33 @@ pub(super) fn read<'t>(mut tokens: Tokens<'t>) -> Result<Statement<'t>> {
             Some("write CREATE STREAM name (columns) WITH (connector = ..)".to_owned()),
         ));
     }
-    Err(tokens.expected("CREATE STREAM, SELECT, EXPLAIN or SET"))
+    Err(tokens.expected(&STATEMENTS.replace(" and ", " or ")))
+}
+
+const STATEMENTS: &str =
+    "CREATE STREAM, INSERT INTO, SELECT, EXPLAIN, SHOW STREAMS, DESCRIBE and SET";
+
+fn insert<'t>(mut tokens: Tokens<'t>) -> Result<Statement<'t>> {
+    let span = tokens.span();
+    let name = tokens.expect_identifier("the name of the stream")?;
+    if tokens.peek() == Some(&Token::LParen) {
+        return Err(tokens.place().error(
+            Code::NotAvailable,
+            "INSERT INTO with a list of columns is not available yet",
+            Some(tokens.span()),
+            Some(
+                "leave it out, and select every column in the order of the declaration".to_owned(),
+            ),
+        ));
+    }
+    if !tokens.at_word("select") && !tokens.at_word("with") {
+        return Err(tokens.expected("a query: SELECT .."));
+    }
+    Ok(Statement::Insert {
+        name,
+        span,
+        query: tokens.take_rest(),
+    })
 }
 
 fn create<'t>(mut tokens: Tokens<'t>) -> Result<Statement<'t>> {
@@ -125,7 +195,11 @@ fn create<'t>(mut tokens: Tokens<'t>) -> Result<Statement<'t>> {
     if tokens.take_token(&Token::LParen) {
         let columns_span = tokens.span();
         let body = tokens.take_to_closing()?;
-        let Columns { schema, watermark } = columns(body, columns_span)?;
+        let Columns {
+            schema,
+            watermark,
+            watermark_span,
+        } = columns(body, columns_span)?;
         let options = with(&mut tokens)?;
         if tokens.at_word("as") {
             return Err(tokens.place().error(
@@ -141,23 +215,13 @@ fn create<'t>(mut tokens: Tokens<'t>) -> Result<Statement<'t>> {
             span,
             columns: schema,
             watermark,
+            watermark_span,
             options,
         }));
     }
     let options = with(&mut tokens)?;
     if !tokens.take_word("as") {
         return Err(tokens.expected("(columns), WITH (..) or AS"));
-    }
-    if options.is_empty() {
-        return Err(tokens.place().error(
-            Code::NotAvailable,
-            "a stream without WITH is in memory, and that is not available yet",
-            Some(span),
-            Some(
-                "say where its rows go: WITH (connector = 'kafka', topic = '..', format = 'json')"
-                    .to_owned(),
-            ),
-        ));
     }
     Ok(Statement::Write {
         name,
@@ -172,6 +236,8 @@ struct Columns {
     schema: Arc<Schema>,
     /// The event time column, by index, and its bound in microseconds.
     watermark: Option<(usize, i64)>,
+    /// Where the WATERMARK clause stands, if there is one.
+    watermark_span: Option<Span>,
 }
 
 /// Column definitions and at most one WATERMARK clause.
@@ -179,6 +245,7 @@ fn columns(body: Tokens<'_>, span: Span) -> Result<Columns> {
     let place = body.place();
     let mut fields: Vec<Field> = Vec::new();
     let mut marked: Option<(String, Span, i64)> = None;
+    let mut watermark_span = None;
     for mut part in body.split_commas() {
         let at = part.whole_span();
         if part.take_words(&["watermark", "for"]) {
@@ -191,6 +258,7 @@ fn columns(body: Tokens<'_>, span: Span) -> Result<Columns> {
                     Some(hint),
                 ));
             }
+            watermark_span = Some(at);
             marked = Some(watermark(&mut part)?);
             continue;
         }
@@ -242,6 +310,7 @@ fn columns(body: Tokens<'_>, span: Span) -> Result<Columns> {
     Ok(Columns {
         schema: Arc::new(Schema::new(fields)),
         watermark,
+        watermark_span,
     })
 }
 

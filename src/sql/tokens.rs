@@ -400,6 +400,22 @@ impl<'t> Tokens<'t> {
         Some(self.place.span(call[0].span.start, call[0].span.end))
     }
 
+    /// Where the item at `place` of the SELECT list stands, if the list has `count` items.
+    pub fn select_item(&self, place: usize, count: usize) -> Option<Span> {
+        let mut list = self.at(0);
+        let start = list.find(|tokens| tokens.at_word("select"))?;
+        list = self.at(start + 1);
+        list.take_word("distinct");
+        let end = list
+            .find(|tokens| tokens.at_word("from"))
+            .unwrap_or(self.tokens.len());
+        let from = list.position();
+        list.tokens.truncate(end);
+        list.next = from;
+        let items = list.split_commas();
+        (items.len() == count).then(|| items[place].whole_span())
+    }
+
     /// Where the string `text` stands.
     pub fn find_string(&self, text: &str) -> Option<Span> {
         self.tokens

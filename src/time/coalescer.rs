@@ -62,6 +62,11 @@ impl Coalescer {
         self.inputs[input].watermark
     }
 
+    /// Whether every input is idle.
+    pub fn is_idle(&self) -> bool {
+        self.inputs.iter().all(|input| input.idle)
+    }
+
     /// The minimum as it stands.
     pub fn watermark(&self) -> Watermark {
         self.current
@@ -107,7 +112,6 @@ mod tests {
         assert_eq!(coalescer.idle(1), Some((Watermark(10), 1)));
         assert_eq!(coalescer.advance(1, Watermark(3), 2), None);
         assert_eq!(coalescer.watermark(), Watermark(10));
-        assert_eq!(coalescer.promised(1), Watermark(3));
     }
 
     #[test]

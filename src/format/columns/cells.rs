@@ -17,9 +17,10 @@ use crate::config::options::TimeUnit;
 use crate::error::{Error, Result};
 use crate::format::plain::Plain;
 use crate::format::token::{
-    Token, Wrong, boolean, bytes, date, decimal, double, integer, micros, narrow, single, sql_type,
-    text, time, timestamp,
+    Token, Wrong, boolean, bytes, date, decimal, double, integer, micros, narrow, single, text,
+    time, timestamp,
 };
+use crate::plan::sql_type;
 use crate::time::EventTime;
 
 pub(super) const TIMESTAMP: DataType = DataType::Timestamp(ArrowUnit::Microsecond, None);

@@ -7,20 +7,17 @@ use std::sync::Arc;
 use datafusion_common::arrow::array::{RecordBatch, RecordBatchOptions};
 use datafusion_common::arrow::datatypes::{DataType, Schema};
 use proptest::prelude::*;
-use velostream_shards::{Doorbells, ExitInbox, ShardId, exit_lane, mesh};
+use velostream_shards::{Doorbells, ShardId, mesh};
 
 use super::*;
 use crate::batch::{Batch, Origin};
-use crate::config::options::OnError;
+use crate::config::limits::INBOX_BLOCKS_MAX;
 use crate::emit::RowMaker;
-use crate::format::{EncodedRows, Encoder};
-use crate::pipeline::egress::{RowEncoder, ToJob};
 use crate::pipeline::exchange_edge::Lanes;
 use crate::pipeline::window_aggregate::tests::{
     GRACE, Record, SIZE, any_record, key_column, keyed, lines, model_row, output, pane, plan,
 };
 use crate::plan::{AggregatePlan, EmitPolicy, ExchangeStrategy};
-use crate::source::BadRecords;
 use crate::time::EventTime;
 
 /// Turns after which a run is taken for one that never ends.
@@ -52,25 +49,14 @@ struct Outcome {
     late_after_idle: u64,
 }
 
-/// Rows as text.
-struct Lines;
-
-impl Encoder for Lines {
-    fn encode(&mut self, rows: &RecordBatch) -> EncodedRows {
-        let mut encoded = EncodedRows::default();
-        for line in lines(rows) {
-            encoded.bytes.extend_from_slice(line.as_bytes());
-            encoded.ends.push(encoded.bytes.len());
-        }
-        encoded
-    }
-}
-
 /// One shard with its input.
 struct Seat {
     grouping: Grouping,
-    egress: Egress,
-    exit: ExitInbox<ToJob>,
+    /// What has left, as text, and how many rows were withheld.
+    rows: Vec<String>,
+    bad: usize,
+    /// The most that the readers of the rows were promised.
+    said: Watermark,
     input: VecDeque<Read>,
     promised: Watermark,
     closed: bool,
@@ -80,10 +66,14 @@ struct Seat {
 impl Seat {
     fn turn(&mut self) {
         self.grouping.flush();
-        self.egress.flush();
-        self.grouping
-            .advance(&mut self.egress, &mut self.made)
-            .expect("rows leave");
+        self.grouping.fire(&mut self.made);
+        self.grouping.send_partials(&mut self.made);
+        for _ in 0..INBOX_BLOCKS_MAX {
+            if self.grouping.drain(&mut self.made).is_none() {
+                break;
+            }
+        }
+        self.give_away();
         if !self.grouping.has_room() || self.closed {
             return;
         }
@@ -103,7 +93,23 @@ impl Seat {
                 self.closed = true;
             }
         }
-        post_all(&mut self.egress, &mut self.made).expect("rows leave");
+        self.give_away();
+    }
+
+    /// What was made leaves; nothing of it may stand below what was promised before.
+    fn give_away(&mut self) {
+        for rows in self.made.drain(..) {
+            let said = self.said;
+            assert!(
+                rows.event_times_us
+                    .iter()
+                    .all(|&time| Watermark(time) >= said),
+                "a row below the promise {said:?}"
+            );
+            self.bad += rows.bad.len();
+            self.rows.extend(lines(&rows.batch));
+        }
+        self.said = self.said.max(self.grouping.promise().0);
     }
 
     fn is_finished(&self) -> bool {
@@ -163,11 +169,6 @@ fn seats(course: &Course, wiring: Wiring) -> Vec<Seat> {
             let shard = ShardId::from_index(shard);
             let window = plan.window.as_ref();
             let maker = RowMaker::new(&plan, &output(&plan), &[], &Arc::new(Schema::empty()));
-            let (lane, exit) = exit_lane(&doorbells, shard, 64);
-            let encoder = RowEncoder {
-                values: Box::new(Lines),
-                keys: None,
-            };
             let first_phase = || {
                 PartialAggregate::new(&plan, 7, || 0, None)
                     .expect("aggregates that can be computed")
@@ -183,10 +184,13 @@ fn seats(course: &Course, wiring: Wiring) -> Vec<Seat> {
                         .expect("aggregates that can be computed"),
                     ingest: Ingest::new(|| 0),
                     late_records: 0,
+                    grace_us: window.map(|window| window.grace_us()),
+                    reached: (Watermark::NONE, 0),
                     slice_groups: course.slice_groups,
                 },
-                egress: Egress::new("q", encoder, lane, BadRecords::new("q", OnError::Skip)),
-                exit,
+                rows: Vec::new(),
+                bad: 0,
+                said: Watermark::NONE,
                 input: input.clone().into(),
                 promised: Watermark::NONE,
                 closed: false,
@@ -203,13 +207,6 @@ fn run(course: &Course, wiring: Wiring) -> Outcome {
     let mut outcome = Outcome::default();
     for shard in course.turns.iter().map(|turn| turn % shards).chain(in_turn) {
         seats[shard].turn();
-        while let Some(block) = seats[shard].exit.take() {
-            let ToJob::Rows(block) = block else {
-                panic!("nothing but rows")
-            };
-            let text = |row| String::from_utf8(block.values.row(row).to_vec()).expect("text");
-            outcome.rows.extend((0..block.values.len()).map(text));
-        }
         if seats.iter().all(Seat::is_finished) {
             break;
         }
@@ -219,12 +216,11 @@ fn run(course: &Course, wiring: Wiring) -> Outcome {
         "the run ends: nothing waits for ever"
     );
     for seat in &mut seats {
-        seat.egress.flush();
-        assert!(seat.exit.take().is_none(), "all rows were taken");
+        outcome.rows.append(&mut seat.rows);
         let (late, after_idle) = seat.grouping.late();
         outcome.late_records += late;
         outcome.late_after_idle += after_idle;
-        outcome.bad += seat.egress.bad_rows() as usize;
+        outcome.bad += seat.bad;
     }
     outcome.rows.sort();
     outcome

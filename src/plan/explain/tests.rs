@@ -52,7 +52,6 @@ fn hourly() -> Plan {
         properties: Vec::new(),
     });
     Plan {
-        job: "flights".into(),
         name: "by_carrier".into(),
         sql: "SELECT ..".into(),
         source: SourceSpec {

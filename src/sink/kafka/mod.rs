@@ -87,6 +87,7 @@ impl KafkaSink {
                     .event_times_us
                     .get(next)
                     .map(|&time_us| timestamp_ms(time_us, now_ms)),
+                query: block.query,
                 due_us: block.due_us,
                 due_header: self.due_header,
             };
@@ -118,6 +119,7 @@ fn timestamp_ms(event_time_us: i64, now_ms: i64) -> i64 {
 
 fn acknowledgement(delivered: Delivered) -> Acknowledged {
     Acknowledged {
+        query: delivered.query,
         rows: delivered.records,
         due_us: delivered.due_us,
     }

@@ -20,6 +20,11 @@ fn rows(texts: impl Iterator<Item = String>) -> EncodedRows {
     rows
 }
 
+/// The query of the block that is due at `due_us`, when blocks of several go to one topic.
+fn query_of(due_us: i64) -> u16 {
+    (due_us % 3) as u16
+}
+
 fn block(values: std::ops::Range<usize>, due_us: i64) -> RowBlock {
     let keys = MessageKeys {
         rows: rows(values.clone().map(|row| {
@@ -32,6 +37,7 @@ fn block(values: std::ops::Range<usize>, due_us: i64) -> RowBlock {
         null: values.clone().map(|row| row % 5 == 4).collect(),
     };
     RowBlock {
+        query: query_of(due_us),
         values: rows(values.clone().map(|row| format!("v{row}"))),
         keys: Some(keys),
         event_times_us: values.map(|row| row as i64 * 1_000_000).collect(),
@@ -70,6 +76,12 @@ fn rows_arrive_once_with_key_and_timestamp_and_equal_keys_in_one_partition_in_or
             .sum::<u64>();
         assert_eq!(rows, 100, "rows keep the due time of their block");
     }
+    assert!(
+        acknowledged
+            .iter()
+            .all(|rows| rows.query == query_of(rows.due_us)),
+        "rows keep the query of their block"
+    );
     let read = mock::read_all(&broker, "out");
     let mut expected: Vec<_> = (0..1000).map(|row| format!("v{row}")).collect();
     expected.sort_unstable();
@@ -111,6 +123,7 @@ fn a_keyed_row_goes_where_the_java_client_would_send_it() {
         null: vec![false; hashes.len()],
     };
     let block = RowBlock {
+        query: 0,
         values: texts(),
         keys: Some(keys),
         event_times_us: Vec::new(),

@@ -122,6 +122,7 @@ fn write(broker: &Broker, partition: i32, texts: impl IntoIterator<Item = String
 
 fn record(partition: i32, value: Option<&[u8]>) -> Outgoing<'_> {
     Outgoing {
+        query: 0,
         partition: Some(partition),
         key: None,
         value,
@@ -370,6 +371,7 @@ fn a_bad_record_is_counted_or_ends_the_run_and_its_time_still_counts() {
 fn event_time_may_be_the_timestamp_of_the_record() {
     let broker = mock::broker(&[("t", 1)]);
     let at = |timestamp_ms| Outgoing {
+        query: 0,
         timestamp_ms: Some(timestamp_ms),
         ..record(0, Some(b"1"))
     };
@@ -397,6 +399,7 @@ fn event_time_may_be_the_timestamp_of_the_record() {
 fn a_batch_is_due_when_the_earliest_of_its_records_was_else_when_it_was_taken() {
     let broker = mock::broker(&[("t", 1)]);
     let due = |due_us| Outgoing {
+        query: 0,
         due_us,
         due_header: true,
         ..record(0, Some(b"1"))

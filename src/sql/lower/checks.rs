@@ -8,7 +8,7 @@ use super::Query;
 use crate::config::limits::OPERATORS_MAX;
 use crate::error::Result;
 use crate::plan::clock::CLOCK_FUNCTIONS;
-use crate::plan::{EventTimeColumn, StreamSpec};
+use crate::plan::{EventTimeColumn, SourceConnector, StreamSpec};
 use crate::sql::catalog::{WINDOW_END, WINDOW_START};
 use crate::sql::diagnose::{Code, at_word, planner_error};
 
@@ -33,6 +33,14 @@ impl Query<'_> {
         };
         let Some(event_time) = &stream.event_time else {
             let name = &stream.name;
+            if matches!(stream.connector, SourceConnector::Queries(_)) {
+                return Err(self.error(
+                    Code::MissingEventTime,
+                    format!("a window needs an event time, and the rows of stream {name} have none"),
+                    window.span,
+                    Some("give each query that writes it a window, or a source with a WATERMARK and no groups"),
+                ));
+            }
             return Err(self.error(
                 Code::MissingEventTime,
                 format!("a window needs an event time, and stream {name} has none"),
@@ -40,6 +48,19 @@ impl Query<'_> {
                 Some("declare it in CREATE STREAM: WATERMARK FOR ts AS ts - INTERVAL '5' SECOND"),
             ));
         };
+        if let (Some((column, span)), EventTimeColumn::Row) =
+            (&window.time_column, event_time.column)
+        {
+            return Err(self.error(
+                Code::BadWindow,
+                format!(
+                    "the event time of stream {} comes with its rows, and is no column such as {column}",
+                    stream.name
+                ),
+                *span,
+                Some("leave it out: WINDOW TUMBLING (SIZE ..); the row of a window has its end - 1 us"),
+            ));
+        }
         if let (Some((column, span)), EventTimeColumn::Declared(index)) =
             (&window.time_column, event_time.column)
         {
@@ -59,6 +80,43 @@ impl Query<'_> {
             }
         }
         Ok(())
+    }
+
+    /// What is read of an in-memory stream was written before.
+    pub(super) fn check_written(&self, stream: &StreamSpec) -> Result<()> {
+        match &stream.connector {
+            SourceConnector::Queries(written) if written.queries == 0 => Err(at_word(
+                &self.tokens,
+                &stream.name,
+                Code::UnknownStream,
+                format!(
+                    "stream {} is in memory, and no query before this one writes it",
+                    stream.name
+                ),
+                Some(format!(
+                    "put INSERT INTO {} .. before this query, or say with WITH (connector = ..) where its records come from",
+                    stream.name
+                )),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Groups are made of records; an updated row says again what an earlier one said.
+    pub(super) fn refuse_updates(&self, stream: &StreamSpec) -> Result<()> {
+        let Some(writer) = stream.connector.updates() else {
+            return Ok(());
+        };
+        Err(at_word(
+            &self.tokens,
+            &stream.name,
+            Code::Updates,
+            format!(
+                "the rows of stream {} cannot be aggregated: query {writer} emits changes, so they are updates, not records",
+                stream.name
+            ),
+            Some(format!("let {writer} emit each row once: EMIT FINAL")),
+        ))
     }
 
     /// Whether an expression is one of the window's bounds, and if so, whether it is the end.

@@ -105,9 +105,11 @@ impl Query<'_> {
                 "a join of streams",
                 "read one stream",
             )),
-            LogicalPlan::Union(_) => {
-                Err(self.not_available("UNION", "UNION", "give each SELECT a file of its own"))
-            }
+            LogicalPlan::Union(_) => Err(self.not_available(
+                "UNION",
+                "UNION",
+                "write what each SELECT makes with INSERT INTO the same stream",
+            )),
             LogicalPlan::Window(_) => Err(self.not_available(
                 "OVER",
                 "a window function (OVER)",

@@ -37,6 +37,7 @@ use super::catalog::{Catalog, StreamTable, TIMESTAMP, UNKNOWN_STREAM, WINDOW_END
 use super::clause::{EmitClause, WindowClause, cut_emit, cut_window};
 use super::compile::{CompileError, compile};
 use super::diagnose::{Code, at_word, planner_error};
+use super::target::IntoStream;
 use super::tokens::Tokens;
 use crate::config::nearest::nearest;
 use crate::error::{Error, Result, Span};
@@ -60,9 +61,11 @@ pub(super) struct Lowered {
     pub group_key: Vec<(FieldRef, PlannedExpr)>,
 }
 
-/// Lowers the query `tokens`; `catalog` tells what names mean, given whether the query has a window.
+/// Lowers the query `tokens`, whose rows go `into` a stream that is there; `catalog` tells what names mean, given whether the
+/// query has a window.
 pub(super) fn lower<'c>(
-    mut tokens: Tokens<'_>,
+    mut tokens: Tokens<'c>,
+    into: Option<IntoStream<'c>>,
     catalog: impl FnOnce(bool) -> Catalog<'c>,
 ) -> Result<Lowered> {
     let emit = cut_emit(&mut tokens)?;
@@ -72,6 +75,7 @@ pub(super) fn lower<'c>(
         tokens: tokens.clone(),
         window,
         emit,
+        into,
     };
     query.refuse_depth()?;
     let mut parsed = tokens.parse(|parser| parser.parse_query())?;
@@ -89,6 +93,7 @@ struct Query<'t> {
     tokens: Tokens<'t>,
     window: Option<WindowClause>,
     emit: Option<EmitClause>,
+    into: Option<IntoStream<'t>>,
 }
 
 /// Adds the window's bounds to GROUP BY, where they are not yet.
@@ -97,7 +102,7 @@ fn group_by_window(query: &mut ast::Query, text: &Query<'_>) -> Result<()> {
         return Err(text.not_available(
             "UNION",
             "UNION, INTERSECT and EXCEPT",
-            "give each SELECT a file of its own",
+            "write what each SELECT makes with INSERT INTO the same stream",
         ));
     };
     let ast::GroupByExpr::Expressions(expressions, _) = &mut select.group_by else {
@@ -134,6 +139,18 @@ impl Query<'_> {
             .trim_matches('\'')
             .to_owned();
         let known = catalog.streams.keys().map(String::as_str);
+        if catalog.outside.contains(&name.as_str()) {
+            return Some(at_word(
+                &self.tokens,
+                &name,
+                Code::Circle,
+                format!("stream {name} is written by this file, and cannot be read by it too"),
+                Some(
+                    "leave out its WITH: a stream without WITH is in memory, and feeds later queries"
+                        .to_owned(),
+                ),
+            ));
+        }
         let hint = match nearest(&name, known) {
             Some(found) => format!("did you mean {found}?"),
             None if catalog.streams.is_empty() => "declare it before with CREATE STREAM".to_owned(),
@@ -160,14 +177,18 @@ impl Query<'_> {
                 match below.leaf {
                     Leaf::Scan(scan) => (scan, Some((aggregate, below))),
                     Leaf::Aggregate(_) => {
-                        return Err(self.not_available("FROM", "an aggregation of an aggregation", "write the inner rows to a stream, and aggregate that in a file of its own"));
+                        return Err(self.not_available("FROM", "an aggregation of an aggregation", "make the inner query a stream, CREATE STREAM name AS SELECT .., and aggregate that"));
                     }
                 }
             }
         };
         let stream = stream_of(scan);
+        self.check_written(&stream)?;
         self.check_event_time(&stream)?;
         let output = self.output_columns(logical)?;
+        if let Some(into) = &self.into {
+            into.check(&self.tokens, &output)?;
+        }
         match grouping {
             None => self.lower_stateless(&stream, top, output),
             Some((aggregate, below)) => {
@@ -196,6 +217,7 @@ impl Query<'_> {
             ));
         }
         let outputs: Vec<Expr> = top.outputs.into_iter().map(|(_, _, expr)| expr).collect();
+        let (outputs, output) = self.coerced(outputs, output);
         let reading = Reading::new(stream, top.filters.iter().chain(&outputs));
         Ok(Lowered {
             filter: self.conjunction(top.filters, &reading.schema)?,
@@ -216,6 +238,7 @@ impl Query<'_> {
         below: Collapsed<'_>,
         output: Arc<Schema>,
     ) -> Result<Lowered> {
+        self.refuse_updates(stream)?;
         let below_schema = aggregate.input.schema();
         let over_record = |expr: &Expr| {
             substitute(expr.clone(), below_schema, &below.outputs)
@@ -320,6 +343,7 @@ impl Query<'_> {
             .iter()
             .map(|(_, _, expr)| over_groups(expr))
             .collect::<Result<_>>()?;
+        let (rows, output) = self.coerced(rows, output);
         let readable = |planned: PlannedExpr| readable(planned, &fields);
 
         let compiled_rows: Vec<PlannedExpr> = self
@@ -359,6 +383,14 @@ impl Query<'_> {
             emit_span: self.emit.as_ref().map(|emit| emit.span),
             group_key,
         })
+    }
+
+    /// The output columns as those of the stream into which they go.
+    fn coerced(&self, exprs: Vec<Expr>, output: Arc<Schema>) -> (Vec<Expr>, Arc<Schema>) {
+        match &self.into {
+            None => (exprs, output),
+            Some(into) => (into.coerced(exprs, &output), Arc::clone(into.columns)),
+        }
     }
 
     /// The distinct groups, in the planner's order: the columns that its schema begins with.

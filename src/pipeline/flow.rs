@@ -1,0 +1,502 @@
+//! The queries of one shard and what flows between them: batches, watermarks, idleness, the end.
+//!
+//! ```text
+//!   source --take--> query 0 --OutputRows--> Outlet::Sink --encode--> exit lane
+//!                    query 1 --OutputRows--> Outlet::Stream --Batch--> query 2 --> ..      the same shard: no lane between
+//! ```
+//!
+//! Laws:
+//! 1. Nothing is made unless there is room for it all the way: in the lanes of whoever reads it, and behind them. A query
+//!    stands behind those that feed it, so served last to first the last one always drains; nothing deadlocks, not even with
+//!    lanes of one block.
+//! 2. A promise goes to the readers of a query's rows after the rows that it covers, and is the least over all writers of
+//!    the stream on this shard; the least over the shards is the exchange's to find.
+//! 3. A row keeps the event time that its query gave it, and a record its partition's watermark just before it, so that
+//!    lateness is decided once: for the row of a window nothing is left to decide.
+
+use datafusion_common::arrow::array::{RecordBatch, RecordBatchOptions};
+use datafusion_common::arrow::datatypes::SchemaRef;
+use velostream_shards::MemoryRange;
+
+use super::egress::{Egress, Exit, ToJob};
+use super::ingest::Ingest;
+use super::query::QueryPipeline;
+use crate::batch::{Batch, Origin};
+use crate::config::limits::{INBOX_BLOCKS_MAX, INBOX_ROWS_MAX};
+use crate::emit::OutputRows;
+use crate::error::{Error, Place, Result};
+use crate::source::BadRecords;
+use crate::time::{Coalescer, EventTime, Watermark};
+
+/// All queries of a shard.
+pub struct Flow {
+    nodes: Vec<Node>,
+    exit: Exit,
+}
+
+/// One query with what stands before and behind it.
+pub struct Node {
+    name: String,
+    pipeline: QueryPipeline,
+    inlet: Inlet,
+    outlet: Outlet,
+    /// Rows that have no value within range.
+    bad_rows: BadRecords,
+    /// Rows given away so far.
+    rows: u64,
+    /// Scratch: rows made and not yet given away.
+    made: Vec<OutputRows>,
+}
+
+/// Where a query's rows go.
+pub enum Outlet {
+    /// To a sink of the job.
+    Sink(Egress),
+    /// To queries of this shard.
+    Stream(Fork),
+}
+
+/// The readers of a query's rows, and what they have been told.
+#[derive(Default)]
+pub struct Fork {
+    readers: Vec<Reader>,
+    promised: Option<Watermark>,
+    idle: bool,
+    closed: bool,
+}
+
+/// A query that reads a stream, and how it sees it.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    /// Index of the query.
+    pub query: usize,
+    /// Which of the query's inputs this is: one for each writer of the stream.
+    pub port: usize,
+    /// Its columns among those of the stream; `None` for all of them.
+    pub columns: Option<Vec<usize>>,
+    /// The schema of its columns.
+    pub projected: SchemaRef,
+    /// Whether the stream has an event time.
+    pub timed: bool,
+}
+
+/// The inputs of a query on this shard.
+struct Inlet {
+    watermarks: Coalescer,
+    /// Inputs from which something may still come.
+    open: usize,
+}
+
+/// What a query has counted on one shard.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct QueryCounts {
+    /// Rows that left it: for its sink, or for other queries.
+    pub rows: u64,
+    /// Records for which an expression failed, and rows with a value out of range.
+    pub bad_records: u64,
+    /// Records whose window was closed by their own partition's watermark.
+    pub late_records: u64,
+    /// Records whose window the query had closed though their partition had not.
+    pub late_after_idle: u64,
+    /// Most bytes that its groups and dictionaries have taken at once.
+    pub state_bytes_max: u64,
+    /// Searches for a group or a dictionary entry that went past many others.
+    pub long_probes: u64,
+}
+
+impl QueryCounts {
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: QueryCounts) -> QueryCounts {
+        QueryCounts {
+            rows: self.rows + other.rows,
+            bad_records: self.bad_records + other.bad_records,
+            late_records: self.late_records + other.late_records,
+            late_after_idle: self.late_after_idle + other.late_after_idle,
+            state_bytes_max: self.state_bytes_max + other.state_bytes_max,
+            long_probes: self.long_probes + other.long_probes,
+        }
+    }
+}
+
+impl Node {
+    /// The query `name`, read from `inputs` inputs (a source, or the writers of its stream).
+    pub fn new(
+        name: &str,
+        pipeline: QueryPipeline,
+        inputs: usize,
+        outlet: Outlet,
+        bad_rows: BadRecords,
+    ) -> Node {
+        assert!(inputs > 0, "a query reads something");
+        Node {
+            name: name.to_owned(),
+            pipeline,
+            inlet: Inlet {
+                watermarks: Coalescer::new(inputs),
+                open: inputs,
+            },
+            outlet,
+            bad_rows,
+            rows: 0,
+            made: Vec::new(),
+        }
+    }
+}
+
+impl Fork {
+    /// To `readers`.
+    pub fn new(readers: Vec<Reader>) -> Fork {
+        Fork {
+            readers,
+            ..Fork::default()
+        }
+    }
+}
+
+impl Flow {
+    /// The queries `nodes`, in the order of `JobPlan::queries`, before `exit`.
+    pub fn new(nodes: Vec<Node>, exit: Exit) -> Flow {
+        for (query, node) in nodes.iter().enumerate() {
+            if let Outlet::Stream(fork) = &node.outlet {
+                assert!(
+                    fork.readers.iter().all(|reader| reader.query > query),
+                    "a query stands behind those that feed it"
+                );
+            }
+        }
+        Flow { nodes, exit }
+    }
+
+    /// Moves held blocks on; whether any moved.
+    pub fn flush(&mut self) -> bool {
+        let mut moved = self.exit.flush();
+        for node in &mut self.nodes {
+            moved |= node.pipeline.flush();
+        }
+        moved
+    }
+
+    /// Queries last to first: fires what is closed, a slice, takes what the peers sent, and tells the readers what they may
+    /// count on. Whether anything was done.
+    pub fn advance(&mut self) -> Result<bool> {
+        let mut progressed = false;
+        for query in (0..self.nodes.len()).rev() {
+            if self.room_behind(query) {
+                progressed |= self.run(query, QueryPipeline::fire)?;
+            }
+            progressed |= self.run(query, QueryPipeline::send_partials)?;
+            progressed |= self.drain(query)?;
+            progressed |= self.forward(query);
+        }
+        Ok(progressed)
+    }
+
+    /// Takes what the peers sent to `query`, while there is room for what comes of it; whether there was anything.
+    fn drain(&mut self, query: usize) -> Result<bool> {
+        let mut progressed = false;
+        let mut rows = 0;
+        for _ in 0..INBOX_BLOCKS_MAX {
+            if rows >= INBOX_ROWS_MAX || !self.room_behind(query) {
+                break;
+            }
+            let mut taken = None;
+            self.run(query, |pipeline, made| {
+                taken = pipeline.drain(made);
+                taken.is_some()
+            })?;
+            let Some(count) = taken else { break };
+            rows += count;
+            progressed = true;
+        }
+        Ok(progressed)
+    }
+
+    /// Whether `query` may be given a batch: there is room in its own lanes, and behind them.
+    pub fn has_room(&self, query: usize) -> bool {
+        self.nodes[query].pipeline.has_room() && self.room_behind(query)
+    }
+
+    /// Gives `query` a batch. `has_room` must have said so.
+    pub fn take(&mut self, query: usize, batch: Batch) -> Result<()> {
+        let mut taken = Ok(());
+        self.run(query, |pipeline, made| {
+            taken = pipeline.take(batch, made);
+            true
+        })?;
+        let several = self.nodes.len() > 1;
+        taken.map_err(|error| match error {
+            Error::Data {
+                stream,
+                place,
+                reason,
+            } if several => Error::Data {
+                stream,
+                place,
+                reason: format!("{reason} (in query {})", self.nodes[query].name),
+            },
+            other => other,
+        })
+    }
+
+    /// Input `port` of `query` promises `time`, moved there by a record due at `due_us` (wall clock, microseconds).
+    pub fn watermark(&mut self, query: usize, port: usize, time: Watermark, due_us: i64) {
+        let advanced = self.nodes[query]
+            .inlet
+            .watermarks
+            .advance(port, time, due_us);
+        self.apply(query, advanced);
+    }
+
+    /// Input `port` of `query` holds nobody back until it speaks.
+    pub fn idle(&mut self, query: usize, port: usize) {
+        let advanced = self.nodes[query].inlet.watermarks.idle(port);
+        self.apply(query, advanced);
+        if self.nodes[query].inlet.watermarks.is_idle() {
+            self.control(query, QueryPipeline::idle);
+            self.forward(query);
+        }
+    }
+
+    /// Nothing follows from one more input of `query`.
+    pub fn close_input(&mut self, query: usize) {
+        let node = &mut self.nodes[query];
+        assert!(node.inlet.open > 0, "an input ends once");
+        node.inlet.open -= 1;
+        if node.inlet.open == 0 {
+            node.pipeline.close_input();
+            self.forward(query);
+        }
+    }
+
+    /// Whether nothing is left to do and nothing can come.
+    pub fn is_finished(&self) -> bool {
+        self.exit.is_flushed() && self.nodes.iter().all(Node::is_finished)
+    }
+
+    /// How long records from outside took until they were applied, as far as `query` recorded it.
+    pub fn ingest(&mut self, query: usize) -> &mut Ingest {
+        self.nodes[query].pipeline.ingest()
+    }
+
+    /// The memory that holds the state of all queries.
+    pub fn ranges(&self) -> Vec<MemoryRange> {
+        let nodes = self.nodes.iter();
+        nodes.flat_map(|node| node.pipeline.ranges()).collect()
+    }
+
+    /// The way out, for what is not rows.
+    pub fn exit(&mut self) -> &mut Exit {
+        &mut self.exit
+    }
+
+    /// What each query has counted.
+    pub fn counts(&self) -> Vec<QueryCounts> {
+        self.nodes.iter().map(Node::counts).collect()
+    }
+
+    /// Whether there is room for what `query` makes.
+    fn room_behind(&self, query: usize) -> bool {
+        match &self.nodes[query].outlet {
+            Outlet::Sink(_) => self.exit.has_room(),
+            Outlet::Stream(fork) => fork
+                .readers
+                .iter()
+                .all(|reader| self.has_room(reader.query)),
+        }
+    }
+
+    fn apply(&mut self, query: usize, advanced: Option<(Watermark, i64)>) {
+        if let Some((time, due_us)) = advanced {
+            self.control(query, |pipeline, made| {
+                pipeline.watermark(time, due_us, made);
+            });
+            self.forward(query);
+        }
+    }
+
+    /// Lets `query` hear what makes no rows at once: they fire in slices.
+    fn control(
+        &mut self,
+        query: usize,
+        say: impl FnOnce(&mut QueryPipeline, &mut Vec<OutputRows>),
+    ) {
+        let Node { pipeline, made, .. } = &mut self.nodes[query];
+        say(pipeline, made);
+        assert!(made.is_empty(), "a watermark makes no rows at once");
+    }
+
+    /// Lets `query` work, and gives away what it makes.
+    fn run(
+        &mut self,
+        query: usize,
+        work: impl FnOnce(&mut QueryPipeline, &mut Vec<OutputRows>) -> bool,
+    ) -> Result<bool> {
+        let node = &mut self.nodes[query];
+        let mut made = std::mem::take(&mut node.made);
+        let progressed = work(&mut node.pipeline, &mut made);
+        let given = made.drain(..).try_for_each(|rows| self.give(query, rows));
+        self.nodes[query].made = made;
+        given.map(|()| progressed)
+    }
+
+    /// Gives rows of `query` to its sink, or to each of their readers.
+    fn give(&mut self, query: usize, rows: OutputRows) -> Result<()> {
+        let Node {
+            name,
+            outlet,
+            bad_rows,
+            rows: counted,
+            ..
+        } = &mut self.nodes[query];
+        for reason in &rows.bad {
+            let place = || Place::Output {
+                query: name.clone(),
+            };
+            bad_rows.take(place, reason)?;
+        }
+        if rows.batch.num_rows() == 0 {
+            return Ok(());
+        }
+        *counted += rows.batch.num_rows() as u64;
+        let readers = match outlet {
+            Outlet::Sink(egress) => {
+                let block = egress.encode(rows);
+                self.exit.post(ToJob::Rows(block));
+                return Ok(());
+            }
+            Outlet::Stream(fork) => fork.readers.len(),
+        };
+        for place in 0..readers {
+            let reader = self.reader(query, place);
+            let (to, batch) = (reader.query, reader.batch(&rows));
+            self.take(to, batch)?;
+        }
+        Ok(())
+    }
+
+    fn reader(&self, query: usize, place: usize) -> &Reader {
+        match &self.nodes[query].outlet {
+            Outlet::Stream(fork) => &fork.readers[place],
+            Outlet::Sink(_) => panic!("a sink has no readers"),
+        }
+    }
+
+    /// Tells the readers of `query` what is new: its promise, that it is idle, that it has ended. Whether anything was.
+    fn forward(&mut self, query: usize) -> bool {
+        let Node {
+            pipeline, outlet, ..
+        } = &mut self.nodes[query];
+        let Outlet::Stream(fork) = outlet else {
+            return false;
+        };
+        let (time, due_us) = pipeline.promise();
+        let promises = fork.promised.unwrap_or(Watermark::NONE) < time;
+        if promises {
+            fork.promised = Some(time);
+        }
+        let idle = pipeline.is_idle();
+        let idles = !std::mem::replace(&mut fork.idle, idle) && idle;
+        let closes = pipeline.is_finished() && !std::mem::replace(&mut fork.closed, true);
+        let readers = fork.readers.len();
+        for place in 0..readers {
+            let &Reader {
+                query: to, port, ..
+            } = self.reader(query, place);
+            if promises {
+                self.watermark(to, port, time, due_us);
+            }
+            if idles {
+                self.idle(to, port);
+            }
+            if closes {
+                self.close_input(to);
+            }
+        }
+        promises || idles || closes
+    }
+}
+
+impl Node {
+    fn is_finished(&self) -> bool {
+        self.inlet.open == 0 && self.pipeline.is_finished()
+    }
+
+    fn counts(&self) -> QueryCounts {
+        let (late_records, late_after_idle) = self.pipeline.late();
+        let (state_bytes_max, long_probes) = self.pipeline.state();
+        QueryCounts {
+            rows: self.rows,
+            bad_records: self.pipeline.bad_records() + self.bad_rows.skipped(),
+            late_records,
+            late_after_idle,
+            state_bytes_max,
+            long_probes,
+        }
+    }
+}
+
+impl Reader {
+    /// The reader's share of a batch that others read too.
+    pub fn view(&self, batch: &Batch) -> Batch {
+        Batch {
+            columns: self.columns_of(&batch.columns),
+            ..batch.clone()
+        }
+    }
+
+    /// The reader's share of a batch that nobody else reads any more.
+    pub fn own(&self, batch: Batch) -> Batch {
+        match self.columns {
+            None => batch,
+            Some(_) => Batch {
+                columns: self.columns_of(&batch.columns),
+                ..batch
+            },
+        }
+    }
+
+    /// The rows of a query as records.
+    fn batch(&self, rows: &OutputRows) -> Batch {
+        let count = rows.batch.num_rows();
+        let event_times: Vec<EventTime> = match self.timed {
+            true => rows
+                .event_times_us
+                .iter()
+                .map(|&us| EventTime(us))
+                .collect(),
+            false => Vec::new(),
+        };
+        let watermarks_before = match (self.timed, rows.watermarks_before.is_empty()) {
+            (false, _) => Vec::new(),
+            (true, true) => vec![Watermark::NONE; event_times.len()],
+            (true, false) => rows.watermarks_before.clone(),
+        };
+        let origin = Origin {
+            partition: 0,
+            offset: 0,
+        };
+        let batch = Batch {
+            columns: self.columns_of(&rows.batch),
+            event_times,
+            watermarks_before,
+            origins: vec![origin; count],
+            due_us: rows.due_us,
+        };
+        batch.assert_consistent();
+        batch
+    }
+
+    fn columns_of(&self, all: &RecordBatch) -> RecordBatch {
+        let columns = match &self.columns {
+            None => all.columns().to_vec(),
+            Some(columns) => columns
+                .iter()
+                .map(|&column| all.column(column).clone())
+                .collect(),
+        };
+        let options = RecordBatchOptions::new().with_row_count(Some(all.num_rows()));
+        RecordBatch::try_new_with_options(self.projected.clone(), columns, &options)
+            .expect("the plan's columns are the stream's")
+    }
+}

@@ -1,0 +1,161 @@
+//! One source on one shard, and the queries that read it.
+//!
+//! Law: a source is polled only while all its readers have room, so each record is decoded once and seen by all of them, in
+//! the same order; the watermark that covers a batch follows it.
+
+use super::allocation_count::AllocationCount;
+use super::egress::ToJob;
+use super::flow::{Flow, Reader};
+use crate::error::Result;
+use crate::source::{Polled, Source, SourceFigures};
+use crate::time::Watermark;
+
+/// A shard's share of one stream from outside.
+pub struct SourcePort {
+    /// `None` when there is nothing for this shard to read.
+    source: Option<Box<dyn Source>>,
+    readers: Vec<Reader>,
+    state: State,
+}
+
+/// Where the shard stands with this input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Not yet begun.
+    Opening,
+    /// Records may come.
+    Open,
+    /// None will; the readers know.
+    Closed,
+}
+
+impl SourcePort {
+    /// An input that has not begun.
+    pub fn new(source: Option<Box<dyn Source>>, readers: Vec<Reader>) -> SourcePort {
+        assert!(!readers.is_empty(), "a source that nobody reads");
+        SourcePort {
+            source,
+            readers,
+            state: State::Opening,
+        }
+    }
+
+    /// Begins. A shard that reads nothing is idle at once, and its input closed. Whether anything was done.
+    pub fn open(&mut self, flow: &mut Flow) -> bool {
+        if self.state != State::Opening {
+            return false;
+        }
+        self.state = State::Open;
+        if self.source.is_none() {
+            for reader in &self.readers {
+                flow.idle(reader.query, reader.port);
+            }
+            self.close(flow);
+        }
+        true
+    }
+
+    /// Takes up to `batch_max` records, if all readers have room; `wall_us` is the time, microseconds since the epoch.
+    /// Whether anything was done.
+    pub fn poll(
+        &mut self,
+        flow: &mut Flow,
+        batch_max: usize,
+        wall_us: i64,
+        allocations: &mut AllocationCount,
+    ) -> Result<bool> {
+        let has_room = |reader: &Reader| flow.has_room(reader.query);
+        if self.state != State::Open || !self.readers.iter().all(has_room) {
+            return Ok(false);
+        }
+        let source = self.source.as_mut().expect("an open input has a source");
+        let polled = source.poll(batch_max)?;
+        let watermark = source.watermark();
+        let moved_us = source.watermark_due_us();
+        for notice in source.take_notices() {
+            flow.exit().post(ToJob::Notice(notice));
+        }
+        let (progressed, due_us) = match polled {
+            Polled::Batch(batch) => {
+                let due_us = batch.due_us;
+                allocations.batch();
+                let (last, others) = self.readers.split_last().expect("a source is read");
+                for reader in others {
+                    flow.take(reader.query, reader.view(&batch))?;
+                }
+                flow.take(last.query, last.own(batch))?;
+                (true, due_us)
+            }
+            Polled::Nothing { progressed } => (progressed, wall_us),
+            Polled::Ended => {
+                assert_eq!(
+                    watermark,
+                    Some(Watermark::END),
+                    "an ended source has promised the end"
+                );
+                self.promise(flow, Watermark::END, wall_us);
+                self.close(flow);
+                return Ok(true);
+            }
+        };
+        if let Some(time) = watermark {
+            self.promise(flow, time, moved_us.unwrap_or(due_us));
+        }
+        Ok(progressed)
+    }
+
+    /// Takes no more; the readers are told. May be said again. Whether it was open.
+    pub fn close(&mut self, flow: &mut Flow) -> bool {
+        if self.state == State::Closed {
+            return false;
+        }
+        self.state = State::Closed;
+        for reader in &self.readers {
+            flow.close_input(reader.query);
+        }
+        true
+    }
+
+    /// Whether nothing more will be taken.
+    pub fn is_closed(&self) -> bool {
+        self.state == State::Closed
+    }
+
+    /// When time brings the next record, wall clock, microseconds, if there is room for it; `None` where it is not time that
+    /// brings records.
+    pub fn next_due_us(&self, flow: &Flow) -> Option<i64> {
+        let source = self.source.as_ref()?;
+        let has_room = |reader: &Reader| flow.has_room(reader.query);
+        let takes = self.state == State::Open && self.readers.iter().all(has_room);
+        takes.then(|| source.next_due_us()).flatten()
+    }
+
+    /// Records taken so far, bad ones included.
+    pub fn records_in(&self) -> u64 {
+        let source = self.source.as_ref();
+        source.map_or(0, |source| source.records_in())
+    }
+
+    /// Where the input's watermark stands; at the end where there is nothing to read.
+    pub fn watermark(&self) -> Watermark {
+        let source = self.source.as_ref();
+        let watermark = source.and_then(|source| source.watermark());
+        watermark.unwrap_or(Watermark::END)
+    }
+
+    /// The queries that read it.
+    pub fn readers(&self) -> impl Iterator<Item = usize> {
+        self.readers.iter().map(|reader| reader.query)
+    }
+
+    /// What the source has counted; `None` if there was nothing to read.
+    pub fn figures(&self) -> Option<SourceFigures> {
+        self.source.as_ref().map(|source| source.figures())
+    }
+
+    fn promise(&self, flow: &mut Flow, time: Watermark, due_us: i64) {
+        for reader in &self.readers {
+            flow.watermark(reader.query, reader.port, time, due_us);
+        }
+    }
+}

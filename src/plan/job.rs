@@ -1,0 +1,208 @@
+//! All queries of a file as one job: what they share, and who feeds whom.
+//!
+//! ```text
+//!   source 0 --+--> query 0 --Target::Sink(0)----> sink 0
+//!              +--> query 1 --Target::Stream(0)--> link 0 --> query 2 --Target::Sink(1)--> sink 1
+//! ```
+//!
+//! Laws: a stream is read once, however many queries read it, and decoded to the union of the columns that they need; a
+//! target is opened once, however many queries write it. A query stands behind every query that feeds it, so queries in
+//! reverse order are edges last to first.
+
+use std::sync::Arc;
+
+use datafusion_common::arrow::datatypes::SchemaRef;
+
+use super::{Plan, SinkSpec, SourceConnector, SourceSpec};
+
+/// Everything that one job runs.
+#[derive(Clone, Debug)]
+pub struct JobPlan {
+    /// `job.name`, else the SQL file's stem, else `velo`.
+    pub name: String,
+    /// What it reads from outside, each stream once.
+    pub sources: Vec<SourceSpec>,
+    /// Its queries; none feeds one that stands before it.
+    pub queries: Vec<JobQuery>,
+    /// What it writes, each target once.
+    pub sinks: Vec<JobSink>,
+    /// The in-memory streams between its queries.
+    pub links: Vec<Link>,
+}
+
+/// A query and its neighbours.
+#[derive(Clone, Debug)]
+pub struct JobQuery {
+    /// The query.
+    pub plan: Plan,
+    /// Whence its records come.
+    pub input: Input,
+    /// Whither its rows go.
+    pub target: Target,
+}
+
+/// Whence a query's records come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// From outside.
+    Source {
+        /// Index into `JobPlan::sources`.
+        source: usize,
+        /// The query's columns among those that the source decodes.
+        columns: Vec<usize>,
+    },
+    /// From other queries.
+    Link {
+        /// Index into `JobPlan::links`.
+        link: usize,
+        /// The query's columns among those of the stream.
+        columns: Vec<usize>,
+    },
+}
+
+/// Whither a query's rows go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Index into `JobPlan::sinks`.
+    Sink(usize),
+    /// Index into `JobPlan::links`.
+    Link(usize),
+}
+
+/// A target outside.
+#[derive(Clone, Debug)]
+pub struct JobSink {
+    /// Where it is; the message key, if there is one, is each query's own.
+    pub spec: SinkSpec,
+    /// The columns of its rows.
+    pub columns: SchemaRef,
+}
+
+/// An in-memory stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// The stream's name.
+    pub stream: String,
+    /// The queries that write it, by index.
+    pub writers: Vec<usize>,
+    /// The queries that read it, by index, all behind the writers.
+    pub readers: Vec<usize>,
+}
+
+impl JobPlan {
+    /// The job of `plans`, which stand in the order in which they were written.
+    pub fn new(name: String, plans: Vec<Plan>) -> JobPlan {
+        let mut job = JobPlan {
+            name,
+            sources: Vec::new(),
+            queries: Vec::with_capacity(plans.len()),
+            sinks: Vec::new(),
+            links: Vec::new(),
+        };
+        // First what is read in all, so that each query then finds its columns in it.
+        for plan in &plans {
+            job.read(&plan.source);
+        }
+        for (query, plan) in plans.into_iter().enumerate() {
+            let input = job.input(query, &plan.source);
+            let target = job.target(query, &plan);
+            job.queries.push(JobQuery {
+                plan,
+                input,
+                target,
+            });
+        }
+        for link in &job.links {
+            assert!(
+                link.writers.iter().max() < link.readers.iter().min() || link.readers.is_empty(),
+                "a query stands behind those that feed it"
+            );
+        }
+        job
+    }
+
+    /// Whether a generator feeds the sink of that index: somebody else will read its rows, and ask when they were due.
+    pub fn is_feed(&self, sink: usize) -> bool {
+        self.queries.iter().any(|query| {
+            query.target == Target::Sink(sink)
+                && matches!(
+                    query.plan.source.stream.connector,
+                    SourceConnector::Datagen(_)
+                )
+        })
+    }
+
+    /// Adds the columns of `spec` to those that are decoded of its stream.
+    fn read(&mut self, spec: &SourceSpec) {
+        if matches!(spec.stream.connector, SourceConnector::Queries(_)) {
+            return;
+        }
+        let Some(known) = self.sources.iter_mut().find(|known| is_same(known, spec)) else {
+            self.sources.push(spec.clone());
+            return;
+        };
+        let mut union = [known.projection.as_slice(), spec.projection.as_slice()].concat();
+        union.sort_unstable();
+        union.dedup();
+        let projected = spec.stream.columns.project(&union);
+        known.projected = Arc::new(projected.expect("the indexes come from this schema"));
+        known.projection = union;
+    }
+
+    fn input(&mut self, query: usize, spec: &SourceSpec) -> Input {
+        if matches!(spec.stream.connector, SourceConnector::Queries(_)) {
+            let link = self.link(&spec.stream.name);
+            self.links[link].readers.push(query);
+            return Input::Link {
+                link,
+                columns: spec.projection.clone(),
+            };
+        }
+        let is_it = |known: &SourceSpec| is_same(known, spec);
+        let source = self.sources.iter().position(is_it);
+        let source = source.expect("every source was read just before");
+        let decoded = &self.sources[source].projection;
+        let place = |column: &usize| {
+            decoded
+                .binary_search(column)
+                .expect("the union holds every query's columns")
+        };
+        Input::Source {
+            source,
+            columns: spec.projection.iter().map(place).collect(),
+        }
+    }
+
+    fn target(&mut self, query: usize, plan: &Plan) -> Target {
+        if let SinkSpec::Stream(name) = &plan.sink {
+            let link = self.link(name);
+            self.links[link].writers.push(query);
+            return Target::Link(link);
+        }
+        let is_it = |sink: &JobSink| sink.spec.is_same_target(&plan.sink);
+        let known = self.sinks.iter().position(is_it);
+        Target::Sink(known.unwrap_or_else(|| {
+            self.sinks.push(JobSink {
+                spec: plan.sink.clone(),
+                columns: Arc::clone(&plan.output),
+            });
+            self.sinks.len() - 1
+        }))
+    }
+
+    fn link(&mut self, stream: &str) -> usize {
+        let known = self.links.iter().position(|link| link.stream == stream);
+        known.unwrap_or_else(|| {
+            self.links.push(Link {
+                stream: stream.to_owned(),
+                writers: Vec::new(),
+                readers: Vec::new(),
+            });
+            self.links.len() - 1
+        })
+    }
+}
+
+fn is_same(one: &SourceSpec, other: &SourceSpec) -> bool {
+    one.stream.name == other.stream.name
+}

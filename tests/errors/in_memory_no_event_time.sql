@@ -1,0 +1,6 @@
+CREATE STREAM flights (
+  ts TIMESTAMP, carrier VARCHAR, distance BIGINT, dep_delay DOUBLE,
+  WATERMARK FOR ts AS ts - INTERVAL '5' SECOND
+) WITH (connector = 'file', path = 'flights.csv');
+CREATE STREAM counts AS SELECT carrier, COUNT(*) AS n FROM flights GROUP BY carrier EMIT FINAL;
+SELECT SUM(n) AS n FROM counts WINDOW TUMBLING (SIZE 1 HOUR);

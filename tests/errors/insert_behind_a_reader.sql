@@ -1,0 +1,7 @@
+CREATE STREAM flights (
+  ts TIMESTAMP, carrier VARCHAR, distance BIGINT, dep_delay DOUBLE,
+  WATERMARK FOR ts AS ts - INTERVAL '5' SECOND
+) WITH (connector = 'file', path = 'flights.csv');
+CREATE STREAM late AS SELECT carrier FROM flights WHERE dep_delay > 10;
+CREATE STREAM kept WITH (connector = 'file', path = 'kept.csv') AS SELECT carrier FROM late;
+INSERT INTO late SELECT carrier FROM flights WHERE dep_delay < 0;

@@ -1,0 +1,7 @@
+CREATE STREAM flights (
+  ts TIMESTAMP, carrier VARCHAR, distance BIGINT, dep_delay DOUBLE,
+  WATERMARK FOR ts AS ts - INTERVAL '5' SECOND
+) WITH (connector = 'file', path = 'flights.csv');
+CREATE STREAM late (carrier VARCHAR) WITH (connector = 'file', path = 'late.csv');
+INSERT INTO late SELECT carrier FROM flights WHERE dep_delay > 10;
+SELECT carrier FROM late;
