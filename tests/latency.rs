@@ -5,7 +5,7 @@ use serde_json::Value;
 use velostream::config::Config;
 use velostream::job::report::{End, Report};
 use velostream::job::{Job, Outcome, RowFormat, Standing};
-use velostream::sql::{Query, Settings, plan_script};
+use velostream::sql::{Settings, plan_script};
 use velostream_shards::{CoreMap, Machine};
 
 use crate::process::Folder;
@@ -41,10 +41,9 @@ fn run(sql: &str, watch: &mut dyn FnMut(Standing<'_>)) -> (Outcome, Report) {
         shards: 3,
         job_name: None,
     };
-    let script = plan_script("job.sql", sql, &settings).expect("valid SQL");
-    let Some(Query::Run(plan)) = script.query else {
-        panic!("the script holds a query")
-    };
+    let plan = plan_script("job.sql", sql, &settings)
+        .expect("valid SQL")
+        .job;
     let job = Job {
         plan: &plan,
         config: &config,
