@@ -5,7 +5,7 @@ use serde_json::Value;
 use velostream::config::Config;
 use velostream::job::report::{End, Report};
 use velostream::job::{Job, Outcome, RowFormat, Standing};
-use velostream::sql::{Query, Settings, plan_script};
+use velostream::sql::{Settings, plan_script};
 use velostream_shards::{CoreMap, Machine};
 
 use crate::process::Folder;
@@ -42,11 +42,8 @@ fn run(sql: &str, watch: &mut dyn FnMut(Standing<'_>)) -> (Outcome, Report) {
         job_name: None,
     };
     let script = plan_script("job.sql", sql, &settings).expect("valid SQL");
-    let Some(Query::Run(plan)) = script.query else {
-        panic!("the script holds a query")
-    };
     let job = Job {
-        plan: &plan,
+        plan: &script.job,
         config: &config,
         core_map: &core_map,
         rows: RowFormat::Json,
@@ -56,7 +53,7 @@ fn run(sql: &str, watch: &mut dyn FnMut(Standing<'_>)) -> (Outcome, Report) {
         watch(standing);
         None
     });
-    let report = Report::of(&plan, &outcome);
+    let report = Report::of(&script.job, &outcome);
     (outcome, report)
 }
 
