@@ -41,11 +41,9 @@ fn run(sql: &str, watch: &mut dyn FnMut(Standing<'_>)) -> (Outcome, Report) {
         shards: 3,
         job_name: None,
     };
-    let plan = plan_script("job.sql", sql, &settings)
-        .expect("valid SQL")
-        .job;
+    let script = plan_script("job.sql", sql, &settings).expect("valid SQL");
     let job = Job {
-        plan: &plan,
+        plan: &script.job,
         config: &config,
         core_map: &core_map,
         rows: RowFormat::Json,
@@ -55,7 +53,7 @@ fn run(sql: &str, watch: &mut dyn FnMut(Standing<'_>)) -> (Outcome, Report) {
         watch(standing);
         None
     });
-    let report = Report::of(&plan, &outcome);
+    let report = Report::of(&script.job, &outcome);
     (outcome, report)
 }
 

@@ -112,6 +112,11 @@ mod tests {
         assert_eq!(coalescer.idle(1), Some((Watermark(10), 1)));
         assert_eq!(coalescer.advance(1, Watermark(3), 2), None);
         assert_eq!(coalescer.watermark(), Watermark(10));
+        assert_eq!(coalescer.promised(1), Watermark(3));
+        coalescer.idle(0);
+        assert!(!coalescer.is_idle());
+        coalescer.idle(1);
+        assert!(coalescer.is_idle());
     }
 
     #[test]
