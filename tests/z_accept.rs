@@ -1,4 +1,4 @@
-//! The acceptance scripts, as a user runs them: scripts/accept 2 to 6, over all 336,776 flights and, for 3 and 6, a real
+//! The acceptance scripts, as a user runs them: scripts/accept 2 to 6 and 13, over all 336,776 flights and, for 3 and 6, a real
 //! Apache Kafka that scripts/kafka starts. What they need and cannot have fails the test with their words; nothing is
 //! skipped. `ACCEPT_SHARDS` narrows the shard counts.
 
@@ -14,12 +14,20 @@ static ALONE: Mutex<()> = Mutex::new(());
 
 /// Runs `scripts/accept number`; its lines are this test's output.
 fn accept(number: u32) {
+    accept_with(number, &[]);
+}
+
+/// The same with these variables set.
+fn accept_with(number: u32, variables: &[(&str, &str)]) {
     let _alone = ALONE
         .lock()
         .unwrap_or_else(|poisoned| poisoned.into_inner());
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/accept");
     let mut command = Command::new(script);
-    command.arg(number.to_string()).env("VELO", VELO);
+    command
+        .arg(number.to_string())
+        .env("VELO", VELO)
+        .envs(variables.iter().copied());
     for name in ["RUST_BACKTRACE", "HWLOC_SYNTHETIC", "HWLOC_XMLFILE"] {
         command.env_remove(name);
     }
@@ -68,4 +76,10 @@ fn accept_5_a_machine_that_is_not_there_has_a_core_map_and_runs_nothing() {
 #[test]
 fn accept_6_brokers_that_are_down_and_records_that_are_bad() {
     accept(6);
+}
+
+/// With 600,000 keys; the script alone takes 20 million.
+#[test]
+fn accept_13_state_stays_flat_and_closes_in_slices() {
+    accept_with(13, &[("ACCEPT_KEYS", "600000")]);
 }
