@@ -54,9 +54,9 @@ impl Grouping {
         Ok(self.drain(egress, made)? | fired)
     }
 
-    /// Whether rows may be sent to their owners.
+    /// Whether rows may be sent to their owners, and this shard is not behind with its own.
     pub fn has_room(&self) -> bool {
-        self.edge.has_room()
+        self.edge.has_room() && !self.owned.is_behind()
     }
 
     /// This shard's input promises `time`, moved there by a record due at `due_us` (wall clock, microseconds).
@@ -138,11 +138,11 @@ impl Grouping {
         }
     }
 
-    /// Takes what the peers sent, as long as there is room for what comes of it.
+    /// Takes what the peers sent, as long as there is room for what comes of it and no closed pane waits to leave.
     fn drain(&mut self, egress: &mut Egress, made: &mut Vec<OutputRows>) -> Result<bool> {
         let mut progressed = false;
         for _ in 0..INBOX_BLOCKS_MAX {
-            if !egress.has_room() {
+            if !egress.has_room() || self.owned.is_behind() {
                 break;
             }
             let Some(arrived) = self.edge.take() else {
