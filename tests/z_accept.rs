@@ -1,4 +1,4 @@
-//! The acceptance scripts, as a user runs them: scripts/accept 2 to 7, over all 336,776 flights and, for 3, 6 and 7, a real
+//! The acceptance scripts, as a user runs them: scripts/accept 2 to 7 and 13, over all flights and, for 3, 6 and 7, a real
 //! Apache Kafka that scripts/kafka starts. What they need and cannot have fails the test with their words; nothing is
 //! skipped. `ACCEPT_SHARDS` narrows the shard counts; 7 runs 30 s here unless `ACCEPT_SECONDS` says otherwise.
 
@@ -14,15 +14,20 @@ static ALONE: Mutex<()> = Mutex::new(());
 
 /// Runs `scripts/accept number`; its lines are this test's output.
 fn accept(number: u32) {
+    accept_with(number, &[]);
+}
+
+/// The same with these variables set.
+fn accept_with(number: u32, variables: &[(&str, &str)]) {
     let _alone = ALONE
         .lock()
         .unwrap_or_else(|poisoned| poisoned.into_inner());
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/accept");
     let mut command = Command::new(script);
-    command.arg(number.to_string()).env("VELO", VELO);
-    if std::env::var_os("ACCEPT_SECONDS").is_none() {
-        command.env("ACCEPT_SECONDS", "30");
-    }
+    command
+        .arg(number.to_string())
+        .env("VELO", VELO)
+        .envs(variables.iter().copied());
     for name in ["RUST_BACKTRACE", "HWLOC_SYNTHETIC", "HWLOC_XMLFILE"] {
         command.env_remove(name);
     }
@@ -75,5 +80,13 @@ fn accept_6_brokers_that_are_down_and_records_that_are_bad() {
 
 #[test]
 fn accept_7_latencies_of_two_processes_and_shards_that_idle() {
-    accept(7);
+    let given = std::env::var("ACCEPT_SECONDS");
+    let seconds = given.as_deref().unwrap_or("30");
+    accept_with(7, &[("ACCEPT_SECONDS", seconds)]);
+}
+
+/// With 600,000 keys; the script alone takes 20 million.
+#[test]
+fn accept_13_state_stays_flat_and_closes_in_slices() {
+    accept_with(13, &[("ACCEPT_KEYS", "600000")]);
 }

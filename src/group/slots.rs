@@ -15,7 +15,7 @@
 //! (docs/decisions/0013). It is not stored: the words are in the slot, and a multiply a word gives it again.
 
 /// Probes of more slots than this are counted as long.
-const LONG_PROBE: usize = 64;
+const LONG_PROBE: usize = 128;
 
 /// Slots of the smallest table.
 const SLOTS_MIN: usize = 64;

@@ -64,8 +64,12 @@ impl Grouping {
         true
     }
 
-    /// Takes one block of what the peers sent: how many rows or groups it held; `None` if there was none.
+    /// Takes one block of what the peers sent: how many rows or groups it held; `None` if there was none, or a closed pane
+    /// waits to leave first.
     pub fn drain(&mut self, made: &mut Vec<OutputRows>) -> Option<usize> {
+        if self.owned.is_behind() {
+            return None;
+        }
         let arrived = self.edge.take()?;
         let rows = arrived.as_ref().map_or(0, Arrived::rows);
         self.apply(arrived, made);
@@ -85,9 +89,9 @@ impl Grouping {
         }
     }
 
-    /// Whether rows may be sent to their owners.
+    /// Whether rows may be sent to their owners, and this shard is not behind with its own.
     pub fn has_room(&self) -> bool {
-        self.edge.has_room()
+        self.edge.has_room() && !self.owned.is_behind()
     }
 
     /// This shard's input promises `time`, moved there by a record due at `due_us` (wall clock, microseconds).

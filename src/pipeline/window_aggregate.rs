@@ -411,13 +411,18 @@ impl<M: Maker> WindowAggregate<M> {
         self.long_probes
     }
 
-    /// Whether nothing that has fired waits to leave.
-    pub fn is_idle(&self) -> bool {
-        let waiting = match &self.state {
+    /// Whether a closed pane waits that is not leaving yet. Whoever brings rows holds them back then: a turn brings more rows
+    /// than it lets groups leave, and closed panes would pile up.
+    pub fn is_behind(&self) -> bool {
+        match &self.state {
             State::Windowed(panes) => panes.has_fired(),
             State::Whole(_) => !self.released.is_empty(),
-        };
-        self.closing.is_none() && !waiting
+        }
+    }
+
+    /// Whether nothing that has fired waits to leave.
+    pub fn is_idle(&self) -> bool {
+        self.closing.is_none() && !self.is_behind()
     }
 
     /// Makes sure that a pane is leaving; whether there is one.

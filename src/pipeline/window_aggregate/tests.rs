@@ -648,3 +648,22 @@ fn the_edges_of_time_are_windows_like_any_other() {
         ]
     );
 }
+
+/// Regression: rows were taken 64 blocks a turn while closed panes left 4,096 groups a turn, and state grew without end.
+#[test]
+fn a_closed_pane_that_is_not_leaving_yet_holds_back_rows() {
+    let mut operator = operator(&plan(true), EmitPolicy::Final);
+    let mut out = Vec::new();
+    let records = [record("a", 1, 1), record("b", 1, 1), record("a", 11, 1)];
+    operator.rows(keyed(&records, true), &mut out);
+    assert!(!operator.is_behind());
+    operator.watermark(Watermark(100), 1);
+    assert!(operator.is_behind());
+    assert!(operator.fire_slice(1, &mut out));
+    assert!(operator.is_behind(), "the second pane waits for the first");
+    assert!(operator.fire_slice(2, &mut out) || operator.is_idle());
+    while operator.fire_slice(1, &mut out) {
+        assert!(!operator.is_behind(), "the last pane is leaving");
+    }
+    assert!(operator.is_idle());
+}
