@@ -40,7 +40,7 @@ pub struct ExitOutbox<B> {
 
 impl<B> ExitOutbox<B> {
     /// Sends a block, or holds it in order while the lane is full. Neither blocks nor fails; a
-    /// block for a receiver that is gone is let go and counted.
+    /// block for a receiver that is gone is let go.
     pub fn post(&mut self, block: B) {
         self.lane.post(block);
     }
@@ -60,9 +60,9 @@ impl<B> ExitOutbox<B> {
         self.lane.held()
     }
 
-    /// How many blocks were let go because the receiver was gone.
-    pub fn lost(&self) -> u64 {
-        self.lane.lost()
+    /// How full the lane is, 0 to 1. Looks at a word of the receiver's: not for every turn.
+    pub fn fill(&self) -> f64 {
+        self.lane.fill()
     }
 }
 
@@ -75,11 +75,6 @@ impl<B> ExitInbox<B> {
     /// Takes the oldest block.
     pub fn take(&mut self) -> Option<B> {
         self.lane.take()
-    }
-
-    /// Nothing is left and nothing will come: the shard's end is dropped and the lane is empty.
-    pub fn is_finished(&self) -> bool {
-        self.lane.is_drained()
     }
 }
 
@@ -189,11 +184,9 @@ mod tests {
             taken.extend(inbox.take());
             outbox.flush();
         }
-        assert!(!inbox.is_finished());
         drop(outbox);
-        assert!(!inbox.is_finished(), "a block is left");
         taken.extend(inbox.take());
-        assert!(inbox.is_finished());
+        assert_eq!(inbox.take(), None);
         assert_eq!(taken, [0, 1, 2, 3, 4]);
     }
 
@@ -206,7 +199,6 @@ mod tests {
         outbox.post(2);
         outbox.flush();
         assert!(outbox.has_room());
-        assert!(outbox.lost() >= 2, "{}", outbox.lost());
     }
 
     #[test]

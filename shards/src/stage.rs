@@ -68,8 +68,13 @@ impl StageTimes {
     }
 
     pub(crate) fn enter(&mut self, stage: Stage) {
+        self.enter_by(stage, || SystemClock.monotonic_ns());
+    }
+
+    /// The same by this clock, which is read only when the stage is another.
+    fn enter_by(&mut self, stage: Stage, now_ns: impl FnOnce() -> u64) {
         if stage.index != self.current.index {
-            self.leave(SystemClock.monotonic_ns());
+            self.leave(now_ns());
             self.current = stage;
         }
     }
@@ -103,31 +108,26 @@ mod tests {
     const READ: Stage = Stage::new(1, "read");
     const FIRE: Stage = Stage::new(2, "fire");
 
-    fn spin(us: u64) {
-        let end_ns = SystemClock.monotonic_ns() + us * 1_000;
-        while SystemClock.monotonic_ns() < end_ns {}
-    }
-
     #[test]
     fn the_stage_that_took_the_most_is_named_however_often_it_was_entered() {
-        let mut times = StageTimes::begin(SystemClock.monotonic_ns());
-        for _ in 0..3 {
-            times.enter(READ);
-            spin(400);
-            times.enter(FIRE);
-            spin(100);
+        let mut times = StageTimes::begin(1_000);
+        for round in 0..3 {
+            times.enter_by(READ, || 1_000 + round * 500);
+            times.enter_by(READ, || {
+                panic!("the clock is not read: the stage is the same")
+            });
+            times.enter_by(FIRE, || 1_400 + round * 500);
         }
-        assert_eq!(times.longest(SystemClock.monotonic_ns()), READ);
+        // READ took three times 400, FIRE twice 100 and at the end 900.
+        assert_eq!(times.clone().longest(3_300), READ);
+        assert_eq!(times.longest(3_500), FIRE);
     }
 
     #[test]
     fn a_turn_that_names_nothing_is_called_a_turn() {
-        let times = StageTimes::begin(SystemClock.monotonic_ns());
-        spin(10);
-        assert_eq!(times.longest(SystemClock.monotonic_ns()), Stage::TURN);
-        let mut late = StageTimes::begin(SystemClock.monotonic_ns());
-        spin(400);
-        late.enter(FIRE);
-        assert_eq!(late.longest(SystemClock.monotonic_ns()), Stage::TURN);
+        assert_eq!(StageTimes::begin(10).longest(20), Stage::TURN);
+        let mut late = StageTimes::begin(10);
+        late.enter_by(FIRE, || 410);
+        assert_eq!(late.longest(500), Stage::TURN);
     }
 }

@@ -151,7 +151,7 @@ impl Shard for Link {
                 self.pauses.block();
             }
         }
-        let sent = self.endpoint.outboxes[0].is_empty() && self.exit.has_room();
+        let sent = self.endpoint.outboxes[0].has_room() && self.exit.has_room();
         match (self.ended && sent, progressed) {
             (true, _) => Progress::Done,
             (false, true) => Progress::Busy,

@@ -51,6 +51,10 @@ pub const WATERMARK_BOUND_US: RangeInclusive<i64> = 0..=36_525 * MICROSECONDS_A_
 /// Blocks that a shard takes from its inbox in one turn.
 pub const INBOX_BLOCKS_MAX: usize = 64;
 
+/// Records of a partition that librdkafka keeps waiting before it fetches no more of it (its `queued.min.messages`, as it is
+/// unless configured).
+pub const KAFKA_QUEUE_RECORDS: usize = 100_000;
+
 /// Rows, or groups of partials, after which a shard takes no further block from its inbox in one turn: a block of partials
 /// holds more than a batch does.
 pub const INBOX_ROWS_MAX: usize = 16_384;

@@ -175,6 +175,12 @@ impl Consumer {
         taken
     }
 
+    /// Events that were fetched and wait for `take`.
+    pub fn waiting(&self) -> usize {
+        // SAFETY: the queue is alive.
+        unsafe { sys::rd_kafka_queue_length(self.queue.as_ptr()) }
+    }
+
     /// Stops fetching a partition for good; what was fetched already may still come.
     pub fn stop(&mut self, partition: i32) {
         let mut list = PartitionList::new(&self.topic, [(partition, 0)].into_iter());

@@ -9,12 +9,13 @@
 //! Law: nothing is produced unless there is room behind it, so a slow sink holds back the sources through every stage and no
 //! queue grows. A turn is bounded: at most one batch, and for each query `INBOX_BLOCKS_MAX` blocks and one slice of groups.
 
-use velostream_shards::{Context, MemoryRange, Progress, Recorder, Shard};
+use velostream_shards::{Context, Load, MemoryRange, Progress, Recorder, Shard};
 
 use super::allocation_count::{AllocationCount, AllocationFigures};
 use super::egress::ToJob;
 use super::flow::{Flow, QueryCounts};
 use super::source_port::SourcePort;
+use super::stages;
 use crate::config::limits::{LATENCY_TOLD_EVERY_NS, UNTOLD_RECORDS_MAX};
 use crate::error::Result;
 use crate::plan::clock::set_batch_time;
@@ -83,7 +84,8 @@ impl ShardPipeline {
         }
     }
 
-    fn run_turn(&mut self, stopping: bool) -> Result<bool> {
+    fn run_turn(&mut self, cx: &mut Context) -> Result<bool> {
+        cx.enter(stages::FLUSH);
         // What expressions call now: one instant for all that is evaluated in a turn.
         let wall_us = (self.wall_us)();
         set_batch_time(wall_us);
@@ -91,10 +93,10 @@ impl ShardPipeline {
         for source in &mut self.sources {
             progressed |= source.open(&mut self.flow);
         }
-        progressed |= self.flow.advance()?;
-        progressed |= match stopping {
+        progressed |= self.flow.advance(cx)?;
+        progressed |= match cx.stopping() {
             true => self.close_sources(),
-            false => self.take_records(wall_us)?,
+            false => self.take_records(cx, wall_us)?,
         };
         Ok(progressed)
     }
@@ -156,11 +158,11 @@ impl ShardPipeline {
     }
 
     /// Polls the sources in turn until one of them has done something.
-    fn take_records(&mut self, wall_us: i64) -> Result<bool> {
+    fn take_records(&mut self, cx: &mut Context, wall_us: i64) -> Result<bool> {
         let sources = self.sources.len();
         for place in (0..sources).map(|step| (self.next + step) % sources) {
             let (source, allocations) = (&mut self.sources[place], &mut self.allocations);
-            if source.poll(&mut self.flow, self.batch_max, wall_us, allocations)? {
+            if source.poll(cx, &mut self.flow, self.batch_max, wall_us, allocations)? {
                 self.next = (place + 1) % sources;
                 return Ok(true);
             }
@@ -189,7 +191,7 @@ impl Shard for ShardPipeline {
 
     fn turn(&mut self, cx: &mut Context) -> Progress {
         plant_panic(cx);
-        let progressed = match self.run_turn(cx.stopping()) {
+        let progressed = match self.run_turn(cx) {
             Ok(progressed) => progressed,
             Err(error) => {
                 self.flow.exit().post(ToJob::Failed(error));
@@ -197,6 +199,7 @@ impl Shard for ShardPipeline {
                 true
             }
         };
+        cx.enter(stages::TELL);
         self.tell(progressed);
         self.tell_latency();
         match progressed {
@@ -207,6 +210,14 @@ impl Shard for ShardPipeline {
             (true, _) => Progress::Done,
             (false, true) => Progress::Busy,
             (false, false) => Progress::Idle,
+        }
+    }
+
+    fn load(&self) -> Load {
+        let fills = self.sources.iter().map(SourcePort::fill);
+        Load {
+            source_fill: fills.fold(0.0, f64::max),
+            ..self.flow.load()
         }
     }
 

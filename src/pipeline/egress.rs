@@ -92,6 +92,11 @@ impl Exit {
         self.lane.has_room()
     }
 
+    /// How full the lane is, 0 to 1, and how many blocks are held for want of room.
+    pub fn fill_and_held(&self) -> (f64, usize) {
+        (self.lane.fill(), self.lane.held())
+    }
+
     /// Moves held blocks into the lane; whether any moved.
     pub fn flush(&mut self) -> bool {
         self.lane.flush() > 0

@@ -95,6 +95,13 @@ impl ExchangeEdge {
         self.lanes.is_some() && self.strategy == ExchangeStrategy::Hash
     }
 
+    /// How full the fullest lane is, 0 to 1, and how many blocks are held for want of room.
+    pub fn fill_and_held(&self) -> (f64, usize) {
+        self.lanes
+            .as_ref()
+            .map_or((0.0, 0), |lanes| (lanes.outbox.fill(), lanes.outbox.held()))
+    }
+
     /// Moves held blocks into the lanes; whether any moved.
     pub fn flush(&mut self) -> bool {
         self.lanes

@@ -16,11 +16,12 @@
 
 use datafusion_common::arrow::array::{RecordBatch, RecordBatchOptions};
 use datafusion_common::arrow::datatypes::SchemaRef;
-use velostream_shards::MemoryRange;
+use velostream_shards::{Context, Load, MemoryRange};
 
 use super::egress::{Egress, Exit, ToJob};
 use super::ingest::Ingest;
 use super::query::QueryPipeline;
+use super::stages;
 use crate::batch::{Batch, Origin};
 use crate::config::limits::{INBOX_BLOCKS_MAX, INBOX_ROWS_MAX};
 use crate::emit::OutputRows;
@@ -179,13 +180,16 @@ impl Flow {
 
     /// Queries last to first: fires what is closed, a slice, takes what the peers sent, and tells the readers what they may
     /// count on. Whether anything was done.
-    pub fn advance(&mut self) -> Result<bool> {
+    pub fn advance(&mut self, cx: &mut Context) -> Result<bool> {
         let mut progressed = false;
         for query in (0..self.nodes.len()).rev() {
             if self.room_behind(query) {
+                cx.enter(stages::FIRE);
                 progressed |= self.run(query, QueryPipeline::fire)?;
             }
+            cx.enter(stages::PARTIALS);
             progressed |= self.run(query, QueryPipeline::send_partials)?;
+            cx.enter(stages::DRAIN);
             progressed |= self.drain(query)?;
             progressed |= self.forward(query);
         }
@@ -277,6 +281,17 @@ impl Flow {
     /// How long records from outside took until they were applied, as far as `query` recorded it.
     pub fn ingest(&mut self, query: usize) -> &mut Ingest {
         self.nodes[query].pipeline.ingest()
+    }
+
+    /// What waits behind all queries.
+    pub fn load(&self) -> Load {
+        let queries = self.nodes.iter().map(|node| node.pipeline.fill_and_held());
+        let all = queries.chain([self.exit.fill_and_held()]);
+        all.fold(Load::default(), |load, (fill, held)| Load {
+            lane_fill: load.lane_fill.max(fill),
+            held_blocks: load.held_blocks + held,
+            source_fill: 0.0,
+        })
     }
 
     /// The memory that holds the state of all queries.

@@ -26,6 +26,7 @@ mod ingest;
 mod partial_aggregate;
 mod query;
 mod source_port;
+mod stages;
 mod window_aggregate;
 
 pub use allocation_count::AllocationFigures;

@@ -108,6 +108,14 @@ impl QueryPipeline {
         }
     }
 
+    /// How full the fullest of its lanes to peers is, 0 to 1, and how many blocks are held for want of room.
+    pub fn fill_and_held(&self) -> (f64, usize) {
+        match &self.stage {
+            Stage::Stateless(_) => (0.0, 0),
+            Stage::Grouping(grouping) => grouping.edge.fill_and_held(),
+        }
+    }
+
     /// Takes a batch.
     pub fn take(&mut self, batch: Batch, made: &mut Vec<OutputRows>) -> Result<()> {
         assert!(self.open, "no batch follows the end of the input");

@@ -3,9 +3,12 @@
 //! Law: a source is polled only while all its readers have room, so each record is decoded once and seen by all of them, in
 //! the same order; the watermark that covers a batch follows it.
 
+use velostream_shards::Context;
+
 use super::allocation_count::AllocationCount;
 use super::egress::ToJob;
 use super::flow::{Flow, Reader};
+use super::stages;
 use crate::error::Result;
 use crate::source::{Polled, Source, SourceFigures};
 use crate::time::Watermark;
@@ -59,6 +62,7 @@ impl SourcePort {
     /// Whether anything was done.
     pub fn poll(
         &mut self,
+        cx: &mut Context,
         flow: &mut Flow,
         batch_max: usize,
         wall_us: i64,
@@ -69,12 +73,14 @@ impl SourcePort {
             return Ok(false);
         }
         let source = self.source.as_mut().expect("an open input has a source");
+        cx.enter(stages::READ);
         let polled = source.poll(batch_max)?;
         let watermark = source.watermark();
         let moved_us = source.watermark_due_us();
         for notice in source.take_notices() {
             flow.exit().post(ToJob::Notice(notice));
         }
+        cx.enter(stages::APPLY);
         let (progressed, due_us) = match polled {
             Polled::Batch(batch) => {
                 let due_us = batch.due_us;
@@ -141,6 +147,12 @@ impl SourcePort {
         let source = self.source.as_ref();
         let watermark = source.and_then(|source| source.watermark());
         watermark.unwrap_or(Watermark::END)
+    }
+
+    /// How full the queue is in which its records wait, 0 to 1.
+    pub fn fill(&self) -> f64 {
+        let source = self.source.as_ref();
+        source.map_or(0.0, |source| source.fill())
     }
 
     /// The queries that read it.

@@ -74,6 +74,11 @@ pub trait Source {
     /// What this source has counted.
     fn figures(&self) -> SourceFigures;
 
+    /// How full the queue is in which records wait for `poll`, 0 to 1; 0 for a source without one.
+    fn fill(&self) -> f64 {
+        0.0
+    }
+
     /// Takes what the operator should be told meanwhile, such as a broker that is away. Seldom anything.
     fn take_notices(&mut self) -> Vec<String> {
         Vec::new()

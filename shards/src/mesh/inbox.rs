@@ -31,10 +31,4 @@ impl<B> Inbox<B> {
         }
         None
     }
-
-    /// Nothing is left and nothing will come: every peer has dropped its outbox, and all lanes are
-    /// empty.
-    pub fn is_drained(&self) -> bool {
-        self.lanes.iter().all(|(_, lane)| lane.is_drained())
-    }
 }

@@ -12,7 +12,6 @@
 //! none is missing, doubled or out of turn.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{Ordering, fence};
 
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
 
@@ -30,7 +29,6 @@ pub(crate) fn lane<B: Send>(
     let writer = LaneWriter {
         ring: producer,
         held: VecDeque::new(),
-        lost: 0,
         rings: doorbells.lane_rings(from, to),
         #[cfg(feature = "checks")]
         posted: 0,
@@ -55,7 +53,6 @@ struct Carried<B> {
 pub(crate) struct LaneWriter<B> {
     ring: Producer<Carried<B>>,
     held: VecDeque<Carried<B>>,
-    lost: u64,
     rings: LaneRings,
     #[cfg(feature = "checks")]
     posted: u64,
@@ -80,10 +77,7 @@ impl<B> LaneWriter<B> {
         };
         match refused {
             None => false,
-            Some(PushError::Full(_)) if self.ring.is_abandoned() => {
-                self.lost += 1;
-                false
-            }
+            Some(PushError::Full(_)) if self.ring.is_abandoned() => false,
             Some(PushError::Full(carried)) => {
                 self.held.push_back(carried);
                 self.rings.hold(1);
@@ -100,7 +94,6 @@ impl<B> LaneWriter<B> {
             return 0;
         }
         if self.ring.is_abandoned() {
-            self.lost += before as u64;
             self.held.clear();
         }
         self.rings.owe_input();
@@ -120,9 +113,9 @@ impl<B> LaneWriter<B> {
         self.held.len()
     }
 
-    /// How many blocks were let go because the reader was gone.
-    pub(crate) fn lost(&self) -> u64 {
-        self.lost
+    /// How full the ring is, 0 to 1.
+    pub(crate) fn fill(&self) -> f64 {
+        1.0 - self.ring.slots() as f64 / self.ring.buffer().capacity() as f64
     }
 }
 
@@ -152,16 +145,5 @@ impl<B> LaneReader<B> {
             self.taken += 1;
         }
         Some(carried.block)
-    }
-
-    /// Nothing is left and nothing will come: the writer is gone and the lane is empty.
-    pub(crate) fn is_drained(&self) -> bool {
-        if !self.ring.is_abandoned() {
-            return false;
-        }
-        // `is_abandoned` reads without ordering; this makes the writer's last blocks visible before
-        // we call the lane empty.
-        fence(Ordering::Acquire);
-        self.ring.is_empty()
     }
 }

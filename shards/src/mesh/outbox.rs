@@ -29,7 +29,7 @@ impl<B> Outbox<B> {
     }
 
     /// Sends a block: into the lane if it has room and nothing is held for it, else it is held, in
-    /// order. A block for a shard that has ended is let go and counted ([`lost`](Outbox::lost)).
+    /// order. A block for a shard that has ended is let go.
     ///
     /// # Panics
     /// When `to` is this shard or does not exist.
@@ -64,21 +64,15 @@ impl<B> Outbox<B> {
         self.held == 0
     }
 
-    /// Nothing waits here; every block is in a lane, and the outbox may be dropped without losing
-    /// one.
-    pub fn is_empty(&self) -> bool {
-        self.held == 0
-    }
-
     /// How many blocks wait for room.
     pub fn held(&self) -> usize {
         self.held
     }
 
-    /// How many blocks were let go because their receiver had ended. Zero unless the job was
-    /// stopped by a failure.
-    pub fn lost(&self) -> u64 {
-        self.lanes.iter().flatten().map(LaneWriter::lost).sum()
+    /// How full the fullest lane is, 0 to 1. Looks at a word of each receiver's: not for every turn.
+    pub fn fill(&self) -> f64 {
+        let lanes = self.lanes.iter().flatten();
+        lanes.map(LaneWriter::fill).fold(0.0, f64::max)
     }
 
     /// The shards at the other ends, ascending: all but this one.

@@ -37,7 +37,8 @@ fn what_finds_no_room_is_held_in_order() {
         outbox.post(ONE, number);
     }
     assert_eq!(outbox.held(), 3);
-    assert!(!outbox.has_room() && !outbox.is_empty());
+    assert!(!outbox.has_room());
+    assert_eq!(outbox.fill(), 1.0);
     assert_eq!(inbox.take(), Some((ZERO, 0)));
     outbox.post(ONE, 5);
     assert_eq!(
@@ -52,7 +53,8 @@ fn what_finds_no_room_is_held_in_order() {
         outbox.flush();
     }
     assert_eq!(taken, [1, 2, 3, 4, 5]);
-    assert!(outbox.has_room() && outbox.is_empty());
+    assert!(outbox.has_room());
+    assert_eq!(outbox.fill(), 0.0);
 }
 
 #[test]
@@ -71,14 +73,12 @@ fn a_busy_peer_does_not_starve_the_others() {
 }
 
 #[test]
-fn an_inbox_is_drained_when_its_peers_are_gone_and_nothing_is_left() {
+fn what_a_peer_sent_outlives_it() {
     let (mut zero, mut one) = two(1);
     zero.outboxes[0].post(ONE, 'a');
-    assert!(!one.inboxes[0].is_drained());
     drop(zero);
-    assert!(!one.inboxes[0].is_drained());
     assert_eq!(one.inboxes[0].take(), Some((ZERO, 'a')));
-    assert!(one.inboxes[0].is_drained());
+    assert_eq!(one.inboxes[0].take(), None);
 }
 
 #[test]
@@ -92,15 +92,15 @@ fn a_peer_that_is_gone_holds_nothing_up() {
     assert!(outbox.has_room());
     outbox.post(ONE, 'c');
     assert!(outbox.has_room());
-    assert_eq!(outbox.lost(), 2);
 }
 
 #[test]
-fn a_shard_alone_has_no_peers_and_is_drained() {
-    let endpoint = mesh::<()>(&doorbells(1), 2, 1).remove(0);
+fn a_shard_alone_has_no_peers() {
+    let mut endpoint = mesh::<()>(&doorbells(1), 2, 1).remove(0);
     assert_eq!((endpoint.outboxes.len(), endpoint.inboxes.len()), (2, 2));
     assert_eq!(endpoint.outboxes[1].peers().count(), 0);
-    assert!(endpoint.inboxes[1].is_drained());
+    assert_eq!(endpoint.outboxes[1].fill(), 0.0);
+    assert_eq!(endpoint.inboxes[1].take(), None);
 }
 
 #[test]
@@ -235,7 +235,7 @@ impl Shard for Relay {
         if self.endpoint.outboxes[1].has_room() {
             moved += (0..BUDGET).take_while(|_| self.make()).count();
         }
-        let sent = self.endpoint.outboxes.iter().all(Outbox::is_empty);
+        let sent = self.endpoint.outboxes.iter().all(Outbox::has_room);
         match (self.ends[1] == self.shards && sent, moved) {
             (true, _) => Progress::Done,
             (false, 0) => Progress::Idle,
@@ -244,10 +244,6 @@ impl Shard for Relay {
     }
 
     fn finish(self) -> Self::Summary {
-        assert_eq!(
-            self.endpoint.outboxes.iter().map(Outbox::lost).sum::<u64>(),
-            0
-        );
         (self.passed, self.arrived)
     }
 }

@@ -22,6 +22,7 @@ mod range;
 use velostream_shards::Ringer;
 
 use crate::batch::{Batch, Origin};
+use crate::config::limits::KAFKA_QUEUE_RECORDS;
 use crate::config::options::OnError;
 use crate::error::{Error, Place, Result};
 use crate::format::{Decoded, Decoder};
@@ -330,6 +331,12 @@ impl<D: Decoder> Source for KafkaSource<D> {
 
     fn watermark_due_us(&self) -> Option<i64> {
         Some(self.settled.1)
+    }
+
+    fn fill(&self) -> f64 {
+        let waiting = self.consumer.as_ref().map_or(0, Consumer::waiting);
+        let room = KAFKA_QUEUE_RECORDS * self.reading.max(1);
+        (waiting as f64 / room as f64).min(1.0)
     }
 
     fn records_in(&self) -> u64 {
