@@ -121,7 +121,7 @@ pub fn measure(config: &Config, core_map: &CoreMap, messages: u64) -> Result<Run
     let block = bench.run(Profile::Latency, Streaming::new)?;
     let ping_pong = bench.run(Profile::Latency, Playing::new)?;
     let wake = bench.run(config.shards.profile, Waking::new)?;
-    let chain = bench.run(config.shards.profile, |endpoint, shard| {
+    let chain = bench.run(config.shards.profile, move |endpoint, shard| {
         Chain::new(endpoint, shard, messages)
     })?;
     let block_ns = Span::from(block.merged());
