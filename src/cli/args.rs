@@ -99,6 +99,20 @@ pub struct BenchArgs {
 pub enum BenchCommand {
     /// A query over generated orders in memory, beside a hand-written loop over the same bytes
     Scenario(ScenarioArgs),
+    /// The runtime without a query: a turn, a block over a lane, a wake of a parked shard
+    Runtime(RuntimeArgs),
+}
+
+/// `velo bench runtime`.
+#[derive(Debug, Arguments)]
+pub struct RuntimeArgs {
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Messages along a chain of shards that rest at random
+    #[arg(long, value_name = "N", default_value_t = limits::BENCH_MESSAGES_DEFAULT, value_parser = bench_messages)]
+    pub messages: u64,
+    #[command(flatten)]
+    pub output: OutputArgs,
 }
 
 /// `velo bench scenario`.
@@ -233,6 +247,10 @@ pub enum OutputFormat {
     Json,
     /// Comma-separated values
     Csv,
+}
+
+fn bench_messages(text: &str) -> Result<u64, String> {
+    number_in(text, &limits::BENCH_MESSAGES)
 }
 
 fn bench_records(text: &str) -> Result<u64, String> {

@@ -3,17 +3,26 @@
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::Value;
 
-use super::args::{BenchArgs, BenchCommand, OutputFormat, ScenarioArgs};
+use super::args::{BenchArgs, BenchCommand, OutputFormat, RuntimeArgs, ScenarioArgs};
 use super::output::{csv_line, print};
 use super::settings::startable_core_map;
-use crate::bench::{self, Line, ScenarioRequest};
+use crate::bench::{self, ScenarioRequest, runtime};
 use crate::error::Result;
 
 /// Runs the command.
 pub fn run(args: &BenchArgs) -> Result<()> {
     match &args.bench {
         BenchCommand::Scenario(args) => scenario(args),
+        BenchCommand::Runtime(args) => measure_runtime(args),
     }
+}
+
+fn measure_runtime(args: &RuntimeArgs) -> Result<()> {
+    let config = args.config.read()?;
+    let core_map = startable_core_map(&config)?;
+    let line = runtime::measure(&config, &core_map, args.messages)?;
+    let json = serde_json::to_string(&line).expect("figures and names are always JSON");
+    print(&text(&json, args.output.chosen()))
 }
 
 fn scenario(args: &ScenarioArgs) -> Result<()> {
@@ -37,15 +46,15 @@ fn scenario(args: &ScenarioArgs) -> Result<()> {
         let path = line.keep(folder)?;
         eprintln!("velo: kept in {}", path.display());
     }
-    print(&text(&line, args.output.chosen()))
+    print(&text(&line.json(), args.output.chosen()))
 }
 
-fn text(line: &Line, format: OutputFormat) -> String {
-    let json = line.json();
+/// One object of figures, in the format that was chosen.
+fn text(json: &str, format: OutputFormat) -> String {
     if format == OutputFormat::Json {
-        return json + "\n";
+        return json.to_owned() + "\n";
     }
-    let object = serde_json::from_str(&json).expect("just written as JSON");
+    let object = serde_json::from_str(json).expect("just written as JSON");
     let mut fields = Vec::new();
     flatten("", &object, &mut fields);
     match format {

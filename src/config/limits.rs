@@ -80,6 +80,15 @@ pub const STEADY_AFTER_TURNS: u64 = 64;
 /// Blocks of rows that wait between a shard and its job's sink.
 pub const EXIT_LANE_BLOCKS: usize = 64;
 
+/// Messages that `velo bench runtime` sends along its chain of shards.
+pub const BENCH_MESSAGES: RangeInclusive<u64> = 1..=1_000_000_000;
+
+/// The same unless asked otherwise.
+pub const BENCH_MESSAGES_DEFAULT: u64 = 10_000_000;
+
+/// Shards that `velo bench runtime` needs: one to send and one to take.
+pub const BENCH_RUNTIME_SHARDS_MIN: usize = 2;
+
 /// How long the job's thread sleeps at most, microseconds: the longest that a signal or the end of the duration waits to be
 /// seen. All else rings.
 pub const JOB_SLEEP_US_MAX: u64 = 10_000;

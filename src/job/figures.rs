@@ -103,6 +103,7 @@ impl Report {
                         stalls: figures.stalls.iter().map(|(_, stalls)| stalls).sum(),
                         stalls_by_stage: figures.stalls.iter().copied().collect(),
                         turn_us_max: figures.turn_cpu_ns_max / 1_000,
+                        safety_tick_found_work: figures.safety_tick_found_work,
                         backpressure: figures.backpressure_worst.name(),
                         cpu_s: figures.cpu_s,
                         numa_pages_local: figures.pages.local,

@@ -207,12 +207,7 @@ impl Job<'_> {
         } = *self;
         let shards = core_map.shards();
         check(plan, config)?;
-        let doorbells = Doorbells::open(shards).map_err(|cause| {
-            Error::Config(format!(
-                "{} descriptors are needed and cannot be had: {cause}; raise `ulimit -n`",
-                shards + 1
-            ))
-        })?;
+        let doorbells = open_doorbells(shards)?;
         let mut sources: Vec<_> = (0..shards).map(|_| Vec::new()).collect();
         for source in &plan.sources {
             let opened = inputs::open(source, config, &plan.name, core_map, self.gaps_are_errors)?;
@@ -563,7 +558,18 @@ fn failure_text(failure: &ShardFailure) -> String {
     )
 }
 
-fn start_error(error: &StartError) -> Error {
+/// Doorbells for so many shards and the thread that starts them.
+pub(crate) fn open_doorbells(shards: usize) -> Result<Doorbells> {
+    Doorbells::open(shards).map_err(|cause| {
+        Error::Config(format!(
+            "{} descriptors are needed and cannot be had: {cause}; raise `ulimit -n`",
+            shards + 1
+        ))
+    })
+}
+
+/// Why the shards were not started, as the process says it.
+pub(crate) fn start_error(error: &StartError) -> Error {
     let message = error.to_string();
     if error.is_permission() {
         Error::Permission(message)

@@ -143,6 +143,8 @@ pub struct ShardReport {
     pub stalls_by_stage: BTreeMap<&'static str, u64>,
     /// The most CPU time that a turn took.
     pub turn_us_max: u64,
+    /// How often its safety tick found work that nobody had rung for: zero, or a mistake.
+    pub safety_tick_found_work: u64,
     /// How hard it was pressed at worst: `healthy`, `warning`, `critical` or `saturated`.
     pub backpressure: &'static str,
     /// CPU time that its thread used, seconds.
@@ -314,6 +316,7 @@ mod tests {
                 stalls: 1,
                 stalls_by_stage: BTreeMap::from([("compute", 1)]),
                 turn_us_max: 90,
+                safety_tick_found_work: 0,
                 backpressure: "healthy",
                 cpu_s: 1.0,
                 numa_pages_local: 7,

@@ -1,5 +1,6 @@
 //! What a user types and reads, golden: exit code, standard output, standard error.
 
+mod bench;
 mod config;
 mod topology;
 mod usage;

@@ -47,6 +47,17 @@ pub enum Profile {
     Eco,
 }
 
+impl Profile {
+    /// Its name in the configuration and in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Profile::Latency => "latency",
+            Profile::Balanced => "balanced",
+            Profile::Eco => "eco",
+        }
+    }
+}
+
 /// What an idle shard does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rest {
