@@ -572,7 +572,7 @@ impl Shard for Chain {
             }
         }
         match (
-            self.ended && self.endpoint.outboxes[0].is_empty(),
+            self.ended && self.endpoint.outboxes[0].has_room(),
             progressed,
         ) {
             (true, _) => Progress::Done,
