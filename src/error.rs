@@ -140,9 +140,16 @@ impl Error {
         }
     }
 
-    /// Nothing wrong, the one thing that is, or all of them.
-    pub fn all(errors: impl Iterator<Item = Error>) -> Result<()> {
-        let mut errors: Vec<Error> = errors.collect();
+    /// Nothing wrong, the one thing that is, or all of them. What has no place in a text is told once, however many things it
+    /// is wrong for.
+    pub fn all(found: impl Iterator<Item = Error>) -> Result<()> {
+        let mut errors: Vec<Error> = Vec::new();
+        for error in found {
+            let is_known = |known: &Error| known.to_string() == error.to_string();
+            if matches!(error, Error::Sql(_)) || !errors.iter().any(is_known) {
+                errors.push(error);
+            }
+        }
         match errors.len() {
             0 => Ok(()),
             1 => Err(errors.remove(0)),
