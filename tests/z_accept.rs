@@ -2,6 +2,11 @@
 //! Apache Kafka that scripts/kafka starts. What they need and cannot have fails the test with their words; nothing is
 //! skipped. `ACCEPT_SHARDS` narrows the shard counts; 7 runs 30 s here unless `ACCEPT_SECONDS` says otherwise.
 
+#![expect(
+    clippy::disallowed_types,
+    reason = "the test runner's threads share one machine"
+)]
+
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};

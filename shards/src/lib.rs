@@ -83,7 +83,7 @@ pub use core_map::{
     Arrangement, CoreMap, CoreMapError, CoreMapRequest, CoreRequest, Placement, Smt,
 };
 pub use latency::{Recorder, Summary};
-pub use memory::{MemoryRange, MemoryRefusal, NodeMemory, Numa, Pages};
+pub use memory::{HugePageOffer, MemoryRange, MemoryRefusal, NodeMemory, Numa, Pages};
 pub use mesh::{Doorbell, Doorbells, Endpoint, Inbox, Outbox, Ringer, mesh};
 #[cfg(not(loom))]
 pub use reactor::{Profile, ReactorChoice, ReactorError, ReactorKind};

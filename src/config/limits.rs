@@ -57,10 +57,10 @@ pub const KAFKA_QUEUE_RECORDS: usize = 100_000;
 
 /// Rows, or groups of partials, after which a shard takes no further block from its inbox in one turn: a block of partials
 /// holds more than a batch does.
-pub const INBOX_ROWS_MAX: usize = 16_384;
+pub const INBOX_ROWS_MAX: usize = 4_096;
 
 /// Groups that a shard emits, and as many that it sends as partials, at a time when windows fire.
-pub const FIRE_GROUPS_MAX: usize = 4096;
+pub const FIRE_GROUPS_MAX: usize = 1_024;
 
 /// Panes of which a shard emits groups in one turn: each costs an evaluation of the output columns.
 pub const FIRE_PANES_MAX: usize = 64;

@@ -3,7 +3,7 @@
 //! Law: a row is right only if text and integers are exactly those recomputed, doubles within 1e-9 relative, and it came
 //! once. Times are compared as text, and the calendar here is its own.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
@@ -39,7 +39,7 @@ pub struct Row {
 
 /// What must come, and what has come of it.
 pub struct Recomputation {
-    hours: HashMap<(String, String), Hour>,
+    hours: BTreeMap<(String, String), Hour>,
     differences: Differences,
 }
 
@@ -64,7 +64,7 @@ struct Hour {
 impl Recomputation {
     /// What the query must give for these flights.
     pub fn of(flights: &[Flight]) -> Recomputation {
-        let mut hours: HashMap<(String, String), Hour> = HashMap::new();
+        let mut hours: BTreeMap<(String, String), Hour> = BTreeMap::new();
         for flight in flights {
             let start = format!("{}:00:00Z", &flight.ts[..13]);
             let hour = hours.entry((flight.carrier.clone(), start)).or_default();

@@ -1,52 +1,59 @@
 //! Memory that is freed at once: the arena of a pane, and the columns that grow in it.
 //!
 //! ```text
-//!   Arena      | chunk ................ | chunk ...................................... |   one bump pointer
-//!                 ^64 rows ^128 rows        ^256 rows            ^512 rows
-//!   Segments   [  *        *                *                    *   ...  ]               row -> segment, offset
+//!   Arena      | 4 KiB | 16 KiB .. | 64 KiB ...... | 256 KiB ... | 1 MiB ... | 4 MiB ... | 4 MiB ... |   a bump pointer each
+//!                 ^64 rows ^128 rows    ^256 rows                   ^8,192 rows  ^8,192 rows
+//!   Segments   [  *        *            *             ..            *            *   ..  ]               row -> segment, offset
 //! ```
 //!
 //! Laws: growing copies nothing and moves nothing; a row is touched when it first exists, not when its segment is
-//! reserved, so a large column costs its pages one at a time. Nothing with `Drop` lives in an arena (`T: Copy`). An arena
-//! is reset only when nobody points into it: every column holds its memory, and `reset` asserts that none does.
+//! reserved, so a large column costs its pages one at a time. No call asks the system for more than one chunk, or gives
+//! back more than `GIVEN_BACK_MAX`, so that neither a pane that grows nor one that retires is a long turn. Nothing with
+//! `Drop` lives in an arena (`T: Copy`). An arena is reset only when nobody points into it: every column holds its memory,
+//! and `reset` asserts that none does.
 //!
-//! Segments double. Fixed ones of 512 or 4,096 rows were measured beside them (docs/decisions/0013): as fast, but a pane of
-//! ten groups then reserves as much as one of hundreds, and a large one needs a directory on the heap.
+//! One chunk that doubled, kept as one when its pane retired, was measured beside these: a close of 500,000 groups then held
+//! its turn for 3 to 14 ms, which is what tens of megabytes cost that change hands at once (docs/decisions/0013). Segments
+//! double up to 8,192 rows: a pane of ten groups reserves little, and a large one wastes no more than the end of a chunk.
 //!
 //! What it does not do: free a single allocation. What lives longer than a pane is in `slab.rs`.
 //!
 //! `unsafe` stands here because rows are reached through pointers into the arena.
 
 use std::alloc::Layout;
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell, UnsafeCell};
 use std::fmt::{Debug, Formatter};
-use std::marker::PhantomData;
 use std::ops::{Index, IndexMut, Range};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
 use bumpalo::Bump;
-use velostream_shards::{MemoryRange, NodeMemory};
+use velostream_shards::{HugePageOffer, MemoryRange, NodeMemory};
 
 /// An arena below this many bytes is kept as it is, however little of it is used.
 const KEPT_BYTES: usize = 256 << 10;
 
-/// An arena that has more than this many times what its last pane used is given back.
+/// What an arena has beyond this many times what its last pane used is given back.
 const SPARE_FACTOR: usize = 4;
+
+/// Chunks that a reset gives back at most.
+const GIVEN_BACK_MAX: usize = 4;
+
+/// Bytes of an arena's first chunk. Each next one is `CHUNK_GROWTH` times the one before, up to `CHUNK_BYTES_MAX`.
+const CHUNK_BYTES_MIN: usize = 4 << 10;
+const CHUNK_GROWTH: usize = 4;
+
+/// Bytes of a chunk at most, unless one value is larger: room for a huge page, wherever the chunk begins.
+const CHUNK_BYTES_MAX: usize = 4 << 20;
 
 /// Rows of the first segment, as a power of two.
 const FIRST_BITS: u32 = 6;
 
+/// Rows of the largest segments, as a power of two.
+const LAST_BITS: u32 = 13;
+
 /// Rows of the first segment.
 const FIRST_ROWS: usize = 1 << FIRST_BITS;
-
-/// Segments of a column: enough for every row that a `u32` can name.
-const SEGMENTS: usize = (u32::BITS - FIRST_BITS + 1) as usize;
-
-const _: () = assert!(
-    (FIRST_ROWS << SEGMENTS) - FIRST_ROWS > u32::MAX as usize,
-    "a segment for every group id"
-);
 
 /// The memory of a pane.
 #[derive(Debug)]
@@ -54,17 +61,24 @@ pub struct Arena {
     memory: Arc<Memory>,
     /// Where its chunks are kept: on the node of the shard. `None` leaves them where the system puts them.
     node: Option<NodeMemory>,
-    /// Bytes of chunks that have been bound.
-    bound: Cell<usize>,
-    /// One arena allocates from its memory, on one thread.
-    single: PhantomData<Cell<()>>,
+    /// The chunk that is allocated from. Those behind it are empty.
+    current: Cell<usize>,
+    /// Bytes of all chunks.
+    reserved: Cell<usize>,
 }
 
 /// What an arena allocates from. Columns hold it too, but only to keep it.
-struct Memory(Bump);
+struct Memory(UnsafeCell<Vec<Chunk>>);
 
-// SAFETY: only `Arena` calls anything of the `Bump` before it is dropped. There is one arena for each memory, it cannot be
-// cloned, and it is not `Sync`; so no two threads are ever in the `Bump`. The last holder drops it, alone.
+/// One piece of memory from the system, with a bump pointer of its own.
+struct Chunk {
+    /// That the memory may be made of huge pages; it ends before the memory does.
+    offer: OnceCell<HugePageOffer>,
+    bump: Bump,
+}
+
+// SAFETY: only `Arena` looks at the chunks before they are dropped. There is one arena for each memory, it cannot be cloned,
+// and it is not `Sync`; so no two threads are ever in there. The last holder drops them, alone.
 unsafe impl Sync for Memory {}
 
 impl Debug for Memory {
@@ -77,84 +91,130 @@ impl Debug for Memory {
 impl Arena {
     /// An arena that has no memory yet, and will keep it on this node.
     pub fn new(node: Option<NodeMemory>) -> Arena {
-        Arena::with_capacity(0, node)
-    }
-
-    fn with_capacity(bytes: usize, node: Option<NodeMemory>) -> Arena {
         Arena {
-            memory: Arc::new(Memory(Bump::with_capacity(bytes))),
+            memory: Arc::new(Memory(UnsafeCell::new(Vec::new()))),
             node,
-            bound: Cell::new(0),
-            single: PhantomData,
+            current: Cell::new(0),
+            reserved: Cell::new(0),
         }
     }
 
     /// Bytes taken from the system.
     pub fn reserved_bytes(&self) -> usize {
-        self.memory.0.allocated_bytes()
+        self.reserved.get()
     }
 
-    /// Bytes of them that have been given out, or cannot be any more.
-    pub fn used_bytes(&self) -> usize {
-        self.reserved_bytes() - self.memory.0.chunk_capacity()
-    }
-
-    /// Takes everything back at once, and keeps as much as this time was needed: in one piece, so that the next pane of
-    /// that size asks the system for nothing. What is far more than that is given back.
+    /// Takes everything back at once, and keeps what this time was needed, so that the next pane of that size asks the
+    /// system for nothing. What is far more than that is given back, some of it each time.
     ///
     /// # Panics
     /// If a column has not been cleared.
     pub fn reset(&mut self) {
-        let used = self.used_bytes();
-        let wanted = used + used / 4;
-        let wasteful = self.reserved_bytes() > KEPT_BYTES.max(used.saturating_mul(SPARE_FACTOR));
         let memory =
             Arc::get_mut(&mut self.memory).expect("an arena is reset when its columns are cleared");
-        let before = memory.0.allocated_bytes();
-        memory.0.reset();
-        // Bumpalo keeps the last chunk alone: less than there was means that there were several.
-        let in_pieces = memory.0.allocated_bytes() < before;
-        if wasteful || (in_pieces && memory.0.allocated_bytes() < used) {
-            *self = Arena::with_capacity(wanted, self.node.take());
+        let chunks = memory.0.get_mut();
+        let used = chunks.iter().take(self.current.get() + 1);
+        let needed: usize = used.map(|chunk| chunk.bump.allocated_bytes()).sum();
+        let kept = KEPT_BYTES.max(needed.saturating_mul(SPARE_FACTOR));
+        for _ in 0..GIVEN_BACK_MAX {
+            if self.reserved.get() > kept
+                && let Some(chunk) = chunks.pop()
+            {
+                self.reserved
+                    .set(self.reserved.get() - chunk.bump.allocated_bytes());
+            }
         }
+        for chunk in chunks.iter_mut().take(self.current.get() + 1) {
+            chunk.bump.reset();
+        }
+        self.current.set(0);
     }
 
     /// The memory that has been given out.
     pub fn ranges(&self) -> impl Iterator<Item = MemoryRange> {
-        // SAFETY: the chunks are told by address alone; nobody reads what lies there.
-        let chunks = unsafe { self.memory.0.iter_allocated_chunks_raw() };
-        chunks.filter_map(|(start, bytes)| {
-            let start = NonNull::new(start)?;
+        let given = self.chunks().iter().take(self.current.get() + 1);
+        given.filter_map(|chunk| {
+            let (start, bytes) = given_out(&chunk.bump)?;
             Some(MemoryRange { start, bytes })
         })
     }
 
     fn allocate(&self, layout: Layout) -> NonNull<u8> {
-        let start = self.memory.0.alloc_layout(layout);
-        if self.reserved_bytes() != self.bound.get() {
-            self.bind();
+        let bytes = layout.size() + layout.align() - 1;
+        let mut current = self.current.get();
+        while self
+            .chunks()
+            .get(current)
+            .is_some_and(|chunk| chunk.bump.chunk_capacity() < bytes)
+        {
+            current += 1;
         }
-        start
+        if current != self.current.get() || current == self.chunks().len() {
+            self.leave(current, bytes);
+        }
+        self.chunks()[current].bump.alloc_layout(layout)
     }
 
-    /// Binds the chunk that was just obtained: what has been given out of it, and before that what has not.
+    /// Goes on to chunk `next`. If it is not there, one of at least `bytes` is made.
     #[cold]
-    fn bind(&self) {
-        self.bound.set(self.reserved_bytes());
-        let free = self.memory.0.chunk_capacity();
+    fn leave(&self, next: usize, bytes: usize) {
         if let Some(node) = &self.node
-            && let Some(given) = self.ranges().next()
-            && let Some(first) = NonNull::new(given.start.as_ptr().wrapping_sub(free))
+            && let Some(chunk) = self.chunks().get(self.current.get())
+            && let Some((start, bytes)) = given_out(&chunk.bump)
         {
-            node.bind(first, free + given.bytes);
+            chunk
+                .offer
+                .get_or_init(|| node.offer_huge_pages(start, bytes));
         }
+        if next == self.chunks().len() {
+            self.obtain(bytes);
+        }
+        self.current.set(next);
     }
+
+    /// Appends a chunk of at least `bytes`.
+    fn obtain(&self, bytes: usize) {
+        let growth =
+            CHUNK_GROWTH.ilog2() * self.chunks().len().min(usize::BITS as usize / 4) as u32;
+        let usual = CHUNK_BYTES_MIN
+            .saturating_mul(1 << growth)
+            .min(CHUNK_BYTES_MAX);
+        let bump = Bump::with_capacity(usual.max(bytes));
+        if let Some(node) = &self.node
+            && let Some((end, 0)) = given_out(&bump)
+            && let Some(start) = NonNull::new(end.as_ptr().wrapping_sub(bump.chunk_capacity()))
+        {
+            node.bind(start, bump.chunk_capacity());
+        }
+        self.reserved
+            .set(self.reserved.get() + bump.allocated_bytes());
+        // SAFETY: only the arena looks at the chunks, on one thread (it is not `Sync`), and nobody holds a borrow of them:
+        // `chunks` lends them to the methods of the arena, none of which calls this while it holds what was lent.
+        unsafe { &mut *self.memory.0.get() }.push(Chunk {
+            offer: OnceCell::new(),
+            bump,
+        });
+    }
+
+    fn chunks(&self) -> &[Chunk] {
+        // SAFETY: only `obtain` and `reset` change the list; the one runs while no borrow of it lives (see there), and the
+        // other borrows the arena mutably.
+        unsafe { &*self.memory.0.get() }
+    }
+}
+
+/// What has been given out of a chunk: it fills from its end downwards.
+fn given_out(bump: &Bump) -> Option<(NonNull<u8>, usize)> {
+    // SAFETY: memory is told by address alone; nobody reads what lies there.
+    let (start, bytes) = unsafe { bump.iter_allocated_chunks_raw() }.next()?;
+    Some((NonNull::new(start)?, bytes))
 }
 
 /// A column of values by group id, in an arena.
 pub struct Segments<T> {
-    /// Segment `n` has `FIRST_ROWS << n` rows; those below `reserved` are there.
-    segments: [NonNull<T>; SEGMENTS],
+    /// Segment `n` has `rows_of(n)` rows.
+    segments: Vec<NonNull<T>>,
+    /// Rows of all segments.
     reserved: usize,
     /// Rows that exist. All of them are initialised.
     len: usize,
@@ -177,19 +237,27 @@ impl<T> Debug for Segments<T> {
     }
 }
 
+/// Rows of a segment.
+#[inline(always)]
+fn rows_of(segment: usize) -> usize {
+    FIRST_ROWS << segment.min((LAST_BITS - FIRST_BITS) as usize)
+}
+
 /// The segment of `row`, and its place there.
 #[inline(always)]
 fn place(row: usize) -> (usize, usize) {
     let shifted = row + FIRST_ROWS;
-    let bits = shifted.ilog2();
-    ((bits - FIRST_BITS) as usize, shifted ^ (1 << bits))
+    let bits = shifted.ilog2().min(LAST_BITS);
+    // Of the doubling segments each is one power of two, of the largest ones each is a multiple.
+    let segment = (bits - FIRST_BITS) as usize + (shifted >> bits) - 1;
+    (segment, shifted & ((1 << bits) - 1))
 }
 
 impl<T: Copy + Default> Segments<T> {
     /// A column of no rows.
     pub fn new() -> Segments<T> {
         Segments {
-            segments: [NonNull::dangling(); SEGMENTS],
+            segments: Vec::new(),
             reserved: 0,
             len: 0,
             memory: None,
@@ -213,16 +281,17 @@ impl<T: Copy + Default> Segments<T> {
             Arc::ptr_eq(memory, &arena.memory),
             "a column grows in one arena"
         );
-        while (FIRST_ROWS << self.reserved) - FIRST_ROWS < len {
-            let layout = Layout::array::<T>(FIRST_ROWS << self.reserved)
-                .expect("a segment is smaller than the address space");
-            self.segments[self.reserved] = arena.allocate(layout).cast();
-            self.reserved += 1;
+        while self.reserved < len {
+            let rows = rows_of(self.segments.len());
+            let layout =
+                Layout::array::<T>(rows).expect("a segment is smaller than the address space");
+            self.segments.push(arena.allocate(layout).cast());
+            self.reserved += rows;
         }
         let mut row = self.len;
         while row < len {
             let (segment, offset) = place(row);
-            let rows = ((FIRST_ROWS << segment) - offset).min(len - row);
+            let rows = (rows_of(segment) - offset).min(len - row);
             for fresh in offset..offset + rows {
                 // SAFETY: `place` gives an offset below the segment's rows, `fresh` stays below `offset + rows`, which
                 // does not exceed them, and the loop above has reserved the segments of all rows below `len`.
@@ -237,7 +306,7 @@ impl<T: Copy + Default> Segments<T> {
     #[inline]
     pub fn push(&mut self, value: T, arena: &Arena) {
         let row = self.len;
-        if (FIRST_ROWS << self.reserved) - FIRST_ROWS <= row {
+        if self.reserved <= row {
             self.grow(row + 1, arena);
         }
         self.len = row + 1;
@@ -258,7 +327,7 @@ impl<T: Copy + Default> Segments<T> {
                 return None;
             }
             let (segment, offset) = place(row);
-            let rows = ((FIRST_ROWS << segment) - offset).min(range.end - row);
+            let rows = (rows_of(segment) - offset).min(range.end - row);
             row += rows;
             // SAFETY: rows below `len` are reserved and initialised, `offset + rows` does not exceed the segment's rows,
             // and nobody writes them while `self` is borrowed.
@@ -277,6 +346,7 @@ impl<T: Copy + Default> Segments<T> {
     pub fn clear(&mut self) {
         self.len = 0;
         self.reserved = 0;
+        self.segments.clear();
         self.memory = None;
     }
 }
@@ -457,6 +527,46 @@ mod tests {
             arena.reserved_bytes() <= KEPT_BYTES,
             "a small pane gives back what a large one left"
         );
+    }
+
+    #[test]
+    fn no_call_takes_or_gives_back_more_than_a_few_chunks() {
+        let mut arena = Arena::new(None);
+        let mut column: Segments<u128> = Segments::new();
+        let mut before = 0;
+        for len in (0..4_000_000).step_by(1_000) {
+            column.grow(len, &arena);
+            let taken = arena.reserved_bytes() - before;
+            assert!(taken <= 2 * CHUNK_BYTES_MAX, "{taken} at {len}");
+            before = arena.reserved_bytes();
+        }
+        assert!(before > 60 << 20 && before < 68 << 20, "{before}");
+        let mut resets = 0;
+        while arena.reserved_bytes() > KEPT_BYTES {
+            column.clear();
+            column.grow(10, &arena);
+            column.clear();
+            let before = arena.reserved_bytes();
+            arena.reset();
+            let given_back = before - arena.reserved_bytes();
+            assert!(given_back <= (GIVEN_BACK_MAX + 1) * CHUNK_BYTES_MAX);
+            resets += 1;
+            // The first one still knows the large pane.
+            assert!(given_back > 0 || resets == 1);
+        }
+        assert!(resets > 3, "{resets}");
+    }
+
+    #[test]
+    fn a_value_larger_than_a_chunk_has_one_of_its_own() {
+        let arena = Arena::new(None);
+        let mut column = ByteSegments::default();
+        column.grow(2, &arena);
+        let large = vec![7; CHUNK_BYTES_MAX + 1];
+        column.set(0, &large, &arena);
+        column.set(1, b"small", &arena);
+        assert_eq!(column.get(0), Some(large.as_slice()));
+        assert_eq!(column.get(1), Some(&b"small"[..]));
     }
 
     #[test]

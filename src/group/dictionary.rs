@@ -71,7 +71,7 @@ impl Dictionary {
     /// No value, under this seed; the entries are kept on this node.
     pub fn new(seed: u64, node: Option<NodeMemory>) -> Dictionary {
         Dictionary {
-            slots: Slots::new(seed),
+            slots: Slots::new(seed, node.clone()),
             entries: Segments::new(),
             arena: Arena::new(node),
             free: NULL_ID,
@@ -87,9 +87,9 @@ impl Dictionary {
         self.slots.bytes() + self.arena.reserved_bytes() + self.slab.bytes()
     }
 
-    /// The memory of the entries.
+    /// The memory of the entries and of what finds them.
     pub fn ranges(&self) -> impl Iterator<Item = MemoryRange> {
-        self.arena.ranges()
+        self.arena.ranges().chain(self.slots.ranges())
     }
 
     /// Probes that took long, since this was last asked.

@@ -112,7 +112,7 @@ impl Groups {
     /// # Errors
     /// `Error::Config` names an aggregate that cannot be computed over its argument's type, and what to do instead.
     pub fn new(aggregates: &[AggregateSpec], space: &KeySpace, expected: usize) -> Result<Groups> {
-        let mut table = GroupTable::new(space.layout.words(), space.seed);
+        let mut table = GroupTable::new(space.layout.words(), space.seed, space.node.clone());
         table.expect(expected);
         Ok(Groups {
             table,
@@ -151,7 +151,7 @@ impl Groups {
 
     /// The memory of keys and accumulators.
     pub fn ranges(&self) -> impl Iterator<Item = MemoryRange> {
-        self.arena.ranges()
+        self.arena.ranges().chain(self.table.ranges())
     }
 
     /// Searches for groups that took long, since this was last asked.

@@ -365,7 +365,7 @@ fn kind_of(data_type: &DataType, dictionaries: &mut usize) -> Kind {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
+    use std::collections::BTreeMap;
 
     use datafusion_common::arrow::array::{
         BinaryViewArray, Decimal128Array, Decimal256Array, Float64Array, Int8Array, Int32Array,
@@ -445,11 +445,11 @@ mod tests {
             let mut packed = vec![u64::MAX; 3];
             layout.pack(&given, &rows, &mut dictionaries, &mut packed);
             let arena = Arena::new(None);
-            let mut table = GroupTable::new(layout.words(), 7);
+            let mut table = GroupTable::new(layout.words(), 7, None);
             let mut ids = Vec::new();
             table.assign(&packed, &mut ids, &arena);
 
-            let mut seen = HashMap::new();
+            let mut seen = BTreeMap::new();
             let mut firsts = Vec::new();
             for (&row, &id) in rows.iter().zip(&ids) {
                 let next = seen.len() as u32;

@@ -3,16 +3,21 @@
 //! ```text
 //!   words --hash--> high bits = place -->  | words | mark |  words | mark |  words | mark | ..   linear probing
 //!                                            mark = generation << 32 | id; another generation: the slot is free
-//!   growing:  the grown table takes what is new;  the table before it is asked second, and moves over a few slots a call
+//!   growing:  half full: the next table is zeroed, a slice a call;  full: it takes what is new, and the table before it is
+//!             asked second and moves over, a few slots a call
 //! ```
 //!
-//! Laws: a call moves a bounded number of slots, so growing never blocks a turn; forgetting everything is one number
-//! (`generation`). The answer never depends on the hash, only the time does: the seed differs between processes, so that
+//! Laws: a call zeroes and moves a bounded number of slots, so growing never blocks a turn; forgetting everything is one
+//! number (`generation`). The answer never depends on the hash, only the time does: the seed differs between processes, so that
 //! nobody can prepare keys that collide, and probes beyond `LONG_PROBE` are counted.
 //!
 //! The hash is rustc-hash's multiply, folded (high half xor low half), so that the seed decides which keys collide, and one
 //! more multiply for its high bits: without that, the ids of a dictionary (1, 2, 3, ..) took 15 probes instead of 1.8
 //! (docs/decisions/0013). It is not stored: the words are in the slot, and a multiply a word gives it again.
+
+use std::ptr::NonNull;
+
+use velostream_shards::{HugePageOffer, MemoryRange, NodeMemory};
 
 /// Probes of more slots than this are counted as long.
 const LONG_PROBE: usize = 128;
@@ -28,9 +33,17 @@ const FULL_SMALL: usize = 2;
 /// Slots of the largest small table.
 const SLOTS_SMALL: usize = 1024;
 
-/// Slots that a call moves at least while a table grows, and for each key that it looks up.
-const MOVED_MIN: usize = 4096;
+/// Slots that a call moves while a table grows, for each key that it looks up.
 const MOVED_A_KEY: usize = 4;
+
+/// A table of more slots than this is zeroed over calls before it is used: so many words for each key that a call looks up.
+/// Zeroing is the first touch of its memory, which costs more than the zeros.
+const SLOTS_AT_ONCE: usize = 16_384;
+const ZEROED_A_KEY: usize = 40;
+
+/// How full a table is when the next one is begun, of `BEGUN_OF`: with three quarters left it has all moved over itself.
+const BEGUN: usize = 3;
+const BEGUN_OF: usize = 4;
 
 /// A table is made smaller when fewer than one of so many slots is taken.
 const SPARSE: usize = 32;
@@ -44,6 +57,9 @@ const SPREADER: u64 = 0x9e37_79b9_7f4a_7c15;
 /// The id of a slot of the table before growing that has been removed there.
 const REMOVED: u32 = u32::MAX;
 
+/// Words of a slot at most: two of a key, and its mark.
+const STRIDE_MAX: usize = 3;
+
 const _: () = {
     assert!(
         SLOTS_MIN.is_power_of_two(),
@@ -54,15 +70,23 @@ const _: () = {
         MOVED_A_KEY * FULL_SMALL >= FULL_OF,
         "a grown table has moved over before it is full"
     );
+    // From there to full come a part of the keys that fill it; by then a table of twice its slots must be zeroed.
+    assert!(
+        ZEROED_A_KEY * FULL * (BEGUN_OF - BEGUN) >= 2 * STRIDE_MAX * FULL_OF * BEGUN_OF,
+        "the next table is zeroed before this one is full"
+    );
+    assert!(SLOTS_AT_ONCE >= SLOTS_SMALL);
 };
 
 /// Words to ids.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Slots<const W: usize> {
     table: Table<W>,
     /// The table before growing, while it has not all moved over: slots below `moved` have.
     before: Option<Table<W>>,
     moved: usize,
+    /// The table that will take over, while it is being zeroed.
+    next: Option<Table<W>>,
     /// Number of keys.
     pub(super) len: usize,
     /// Keys at which the table grows.
@@ -70,11 +94,16 @@ pub struct Slots<const W: usize> {
     generation: u32,
     seed: u64,
     long_probes: u64,
+    /// Where large tables are kept: on the node of the shard.
+    node: Option<NodeMemory>,
 }
 
 /// Slots in a row: `W` words and a mark each.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 struct Table<const W: usize> {
+    /// That the memory may be made of huge pages; it ends before the memory does.
+    offer: Option<HugePageOffer>,
+    /// As long as it has been zeroed; all of the slots before the table is used.
     words: Vec<u64>,
     /// Number of slots, a power of two; 0 before the first key.
     slots: usize,
@@ -91,15 +120,36 @@ enum Probe {
 impl<const W: usize> Table<W> {
     const STRIDE: usize = W + 1;
 
-    /// All slots are of generation 0, which is never in use. The memory comes zeroed from the system, page by page as it is
-    /// touched: a large table costs nothing to make.
-    fn with_slots(slots: usize) -> Table<W> {
+    /// Memory for so many slots, none of which has been zeroed.
+    fn reserved(slots: usize, node: Option<&NodeMemory>) -> Table<W> {
         debug_assert!(slots.is_power_of_two() && slots >= SLOTS_MIN);
+        let words: Vec<u64> = Vec::with_capacity(slots * Self::STRIDE);
+        if slots > SLOTS_AT_ONCE
+            && let Some(node) = node
+            && let Some(start) = NonNull::new(words.as_ptr().cast_mut())
+        {
+            node.bind(start.cast(), words.capacity() * size_of::<u64>());
+        }
         Table {
-            words: vec![0; slots * Self::STRIDE],
+            offer: None,
+            words,
             slots,
             shift: u64::BITS - slots.ilog2(),
         }
+    }
+
+    /// Zeroes the next `words`, or those that are left: a slot of zeros is of generation 0, which is never in use.
+    fn zero(&mut self, words: usize) {
+        let zeroed = self.words.len().saturating_add(words);
+        self.words.resize(zeroed.min(self.slots * Self::STRIDE), 0);
+    }
+
+    fn is_zeroed(&self) -> bool {
+        self.words.len() == self.slots * Self::STRIDE
+    }
+
+    fn bytes(&self) -> usize {
+        self.words.capacity() * size_of::<u64>()
     }
 
     #[inline(always)]
@@ -166,24 +216,37 @@ pub fn hash_words(seed: u64, words: &[u64]) -> u64 {
 }
 
 impl<const W: usize> Slots<W> {
-    /// No key yet, under this seed.
-    pub fn new(seed: u64) -> Slots<W> {
+    /// No key yet, under this seed; large tables are kept on this node.
+    pub fn new(seed: u64, node: Option<NodeMemory>) -> Slots<W> {
         Slots {
             table: Table::default(),
             before: None,
             moved: 0,
+            next: None,
             len: 0,
             full_at: 0,
             generation: 1,
             seed,
             long_probes: 0,
+            node,
         }
     }
 
     /// Bytes that the tables take.
     pub fn bytes(&self) -> usize {
-        let words = self.table.words.len() + self.before.as_ref().map_or(0, |it| it.words.len());
-        words * size_of::<u64>()
+        self.tables().map(Table::bytes).sum()
+    }
+
+    /// The memory of the large tables.
+    pub fn ranges(&self) -> impl Iterator<Item = MemoryRange> {
+        let large = self.tables().filter(|table| table.slots > SLOTS_AT_ONCE);
+        large.filter_map(|table| {
+            let start = NonNull::new(table.words.as_ptr().cast_mut())?;
+            Some(MemoryRange {
+                start: start.cast(),
+                bytes: table.words.len() * size_of::<u64>(),
+            })
+        })
     }
 
     /// Probes that went past `LONG_PROBE` slots, since this was last asked.
@@ -191,19 +254,31 @@ impl<const W: usize> Slots<W> {
         std::mem::take(&mut self.long_probes)
     }
 
-    /// Makes room for about `keys` keys, while there are none.
+    /// Makes room for about `keys` keys, while there are none. Where that is a large table, it is there some calls later.
     pub fn expect(&mut self, keys: usize) {
         assert_eq!(self.len, 0, "a table is sized while it is empty");
         let slots = slots_for(keys);
+        if slots <= self.table.slots {
+            return;
+        }
+        if self.table.slots < SLOTS_AT_ONCE {
+            self.resize(slots.min(SLOTS_AT_ONCE));
+        }
         if slots > self.table.slots {
-            self.resize(slots);
+            self.next = Some(Table::reserved(slots, self.node.as_ref()));
         }
     }
 
-    /// To be called before up to `keys` calls of `find_or_insert`: moves a bounded number of slots if a table has grown.
+    /// To be called before up to `keys` calls of `find_or_insert`: moves a bounded number of slots if a table has grown, and
+    /// makes ready for the next growth.
     pub fn advance(&mut self, keys: usize) {
         if self.before.is_some() {
-            self.move_slots(MOVED_MIN.max(keys * MOVED_A_KEY));
+            self.move_slots(keys * MOVED_A_KEY);
+        }
+        let doubled = self.table.slots * 2;
+        let filling = self.len >= self.full_at / BEGUN_OF * BEGUN && doubled > SLOTS_AT_ONCE;
+        if filling || self.next.as_ref().is_some_and(|next| next.slots > doubled) {
+            self.prepare(keys * ZEROED_A_KEY);
         }
     }
 
@@ -314,15 +389,14 @@ impl<const W: usize> Slots<W> {
         }
     }
 
-    /// Forgets all keys. Keeps the table, unless it was mostly empty.
+    /// Forgets all keys. Keeps the table and what was made ready, unless the table was mostly empty.
     pub fn clear(&mut self) {
         self.before = None;
-        if self.len * SPARSE < self.table.slots && self.table.slots > SLOTS_MIN {
-            let slots = slots_for(self.len);
-            self.len = 0;
-            self.resize(slots);
+        let keys = std::mem::take(&mut self.len);
+        if keys * SPARSE < self.table.slots && self.table.slots > SLOTS_MIN {
+            (self.table, self.next, self.full_at) = (Table::default(), None, 0);
+            self.expect(keys);
         }
-        self.len = 0;
         self.generation = match self.generation.checked_add(1) {
             Some(next) => next,
             None => {
@@ -360,6 +434,38 @@ impl<const W: usize> Slots<W> {
         }
     }
 
+    /// Zeroes `words` of the next table, which is begun if it was not. One that was expected takes over once it is ready; one
+    /// that is for growing waits until this is full.
+    #[cold]
+    #[inline(never)]
+    fn prepare(&mut self, words: usize) {
+        let doubled = self.table.slots * 2;
+        let next = self
+            .next
+            .get_or_insert_with(|| Table::reserved(doubled, self.node.as_ref()));
+        if !next.is_zeroed() {
+            // What is expected is wanted soon: the table in use is small.
+            next.zero(if next.slots > doubled {
+                2 * words
+            } else {
+                words
+            });
+            if next.is_zeroed()
+                && let Some(node) = &self.node
+            {
+                let (start, bytes) = (NonNull::from(next.words.as_mut_slice()), next.bytes());
+                next.offer = Some(node.offer_huge_pages(start.cast(), bytes));
+            }
+        }
+        if next.is_zeroed()
+            && next.slots > doubled
+            && self.before.is_none()
+            && let Some(next) = self.next.take()
+        {
+            self.replace(next);
+        }
+    }
+
     #[cold]
     #[inline(never)]
     fn grow(&mut self) {
@@ -367,16 +473,35 @@ impl<const W: usize> Slots<W> {
         while self.before.is_some() {
             self.move_slots(self.table.slots);
         }
-        self.resize((self.table.slots * 2).max(SLOTS_MIN));
+        let doubled = (self.table.slots * 2).max(SLOTS_MIN);
+        let ready = |next: &mut Table<W>| next.is_zeroed() || next.slots == doubled;
+        match self.next.take_if(ready) {
+            Some(next) => self.replace(next),
+            None => self.resize(doubled),
+        }
     }
 
     fn resize(&mut self, slots: usize) {
-        let before = std::mem::replace(&mut self.table, Table::with_slots(slots));
-        self.full_at = full_at(slots);
+        self.replace(Table::reserved(slots, self.node.as_ref()));
+    }
+
+    /// From here on `next` takes what is new.
+    fn replace(&mut self, mut next: Table<W>) {
+        next.zero(usize::MAX);
+        self.full_at = full_at(next.slots);
+        let before = std::mem::replace(&mut self.table, next);
         self.moved = 0;
         if self.len > 0 {
             self.before = Some(before);
         }
+        // What was being made ready is of no use any more unless it is larger.
+        let slots = self.table.slots;
+        self.next.take_if(|next| next.slots <= slots);
+    }
+
+    fn tables(&self) -> impl Iterator<Item = &Table<W>> {
+        let others = self.before.iter().chain(&self.next);
+        others.chain(std::iter::once(&self.table))
     }
 
     /// Moves the next `slots` slots of the table before growing.
@@ -455,7 +580,7 @@ fn slots_for(keys: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
+    use std::collections::BTreeMap;
 
     use proptest::prelude::*;
 
@@ -463,7 +588,7 @@ mod tests {
 
     #[test]
     fn a_grown_table_moves_over_a_few_slots_a_call() {
-        let mut slots: Slots<1> = Slots::new(7);
+        let mut slots: Slots<1> = Slots::new(7, None);
         let mut moving = 0;
         for key in 0..100_000u32 {
             slots.advance(1);
@@ -481,11 +606,51 @@ mod tests {
         assert!(slots.take_long_probes() < 20);
     }
 
+    /// Grows to `keys` keys in blocks of a thousand, and returns the most words that a block zeroed.
+    fn zeroed_at_once(slots: &mut Slots<1>, keys: u32) -> usize {
+        let zeroed =
+            |slots: &Slots<1>| slots.tables().map(|table| table.words.len()).sum::<usize>();
+        let mut most = 0;
+        for block in 0..keys / 1_000 {
+            let (tables, before) = (slots.tables().count(), zeroed(slots));
+            slots.advance(1_000);
+            for key in block * 1_000..(block + 1) * 1_000 {
+                slots.find_or_insert([u64::from(key)], key, |_| true);
+            }
+            // A table that has moved over is gone, and what it had does not count.
+            if slots.tables().count() >= tables {
+                most = most.max(zeroed(slots).saturating_sub(before));
+            }
+        }
+        most
+    }
+
+    #[test]
+    fn a_large_table_is_zeroed_over_calls_before_it_is_used() {
+        let at_once = SLOTS_AT_ONCE * Table::<1>::STRIDE;
+        let most = at_once.max(1_000 * ZEROED_A_KEY);
+        let mut grown: Slots<1> = Slots::new(7, None);
+        assert!(zeroed_at_once(&mut grown, 1_000_000) <= most);
+
+        let mut expected: Slots<1> = Slots::new(7, None);
+        expected.expect(1_000_000);
+        assert_eq!(expected.table.slots, SLOTS_AT_ONCE);
+        // Until the expected table is ready, the small one doubles.
+        let zeroed = zeroed_at_once(&mut expected, 1_000_000);
+        assert!(zeroed <= 8 * at_once + 2 * most, "{zeroed}");
+        assert_eq!(expected.table.slots, grown.table.slots);
+        expected.clear();
+        assert_eq!(
+            expected.table.slots, grown.table.slots,
+            "the next pane has it"
+        );
+    }
+
     /// Regression: with one multiply alone, four of five of these were not where they were looked for first.
     #[test]
     fn consecutive_numbers_do_not_crowd() {
         for count in [100, 1_000, 10_000, 40_000] {
-            let mut slots: Slots<1> = Slots::new(0x5eed_5eed_5eed_5eed);
+            let mut slots: Slots<1> = Slots::new(0x5eed_5eed_5eed_5eed, None);
             for key in 0..count {
                 slots.find_or_insert([u64::from(key)], key, |_| true);
             }
@@ -503,7 +668,7 @@ mod tests {
 
     #[test]
     fn forgetting_keeps_the_table_and_none_of_its_keys() {
-        let mut slots: Slots<2> = Slots::new(7);
+        let mut slots: Slots<2> = Slots::new(7, None);
         slots.expect(1_000);
         let bytes = slots.bytes();
         for round in 0..3 {
@@ -525,7 +690,7 @@ mod tests {
 
     #[test]
     fn an_old_generation_is_never_taken_for_a_new_one() {
-        let mut slots: Slots<1> = Slots::new(7);
+        let mut slots: Slots<1> = Slots::new(7, None);
         slots.find_or_insert([5], 0, |_| true);
         slots.generation = u32::MAX;
         slots.find_or_insert([6], 1, |_| true);
@@ -557,9 +722,9 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(512))]
         #[test]
-        fn a_table_is_a_hash_map(steps in prop::collection::vec(any_step(), 0..900), seed in any::<u64>()) {
-            let mut slots: Slots<1> = Slots::new(seed);
-            let mut model: HashMap<u64, u32> = HashMap::new();
+        fn a_table_is_a_map(steps in prop::collection::vec(any_step(), 0..900), seed in any::<u64>()) {
+            let mut slots: Slots<1> = Slots::new(seed, None);
+            let mut model: BTreeMap<u64, u32> = BTreeMap::new();
             let mut fresh = 0;
             for step in steps {
                 match step {

@@ -8,6 +8,8 @@
 //! Law: equal keys have one id, different keys have different ids, and the ids are 0, 1, 2, .. in the order in which the
 //! keys were first seen.
 
+use velostream_shards::{MemoryRange, NodeMemory};
+
 use super::arena::{Arena, Segments};
 use super::slots::{Slots, hash_words};
 
@@ -33,14 +35,14 @@ enum Index {
 }
 
 impl GroupTable {
-    /// No groups, of keys of `words` words.
-    pub fn new(words: usize, seed: u64) -> GroupTable {
+    /// No groups, of keys of `words` words; a large table is kept on this node.
+    pub fn new(words: usize, seed: u64, node: Option<NodeMemory>) -> GroupTable {
         GroupTable {
             index: match words {
                 0 => panic!("a key has a word, also one of no columns"),
-                1 => Index::One(Slots::new(seed)),
-                2 => Index::Two(Slots::new(seed)),
-                _ => Index::Many(Slots::new(seed), hash_words(seed, &[1])),
+                1 => Index::One(Slots::new(seed, node)),
+                2 => Index::Two(Slots::new(seed, node)),
+                _ => Index::Many(Slots::new(seed, node), hash_words(seed, &[1])),
             },
             words: (0..words).map(|_| Segments::new()).collect(),
             missing: Vec::new(),
@@ -63,6 +65,15 @@ impl GroupTable {
             Index::One(slots) => slots.bytes(),
             Index::Two(slots) | Index::Many(slots, _) => slots.bytes(),
         }
+    }
+
+    /// The memory of a large table.
+    pub fn ranges(&self) -> impl Iterator<Item = MemoryRange> {
+        let (one, two) = match &self.index {
+            Index::One(slots) => (Some(slots.ranges()), None),
+            Index::Two(slots) | Index::Many(slots, _) => (None, Some(slots.ranges())),
+        };
+        one.into_iter().flatten().chain(two.into_iter().flatten())
     }
 
     /// Probes that took long, since this was last asked.
@@ -167,7 +178,7 @@ fn keep(words: &mut [Segments<u64>], key: &[u64], arena: &Arena) {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
+    use std::collections::BTreeMap;
 
     use proptest::prelude::*;
 
@@ -176,7 +187,7 @@ mod tests {
     #[test]
     fn ids_are_dense_in_the_order_of_first_sight() {
         let arena = Arena::new(None);
-        let mut table = GroupTable::new(1, 7);
+        let mut table = GroupTable::new(1, 7, None);
         let mut ids = Vec::new();
         table.assign(&[5, 3, 5, 0, u64::MAX, 3], &mut ids, &arena);
         assert_eq!(ids, [0, 1, 0, 2, 3, 1]);
@@ -187,7 +198,7 @@ mod tests {
     }
 
     /// The same through a naive model: ids in the order of first sight.
-    fn model(keys: &[&[u64]], seen: &mut HashMap<Vec<u64>, u32>) -> Vec<u32> {
+    fn model(keys: &[&[u64]], seen: &mut BTreeMap<Vec<u64>, u32>) -> Vec<u32> {
         let id = |key: &&[u64]| {
             let next = seen.len() as u32;
             *seen.entry(key.to_vec()).or_insert(next)
@@ -197,16 +208,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_table_of_any_width_is_a_hash_map(
+        fn a_table_of_any_width_is_a_map(
             words in 1usize..6,
             seed in any::<u64>(),
             panes in prop::collection::vec(
                 prop::collection::vec(prop::collection::vec(0u64..40, 0..400), 0..4), 1..4),
         ) {
             let mut arena = Arena::new(None);
-            let mut table = GroupTable::new(words, seed);
+            let mut table = GroupTable::new(words, seed, None);
             for blocks in panes {
-                let mut seen = HashMap::new();
+                let mut seen = BTreeMap::new();
                 for block in &blocks {
                     let packed = &block[..block.len() / words * words];
                     let keys: Vec<&[u64]> = packed.chunks_exact(words).collect();

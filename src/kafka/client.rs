@@ -4,6 +4,11 @@
 //! instructions and never while librdkafka runs; a shard looks at a flag once a batch and takes the lock only if there
 //! is something to see.
 
+#![expect(
+    clippy::disallowed_types,
+    reason = "librdkafka's threads call back, and what they tell belongs to no shard"
+)]
+
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};

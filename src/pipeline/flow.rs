@@ -14,6 +14,8 @@
 //! 3. A row keeps the event time that its query gave it, and a record its partition's watermark just before it, so that
 //!    lateness is decided once: for the row of a window nothing is left to decide.
 
+use std::sync::Arc;
+
 use datafusion_common::arrow::array::{RecordBatch, RecordBatchOptions};
 use datafusion_common::arrow::datatypes::SchemaRef;
 use velostream_shards::{Context, Load, MemoryRange};
@@ -507,11 +509,11 @@ impl Reader {
             None => all.columns().to_vec(),
             Some(columns) => columns
                 .iter()
-                .map(|&column| all.column(column).clone())
+                .map(|&column| Arc::clone(all.column(column)))
                 .collect(),
         };
         let options = RecordBatchOptions::new().with_row_count(Some(all.num_rows()));
-        RecordBatch::try_new_with_options(self.projected.clone(), columns, &options)
+        RecordBatch::try_new_with_options(Arc::clone(&self.projected), columns, &options)
             .expect("the plan's columns are the stream's")
     }
 }

@@ -3,7 +3,7 @@
 //! Law: functions and coercions are DataFusion's; types are ours where the two differ (TIMESTAMP counts microseconds).
 //! A windowed query sees its stream with the window's bounds as further columns; they shadow columns of the same name.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion_common::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
@@ -30,9 +30,9 @@ pub(super) const WINDOW_END: &[&str] = &["window_end", "windowend"];
 
 /// All functions, made once per script.
 pub(super) struct Functions {
-    scalar: HashMap<String, Arc<ScalarUDF>>,
-    aggregate: HashMap<String, Arc<AggregateUDF>>,
-    window: HashMap<String, Arc<WindowUDF>>,
+    scalar: BTreeMap<String, Arc<ScalarUDF>>,
+    aggregate: BTreeMap<String, Arc<AggregateUDF>>,
+    window: BTreeMap<String, Arc<WindowUDF>>,
     planners: Vec<Arc<dyn ExprPlanner>>,
     options: ConfigOptions,
 }
@@ -40,7 +40,7 @@ pub(super) struct Functions {
 impl Functions {
     /// DataFusion's functions, with the clock's in place of those that would fold to a constant.
     pub fn new() -> Functions {
-        let mut scalar = HashMap::new();
+        let mut scalar = BTreeMap::new();
         for function in datafusion_functions::all_default_functions() {
             for alias in function.aliases() {
                 scalar.insert(alias.clone(), Arc::clone(&function));
@@ -50,7 +50,7 @@ impl Functions {
         for function in clock_functions() {
             scalar.insert(function.name().to_owned(), Arc::new(function));
         }
-        let mut aggregate = HashMap::new();
+        let mut aggregate = BTreeMap::new();
         for function in datafusion_functions_aggregate::all_default_aggregate_functions() {
             for alias in function.aliases() {
                 aggregate.insert(alias.clone(), Arc::clone(&function));

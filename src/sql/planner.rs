@@ -3,6 +3,8 @@
 //! Law: a query is planned against what stands before it. A statement that is wrong leaves nothing behind but its name, so
 //! that what is missing because of it is not told again.
 
+use std::sync::Arc;
+
 use super::catalog::{Catalog, Functions};
 use super::diagnose::{Code, Place};
 use super::exchange::exchange;
@@ -159,7 +161,7 @@ impl<'t> Planner<'t> {
                 Some(hint),
             ));
         };
-        self.shown.push(Shown::Columns(stream.clone()));
+        self.shown.push(Shown::Columns(Arc::clone(stream)));
         Ok(())
     }
 

@@ -3,6 +3,14 @@
 //!
 //! The law: whoever sees a failure raised finds the failure that was first.
 
+#![cfg_attr(
+    not(loom),
+    expect(
+        clippy::disallowed_types,
+        reason = "a failure is told once, by whichever thread was first, when no shard turns any more"
+    )
+)]
+
 #[cfg(loom)]
 use loom::sync::{
     Mutex,

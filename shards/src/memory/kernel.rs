@@ -8,9 +8,6 @@ use std::{io, mem, ptr};
 /// Words of a node mask: enough for the 1,024 nodes that Linux can have.
 const MASK_WORDS: usize = 1024 / 64;
 
-/// Of mbind: move pages that exist already (`linux/mempolicy.h`; not in libc).
-const MPOL_MF_MOVE: libc::c_int = 1 << 1;
-
 /// How many pages one question is about.
 const PAGES_ASKED: usize = 1024;
 
@@ -54,11 +51,11 @@ pub(super) fn prefer_for_thread(policy: Policy, node: u32) -> io::Result<()> {
     done(result)
 }
 
-/// Sets the policy of these pages, and moves those that exist already. `start` is a page's.
+/// Sets the policy of these pages; those that exist already stay. `start` is a page's.
 pub(super) fn bind(start: usize, bytes: usize, policy: Policy, node: u32) -> io::Result<()> {
     let mask = node_mask(node)?;
-    // SAFETY: the mask lives across the call and has as many bits as it is said to. Pages that the
-    // kernel moves keep their addresses and contents; a range that is not mapped is refused.
+    // SAFETY: the mask lives across the call and has as many bits as it is said to. No page
+    // changes its address or contents; a range that is not mapped is refused.
     let result = unsafe {
         libc::syscall(
             libc::SYS_mbind,
@@ -67,16 +64,20 @@ pub(super) fn bind(start: usize, bytes: usize, policy: Policy, node: u32) -> io:
             policy.mode(),
             mask.as_ptr(),
             mask_bits(),
-            MPOL_MF_MOVE,
+            0,
         )
     };
     done(result)
 }
 
-/// Advises huge pages. A kernel without them refuses, and nothing is lost by that.
-pub(super) fn advise_huge_pages(start: usize, bytes: usize) {
+/// Advises huge pages, or none. A kernel without them refuses, and nothing is lost by that.
+pub(super) fn advise_huge_pages(start: usize, bytes: usize, huge: bool) {
+    let advice = match huge {
+        true => libc::MADV_HUGEPAGE,
+        false => libc::MADV_NOHUGEPAGE,
+    };
     // SAFETY: this advice changes neither the addresses nor the contents of any page.
-    unsafe { libc::madvise(start as *mut libc::c_void, bytes, libc::MADV_HUGEPAGE) };
+    unsafe { libc::madvise(start as *mut libc::c_void, bytes, advice) };
 }
 
 /// Says of each page in turn on which node it lies; `None` when it lies on none. `start` is a

@@ -248,7 +248,7 @@ impl ColumnBuilders {
         }
         let records = std::mem::take(&mut self.rows);
         let options = RecordBatchOptions::new().with_row_count(Some(records));
-        RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)
+        RecordBatch::try_new_with_options(Arc::clone(&self.schema), arrays, &options)
             .expect("every column has its declared type and length, and NULL only where it may")
     }
 }

@@ -124,7 +124,7 @@ impl Views {
         let nulls = self.nulls.take(rows);
         let views = ScalarBuffer::new(self.views.lend(capacity), 0, rows);
         let buffers = if self.full.is_empty() && self.long.values.is_empty() {
-            self.none.clone()
+            Arc::clone(&self.none)
         } else {
             let length = self.long.values.len();
             let last = self.long.lend(length);

@@ -3,6 +3,8 @@
 //! Law: the type is looked at once a batch. The common types are read where they lie; the rare ones are brought to a
 //! common one of the same value, and what has none (lists, structs, intervals ..) to its text.
 
+use std::sync::Arc;
+
 use datafusion_common::arrow::array::{
     Array, ArrayRef, AsArray, BinaryViewArray, BooleanArray, Date32Array, Decimal128Array,
     Float32Array, Float64Array, Int8Array, Int16Array, Int32Array, Int64Array, StringArray,
@@ -71,11 +73,11 @@ fn decoded(array: &ArrayRef) -> ArrayRef {
     let values = match array.data_type() {
         DataType::Dictionary(_, values) => values.as_ref(),
         DataType::RunEndEncoded(_, values) => values.data_type(),
-        _ => return array.clone(),
+        _ => return Arc::clone(array),
     };
     match cast(array, values) {
         Ok(plain) => decoded(&plain),
-        Err(_) => array.clone(),
+        Err(_) => Arc::clone(array),
     }
 }
 

@@ -57,7 +57,7 @@ fn hourly() -> Plan {
         source: SourceSpec {
             stream: Arc::new(StreamSpec {
                 name: "flights".into(),
-                columns: columns.clone(),
+                columns: Arc::clone(&columns),
                 event_time: Some(EventTimeSpec {
                     column: EventTimeColumn::Declared(1),
                     bound_us: 3 * 3_600_000_000,
@@ -88,7 +88,7 @@ fn hourly() -> Plan {
                 offset_us: 0,
                 grace_us: 10_000_000,
             }),
-            grouped: grouped.clone(),
+            grouped: Arc::clone(&grouped),
             having: None,
             rows: vec![column("carrier", 0), column("count(*)", 3)],
         }),
