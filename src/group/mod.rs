@@ -49,6 +49,8 @@ pub struct KeySpace {
     /// The packed keys of the rows of an update, and their groups; kept for their capacity.
     packed: Vec<u64>,
     ids: Vec<u32>,
+    /// All rows of what is merged; kept for its capacity.
+    all: Vec<u32>,
 }
 
 impl KeySpace {
@@ -66,6 +68,7 @@ impl KeySpace {
             node,
             packed: Vec::new(),
             ids: Vec::new(),
+            all: Vec::new(),
         }
     }
 
@@ -96,6 +99,8 @@ pub fn random_seed() -> u64 {
 pub struct Groups {
     table: GroupTable,
     accumulators: Vec<Box<dyn Accumulator>>,
+    /// The types of the columns that the state of each of them travels in.
+    partial_types: Vec<Vec<DataType>>,
     /// Where the keys and the state of the accumulators lie.
     arena: Arena,
     /// Index into `KeyedRows::arguments` for each accumulator.
@@ -114,9 +119,12 @@ impl Groups {
     pub fn new(aggregates: &[AggregateSpec], space: &KeySpace, expected: usize) -> Result<Groups> {
         let mut table = GroupTable::new(space.layout.words(), space.seed, space.node.clone());
         table.expect(expected);
+        let accumulators: Vec<_> = aggregates.iter().map(build).collect::<Result<_>>()?;
+        let partial_types = accumulators.iter().map(|one| one.partial_types());
         Ok(Groups {
             table,
-            accumulators: aggregates.iter().map(build).collect::<Result<_>>()?,
+            partial_types: partial_types.collect(),
+            accumulators,
             arena: Arena::new(space.node.clone()),
             arguments: aggregates
                 .iter()
@@ -222,9 +230,9 @@ impl Groups {
             "only groups that exist have a state"
         );
         let mut states = Vec::new();
-        for accumulator in &self.accumulators {
+        for (accumulator, types) in self.accumulators.iter().zip(&self.partial_types) {
             let partial = accumulator.partial(groups.clone());
-            assert_partial(accumulator.as_ref(), &partial, groups.len());
+            assert_partial(types, &partial, groups.len());
             states.extend(partial);
         }
         states
@@ -232,18 +240,20 @@ impl Groups {
 
     /// Adds groups that others aggregated: a key a row, and as arguments at least the columns of `partial`.
     pub fn merge(&mut self, space: &mut KeySpace, groups: &KeyedRows) {
-        let all: Vec<u32> = (0..groups.len() as u32).collect();
+        let mut all = std::mem::take(&mut space.all);
+        all.clear();
+        all.extend(0..groups.len() as u32);
         self.find_groups(space, groups, &all);
         let mut states = groups.arguments.as_slice();
-        for accumulator in &mut self.accumulators {
-            let columns = accumulator.partial_types().len();
+        for (accumulator, types) in self.accumulators.iter_mut().zip(&self.partial_types) {
             let (partial, others) = states
-                .split_at_checked(columns)
+                .split_at_checked(types.len())
                 .expect("the sender has the aggregates of the receiver");
-            assert_partial(accumulator.as_ref(), partial, groups.len());
+            assert_partial(types, partial, groups.len());
             accumulator.merge(&space.ids, &all, partial, &self.arena);
             states = others;
         }
+        space.all = all;
     }
 
     /// The key columns of `groups`, a range of group ids, in the order of ids.
@@ -310,15 +320,14 @@ impl Groups {
     }
 }
 
-/// The columns that an aggregate's state travels in have its types, and a row for each group.
-fn assert_partial(accumulator: &dyn Accumulator, partial: &[ArrayRef], groups: usize) {
-    let types = accumulator.partial_types();
+/// The columns that an aggregate's state travels in have these types, and a row for each group.
+fn assert_partial(types: &[DataType], partial: &[ArrayRef], groups: usize) {
     let as_agreed = |(column, agreed)| {
         let column: &ArrayRef = column;
         column.data_type() == agreed && column.len() == groups
     };
     assert!(
-        partial.len() == types.len() && partial.iter().zip(&types).all(as_agreed),
+        partial.len() == types.len() && partial.iter().zip(types).all(as_agreed),
         "partials of the types and the number of groups that were agreed"
     );
 }

@@ -17,6 +17,7 @@ use super::filter_project::Evaluated;
 use super::ingest::Ingest;
 use super::partial_aggregate::{Leaves, PartialAggregate};
 use super::window_aggregate::WindowAggregate;
+use crate::batch::take_columns;
 use crate::emit::OutputRows;
 use crate::exchange::{KeyForm, KeyedRows, stable_hashes};
 use crate::time::Watermark;
@@ -125,8 +126,8 @@ impl Grouping {
 
     /// Whether nothing can come any more and nothing waits to be emitted.
     pub fn is_finished(&self) -> bool {
-        let nothing_waits = |phase: &PartialAggregate| phase.is_finished();
-        self.first_phase.as_ref().is_none_or(nothing_waits)
+        let first_phase = self.first_phase.as_ref();
+        first_phase.is_none_or(PartialAggregate::is_finished)
             && self.edge.is_finished()
             && self.owned.is_idle()
     }
@@ -176,7 +177,7 @@ impl Grouping {
             self.late_records += late;
             if accepted.len() < records.len() {
                 records = records.take(&accepted);
-                columns = super::build::take_columns(&columns, &accepted);
+                columns = take_columns(&columns, &accepted);
             }
         }
         if records.is_empty() {
@@ -245,7 +246,7 @@ impl Grouping {
                 within_update(|| self.owned.rows(rows, made));
                 self.ingest.applied(records, due_us);
             }
-            Some(Arrived::Partials(partials)) => self.owned.merge(partials),
+            Some(Arrived::Partials(partials)) => within_update(|| self.owned.merge(partials)),
             Some(Arrived::Watermark { time, due_us }) => {
                 self.reached = (time, due_us);
                 self.owned.watermark(time, due_us);
