@@ -202,3 +202,39 @@ fn what_a_file_shows_comes_before_its_rows() {
         ended.err
     );
 }
+
+/// Regression: whether there is room behind a query was asked once for every way that leads from it to a sink, and their number
+/// doubles with each of these streams.
+#[test]
+fn streams_that_part_and_meet_again_many_times_take_no_longer_for_it() {
+    const STREAMS: usize = 40;
+    let mut sql =
+        "CREATE STREAM s0 (k VARCHAR, n BIGINT) WITH (connector = 'file', path = 'in.csv');\n"
+            .to_owned();
+    for stream in 1..=STREAMS {
+        let before = stream - 1;
+        writeln!(
+            sql,
+            "CREATE STREAM s{stream} (k VARCHAR, n BIGINT);
+             INSERT INTO s{stream} SELECT k, n FROM s{before} WHERE n % 2 = 0;
+             INSERT INTO s{stream} SELECT k, n FROM s{before} WHERE n % 2 = 1;"
+        )
+        .expect("writing to a string does not fail");
+    }
+    writeln!(sql, "SELECT k, n FROM s{STREAMS};").expect("writing to a string does not fail");
+    let folder = Folder::new();
+    folder.write("in.csv", "k,n\na,1\nb,2\nc,3\n");
+    folder.write("case.sql", sql);
+    let ended = folder.run(&["run", "case.sql", "--format", "json", "--shards", "1"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    let mut rows: Vec<&str> = ended.out.lines().collect();
+    rows.sort_unstable();
+    assert_eq!(
+        rows,
+        [
+            r#"{"k":"a","n":1}"#,
+            r#"{"k":"b","n":2}"#,
+            r#"{"k":"c","n":3}"#
+        ]
+    );
+}

@@ -25,7 +25,7 @@ use super::ingest::Ingest;
 use super::query::QueryPipeline;
 use super::stages;
 use crate::batch::{Batch, Origin};
-use crate::config::limits::{INBOX_BLOCKS_MAX, INBOX_ROWS_MAX};
+use crate::config::limits::{INBOX_BLOCKS_MAX, INBOX_ROWS_MAX, QUERIES_MAX};
 use crate::emit::OutputRows;
 use crate::error::{Error, Place, Result};
 use crate::source::BadRecords;
@@ -160,6 +160,7 @@ impl Fork {
 impl Flow {
     /// The queries `nodes`, in the order of `JobPlan::queries`, before `exit`.
     pub fn new(nodes: Vec<Node>, exit: Exit) -> Flow {
+        assert!(nodes.len() <= QUERIES_MAX, "the planner admits no more");
         for (query, node) in nodes.iter().enumerate() {
             if let Outlet::Stream(fork) = &node.outlet {
                 assert!(
@@ -316,11 +317,23 @@ impl Flow {
     fn room_behind(&self, query: usize) -> bool {
         match &self.nodes[query].outlet {
             Outlet::Sink(_) => self.exit.has_room(),
-            Outlet::Stream(fork) => fork
-                .readers
-                .iter()
-                .all(|reader| self.has_room(reader.query)),
+            Outlet::Stream(fork) => self.readers_have_room(fork, &mut [false; QUERIES_MAX]),
         }
+    }
+
+    /// Whether all readers have room, and behind them. Each query is asked once, however many ways lead to it: their number
+    /// doubles with every stream that two queries read and two write.
+    fn readers_have_room(&self, fork: &Fork, asked: &mut [bool; QUERIES_MAX]) -> bool {
+        fork.readers.iter().all(|reader| {
+            let node = &self.nodes[reader.query];
+            // One that was asked had room: the first that has none is the last to be asked.
+            std::mem::replace(&mut asked[reader.query], true)
+                || node.pipeline.has_room()
+                    && match &node.outlet {
+                        Outlet::Sink(_) => self.exit.has_room(),
+                        Outlet::Stream(fork) => self.readers_have_room(fork, asked),
+                    }
+        })
     }
 
     fn apply(&mut self, query: usize, advanced: Option<(Watermark, i64)>) {
