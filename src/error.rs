@@ -44,7 +44,7 @@ pub struct Span {
 /// An error in the SQL text, with the place it stands at.
 #[derive(Clone, Debug)]
 pub struct SqlError {
-    /// Stable code, such as `V0102`; golden tests and documentation name it.
+    /// Stable code, such as `V0201`; golden tests and documentation name it.
     pub code: &'static str,
     /// One sentence: what is wrong.
     pub message: String,

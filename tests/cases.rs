@@ -17,8 +17,9 @@
 //!   the expected rows of a file that a query writes, likewise
 //! ```
 //!
-//! Law: a case gives the same answer at any number of shards, with any batches and lanes (sql.md, "what the same answer
-//! means"). Expected rows are worked out by hand from sql.md or by another engine, never copied from velo's output.
+//! Law: a case gives the same answer at any number of shards, with any batches and lanes (docs/SQL.md, Exactness, says what
+//! "the same answer" means). Expected rows are worked out by hand from docs/SQL.md or by another engine, never copied from
+//! velo's output.
 //!
 //! `VELO_CASES=words` runs only the cases whose path holds the words.
 

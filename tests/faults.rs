@@ -1,5 +1,5 @@
-//! What goes wrong at run time: each fault is planted, and the process must end as cli-and-config promises: soon, with the
-//! right code, saying what happened and where.
+//! What goes wrong at run time: each fault is planted, and the process must end as docs/OPERATIONS.md promises: soon, with
+//! the right code, saying what happened and where.
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::FileTypeExt;

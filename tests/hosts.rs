@@ -9,6 +9,14 @@ use std::process::Command;
 
 use crate::process::{Ended, Folder, LIMIT};
 
+/// How the tests of the runtime forbid a system call: one filter, wherever it is put on.
+#[path = "../shards/src/alone.rs"]
+#[expect(
+    dead_code,
+    reason = "of the tests of shards only the filter is used here"
+)]
+mod alone;
+
 const SQL: &str = "CREATE STREAM numbers (ts TIMESTAMP, k BIGINT, n BIGINT, WATERMARK FOR ts AS ts)
     WITH (connector = 'file', path = 'numbers.csv', event_time.unit = 's');
     SELECT k, window_start, COUNT(*) AS c, SUM(n) AS s FROM numbers GROUP BY k WINDOW TUMBLING (SIZE 10 SECONDS)";
@@ -140,40 +148,6 @@ fn lower_memlock() -> io::Result<()> {
     }
 }
 
-/// What a container runtime does: io_uring_setup is answered with EPERM, everything else is allowed.
 fn forbid_io_uring() -> io::Result<()> {
-    let step = |code: u32, yes: u8, no: u8, k: u32| libc::sock_filter {
-        code: code as u16,
-        jt: yes,
-        jf: no,
-        k,
-    };
-    let mut filter = [
-        step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
-        step(
-            libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
-            0,
-            1,
-            libc::SYS_io_uring_setup as u32,
-        ),
-        step(
-            libc::BPF_RET | libc::BPF_K,
-            0,
-            0,
-            libc::SECCOMP_RET_ERRNO | libc::EPERM as u32,
-        ),
-        step(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
-    ];
-    let program = libc::sock_fprog {
-        len: filter.len() as u16,
-        filter: filter.as_mut_ptr(),
-    };
-    // SAFETY: this option takes integers only.
-    let no_new = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
-    // SAFETY: `program` and the filter it points at live across the call, which copies them.
-    let set = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program) };
-    match (no_new, set) {
-        (0, 0) => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
+    alone::forbid(libc::SYS_io_uring_setup)
 }

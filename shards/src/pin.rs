@@ -1,8 +1,9 @@
 //! Pinning a thread to a cpu, or confining it to a few, and reading back where it really is.
 //!
-//! The law: nobody believes a pin that was not read back. Shards are pinned by the reactor and
-//! checked here; ordinary threads are confined and checked here. Threads that a client library
-//! starts run where the thread stands that makes the client, so that one is confined meanwhile.
+//! The law: nobody believes a pin that was not read back. Shards are pinned here before their reactor
+//! opens, and checked again after, for glommio pins them too; ordinary threads are confined and
+//! checked here. Threads that a client library starts run where the thread stands that makes the
+//! client, so that one is confined meanwhile.
 
 use std::{fmt, io, mem};
 

@@ -42,7 +42,7 @@ use crate::shard::{Shard, ShardId};
 use turns::{Ends, Rests, ShardLoop, Watched};
 
 /// The budget of a turn unless the caller says another, microseconds of CPU time.
-const TURN_BUDGET_US: u64 = 100;
+pub const TURN_BUDGET_US: u64 = 100;
 
 /// How the shards are started.
 #[derive(Clone)]

@@ -109,12 +109,17 @@ impl Context {
     /// The context of turn number `turn` (from zero) of `shard`. Public so that a test can drive a
     /// shard without a runtime.
     pub fn new(shard: ShardId, turn: u64, stopping: bool) -> Context {
+        Context::begun_at(SystemClock.monotonic_ns(), shard, turn, stopping)
+    }
+
+    /// The same of a turn that began at this moment.
+    pub(crate) fn begun_at(now_ns: u64, shard: ShardId, turn: u64, stopping: bool) -> Context {
         Context {
             shard,
             turn,
             stopping,
             wake_at_ns: None,
-            stages: StageTimes::begin(SystemClock.monotonic_ns()),
+            stages: StageTimes::begin(now_ns),
         }
     }
 

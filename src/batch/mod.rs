@@ -6,7 +6,7 @@
 
 mod isolate;
 
-use datafusion_common::arrow::array::{RecordBatch, RecordBatchOptions, UInt32Array};
+use datafusion_common::arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
 use datafusion_common::arrow::compute::take_arrays;
 
 pub use isolate::{Isolated, evaluate_isolated};
@@ -50,7 +50,6 @@ impl Batch {
 
     /// The records `rows`, in that order.
     pub fn take(&self, rows: &[u32]) -> Batch {
-        let indices = UInt32Array::from(rows.to_vec());
         fn pick<T: Copy>(values: &[T], rows: &[u32]) -> Vec<T> {
             match values.is_empty() {
                 true => Vec::new(),
@@ -58,12 +57,10 @@ impl Batch {
             }
         }
         // The number of rows is said, because a query that only counts records has no column to tell it.
-        let taken = take_arrays(self.columns.columns(), &indices, None)
-            .and_then(|columns| {
-                let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
-                RecordBatch::try_new_with_options(self.columns.schema(), columns, &options)
-            })
-            .expect("the rows are rows of this batch");
+        let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
+        let columns = take_columns(self.columns.columns(), rows);
+        let taken = RecordBatch::try_new_with_options(self.columns.schema(), columns, &options)
+            .expect("columns of this batch under its schema");
         Batch {
             columns: taken,
             event_times: pick(&self.event_times, rows),
@@ -90,6 +87,12 @@ impl Batch {
             "an event time was lost or gained"
         );
     }
+}
+
+/// The rows `rows` of each column.
+pub fn take_columns(columns: &[ArrayRef], rows: &[u32]) -> Vec<ArrayRef> {
+    let indices = UInt32Array::from(rows.to_vec());
+    take_arrays(columns, &indices, None).expect("the rows are rows of these columns")
 }
 
 #[cfg(test)]

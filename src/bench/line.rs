@@ -54,7 +54,7 @@ pub struct Line {
     pub allocations_per_batch: Option<f64>,
     /// Turns over budget, of all shards.
     pub stalls: u64,
-    /// The longest turn of a shard, microseconds.
+    /// The most CPU time that a turn of a shard took, microseconds: as in the report of a run.
     pub turn_us_max: u64,
     /// Most memory that the process has held, input included.
     pub peak_rss_bytes: u64,

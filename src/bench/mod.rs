@@ -7,9 +7,10 @@
 //!
 //! `runtime` has no query and no baseline: it measures the lanes and the doorbells alone.
 //!
-//! Laws of the scenarios: what is measured is planned from SQL text and run as `velo run` runs a file; only source and sink are in memory. A
-//! figure stands for an answer: rows and checksum of every run are those of the baseline, or there is no figure. Runs of
-//! engine and baseline alternate in one process, because machines are noisy, and the median of their ratios is what counts.
+//! Laws of the scenarios: what is measured is planned from SQL text and run as `velo run` runs a file; only source and sink
+//! are in memory. A figure stands for an answer: rows and checksum of every run are those of the baseline, or there is no
+//! figure. Runs of engine and baseline alternate in one process, because machines are noisy, and the median of their ratios
+//! is what counts.
 
 mod baseline;
 mod line;

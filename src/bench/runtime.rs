@@ -8,8 +8,9 @@
 //!   pauses     a chain over all shards that rest at random                     how often the safety tick found work
 //! ```
 //!
-//! Law: each part runs on the shards, lanes and doorbells of production, by the reactor and the profile that are configured;
-//! only `ping_pong` and `block` do not park. The medians and quantiles are of many short spans of one run.
+//! Law: each part runs on the shards, lanes and doorbells of production, by the reactor that is configured. `wake` and
+//! `pauses` rest by the profile that is configured, the others never park. The medians and quantiles are of many short spans
+//! of one run.
 
 use serde::Serialize;
 use velostream_shards::{

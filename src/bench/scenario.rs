@@ -230,7 +230,8 @@ fn line(request: &ScenarioRequest, keys: Keys, core_map: &CoreMap, pairs: &[Pair
     let median = &pairs[pairs.len() / 2];
     let per_s = |elapsed: Duration| request.records as f64 / elapsed.as_secs_f64();
     let engine = &median.engine;
-    let turn_ns_max = engine.shards.iter().map(|shard| shard.figures.turn_ns_max);
+    let shards = engine.shards.iter();
+    let turn_ns_max = shards.map(|shard| shard.figures.turn_cpu_ns_max);
     let stalls = engine.shards.iter().flat_map(|shard| &shard.figures.stalls);
     let allocations = engine.shards.iter().map(|shard| shard.summary.allocations);
     Line {

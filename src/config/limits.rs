@@ -16,7 +16,7 @@ pub const HOUSEKEEPING_CORES: RangeInclusive<usize> = 0..=velostream_shards::cor
 pub const TURN_BUDGET_US: RangeInclusive<usize> = 1..=1_000_000;
 
 /// How long a turn may take unless configured, microseconds.
-pub const TURN_BUDGET_US_DEFAULT: u64 = 100;
+pub const TURN_BUDGET_US_DEFAULT: u64 = velostream_shards::runtime::TURN_BUDGET_US;
 
 /// Blocks that a lane holds. One is enough for progress: the mesh must not deadlock on it.
 pub const LANE_BLOCKS: RangeInclusive<usize> = 1..=4096;

@@ -3,10 +3,8 @@
 //! Law: N records give N rows before HAVING, in row order, each with the state just after its record and nothing of the
 //! records behind it; so the rows do not depend on where a block ends.
 
-use datafusion_common::arrow::array::{ArrayRef, UInt32Array};
-use datafusion_common::arrow::compute::take;
-
 use super::{OutputRows, RowMaker};
+use crate::batch::take_columns;
 use crate::exchange::KeyedRows;
 use crate::group::{Groups, KeySpace};
 
@@ -23,16 +21,9 @@ pub fn changes(
 ) -> OutputRows {
     let running = groups.update_running(space, rows, picked);
     let ready_ns = monotonic_ns();
-    let keys = picked_of(&rows.keys, rows.len(), picked);
+    let keys = match picked.len() == rows.len() {
+        true => rows.keys.clone(),
+        false => take_columns(&rows.keys, picked),
+    };
     maker.make(picked.len(), keys, window, running, rows.due_us, ready_ns)
-}
-
-/// The rows at `picked` of columns of `rows` rows.
-fn picked_of(columns: &[ArrayRef], rows: usize, picked: &[u32]) -> Vec<ArrayRef> {
-    if picked.len() == rows {
-        return columns.to_vec();
-    }
-    let indexes = UInt32Array::from(picked.to_vec());
-    let pick = |column: &ArrayRef| take(column, &indexes, None).expect("a picked row is a row");
-    columns.iter().map(pick).collect()
 }

@@ -252,11 +252,9 @@ impl KeyLayout {
         groups: Range<usize>,
         dictionaries: &mut [Dictionary],
     ) {
-        for (dictionary, at) in self.ids() {
-            for word in words[at.word].values(groups.clone()) {
-                dictionaries[dictionary].retain((word >> at.shift) as u32);
-            }
-        }
+        self.each_id(words, groups, |dictionary, id| {
+            dictionaries[dictionary].retain(id);
+        });
     }
 
     /// One pane less uses the values of the keys of `groups`.
@@ -266,9 +264,22 @@ impl KeyLayout {
         groups: Range<usize>,
         dictionaries: &mut [Dictionary],
     ) {
+        self.each_id(words, groups, |dictionary, id| {
+            dictionaries[dictionary].release(id);
+        });
+    }
+
+    /// Calls `take` with the dictionary and the id of every value that the keys of `groups` name.
+    #[inline]
+    fn each_id(
+        &self,
+        words: &[Segments<u64>],
+        groups: Range<usize>,
+        mut take: impl FnMut(usize, u32),
+    ) {
         for (dictionary, at) in self.ids() {
             for word in words[at.word].values(groups.clone()) {
-                dictionaries[dictionary].release((word >> at.shift) as u32);
+                take(dictionary, (word >> at.shift) as u32);
             }
         }
     }

@@ -1,8 +1,7 @@
 //! The `--report` document: what one run did, in figures.
 //!
 //! Law: the document is there whole or not at all (a temporary file, then a rename; what is no file is written to), and a
-//! failed run has one too. Outside
-//! scripts read it by the names of the fields here, so none is renamed.
+//! failed run has one too. Outside scripts read it by the names of the fields here, so none is renamed.
 
 use std::collections::BTreeMap;
 use std::io::Write;

@@ -17,8 +17,8 @@
 //! 3. An error names the broker or the topic, and says what to do. A broker that is away in the middle of a run is not an
 //!    error: librdkafka connects again, and a notice says so once.
 //!
-//! This is the engine's only home of librdkafka, and, beside the runtime, of `unsafe`. Nothing here knows of SQL, columns
-//! or watermarks. Nothing is committed: offsets belong to the job.
+//! This is the engine's only home of librdkafka. Nothing here knows of SQL, columns or watermarks. Nothing is committed:
+//! offsets belong to the job.
 
 mod batch_consume;
 mod client;

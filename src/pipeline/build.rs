@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use datafusion_common::arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
-use datafusion_common::arrow::compute::take;
+use datafusion_common::arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use datafusion_common::arrow::datatypes::{DataType, Schema, SchemaRef};
 use velostream_shards::{ExitOutbox, NodeMemory, ShardId};
 
@@ -240,15 +239,6 @@ pub fn check_buildable(plan: &Plan) -> Result<()> {
     let (key, key_columns) = message_key(plan);
     let maker = RowMaker::new(aggregate, &plan.output, key, &key_columns);
     WindowAggregate::new(aggregate, plan.emit, maker, 0, || 0, None).map(|_| ())
-}
-
-/// The rows `rows` of each column.
-pub(super) fn take_columns(columns: &[ArrayRef], rows: &[u32]) -> Vec<ArrayRef> {
-    let indices = UInt32Array::from(rows.to_vec());
-    let pick = |column: &ArrayRef| {
-        take(column, &indices, None).expect("the rows are rows of these columns")
-    };
-    columns.iter().map(pick).collect()
 }
 
 fn key_types(aggregate: &AggregatePlan) -> Vec<DataType> {

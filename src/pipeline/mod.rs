@@ -11,8 +11,9 @@
 //!                  \---> Batch --> the queries that read the in-memory stream, on the same shard
 //! ```
 //!
-//! Law: operators are plain synchronous state machines; they know no lane, no clock and no I/O. Only the driver moves what
-//! they make.
+//! Law: operators are plain synchronous state machines without I/O. Lanes are known to `exchange_edge` and `egress` alone;
+//! nothing is decided by the clocks that operators are given, which serve the latency figures. Only `flow` moves what they
+//! make.
 
 mod allocation_count;
 mod build;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   source 0 --+--> query 0 --Target::Sink(0)----> sink 0
-//!              +--> query 1 --Target::Stream(0)--> link 0 --> query 2 --Target::Sink(1)--> sink 1
+//!              +--> query 1 --Target::Link(0)----> link 0 --> query 2 --Target::Sink(1)--> sink 1
 //! ```
 //!
 //! Laws: a stream is read once, however many queries read it, and decoded to the union of the columns that they need; a

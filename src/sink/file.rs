@@ -1,7 +1,8 @@
 //! A file as a sink: a row a line, plain, `.zst` or `.gz`.
 //!
 //! Law: the file is made anew at the start, and whole whenever rows have been acknowledged: what is handed on at once makes
-//! one zstd frame or one gzip member, and frames or members one behind the other are one file. A full disk is `Error::Disk`, with the path.
+//! one zstd frame or one gzip member, and frames or members one behind the other are one file. A full disk is `Error::Disk`,
+//! with the path.
 
 use std::fs::File;
 use std::io::Write;

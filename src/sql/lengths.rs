@@ -1,8 +1,9 @@
 //! Spans of time compared by their length.
 //!
 //! Law: a difference of two timestamps is compared with an INTERVAL as PostgreSQL compares intervals: by length, a day
-//! being 24 hours and a month 30 days; a constant is rounded down to the microsecond, which is what a TIMESTAMP counts. DataFusion turns the difference into months, days and nanoseconds and compares
-//! those one after the other, so that 36 hours, being no day at all, came before INTERVAL '1' DAY.
+//! being 24 hours and a month 30 days; a constant is rounded down to the microsecond, which is what a TIMESTAMP counts.
+//! DataFusion turns the difference into months, days and nanoseconds and compares those one after the other, so that 36
+//! hours, being no day at all, came before INTERVAL '1' DAY.
 
 use datafusion_common::arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
 use datafusion_common::tree_node::{Transformed, TreeNode};

@@ -1,4 +1,4 @@
-"""sql.md's rule of lateness in plain Python, and a comparison of what velo accepted with it.
+"""The rule of lateness of docs/SQL.md in plain Python, and a comparison of what velo accepted with it.
 
     lateness.py --keys carrier --hours 1 --bound 3 ROWS.jsonl --report REPORT.json [--grace SECONDS] [INPUT]
 

@@ -1,6 +1,6 @@
 """Rows as `velo run --format json` writes them, and when two sets of them are equal.
 
-The law is the table at the end of sql.md: FINAL is the same set of rows, integers, times and text exact, doubles to
+The law is that of docs/SQL.md, Exactness: FINAL is the same set of rows, integers, times and text exact, doubles to
 1e-9 relative; CHANGES is the same number of rows and the same last row per key and window. A row is a dict from output
 name to None, int, float, str, or Time.
 """

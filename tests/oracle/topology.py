@@ -3,7 +3,7 @@
     topology.py LINES.jsonl
 
 Eight shards stand on eight physical cores, four on each of the two nodes, no two on threads of one core, and no
-housekeeping on a core of theirs. The contract of the lines is cli-and-config.md's.
+housekeeping on a core of theirs. The lines are described in docs/OPERATIONS.md, Core maps.
 """
 
 import json

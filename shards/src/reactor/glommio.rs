@@ -1,8 +1,9 @@
 //! The reactor on glommio: one executor a shard, over io_uring. The only file that names glommio.
 //!
-//! The shard's loop is the only task, in a queue of `Latency::Matters`. Rings and registered memory are as small as glommio allows: a shard does no file
-//! I/O through them, and the defaults ask for much locked memory. The pool of blocking threads is
-//! empty for the same reason; a thread of its own beside each shard would take the shard's core.
+//! The shard's loop is the only task, in a queue of `Latency::Matters`. Rings and registered memory
+//! are as small as glommio allows: a shard does no file I/O through them, and the defaults ask for
+//! much locked memory. The pool of blocking threads is empty for the same reason; a thread of its own
+//! beside each shard would take the shard's core.
 //!
 //! The trap: when an event reaches the latency ring between the executor's last poll and its first
 //! look at the queues, it looks at none of them, takes that for having nothing to run, and sleeps

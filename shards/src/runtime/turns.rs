@@ -234,7 +234,7 @@ impl<S: Shard> Turns for ShardLoop<S> {
         let stopping = self.stop.requested();
         let newly_stopping = stopping && !self.stopping;
         self.stopping = stopping;
-        let mut cx = Context::new(self.placement.shard, self.counts.turns, stopping);
+        let mut cx = Context::begun_at(begun_ns, self.placement.shard, self.counts.turns, stopping);
         let shard = &mut self.shard;
         // The shard is dropped after a panic and never turned again, so nobody sees what the panic
         // left half done.

@@ -1,8 +1,8 @@
 //! AVG: the total over the number of values that are not NULL.
 //!
 //! Of integers and floats it is a double, of decimals a decimal with four more fraction digits, as far as there are digits.
-//! It is rounded once, when it leaves: a decimal to the nearest, a half away from zero (as Flink, PostgreSQL and Spark do;
-//! DataFusion cuts the digits off).
+//! It is rounded when it leaves and not before: a decimal to the nearest, a half away from zero (as Flink, PostgreSQL and
+//! Spark do; DataFusion cuts the digits off).
 
 use datafusion_common::arrow::datatypes::{
     DataType, Decimal128Type, Decimal256Type, Float32Type, Float64Type, Int8Type, Int16Type,

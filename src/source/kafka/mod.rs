@@ -6,7 +6,6 @@
 //!                     |          PartitionClock (one a partition) --> event time, watermark just before
 //!                     +--> origin (partition, offset), due time (header velo.due_us, else when the batch was taken)
 //! ```
-
 //!
 //! Laws, beside those of `Source`:
 //! 1. Every offset from a range's start to its end is taken once, in order; what is fetched beyond the end is dropped.
@@ -30,8 +29,7 @@ use crate::kafka::{Code, Consumer, Event, KafkaRecord, Settings};
 use crate::plan::{EventTimeColumn, EventTimeSpec};
 use crate::time::{EventTime, PartitionClock, Watermark};
 
-use super::BadRecords;
-use super::{PartitionFigures, Polled, Source, SourceFigures};
+use super::{BadRecords, PartitionFigures, Polled, Source, SourceFigures};
 
 pub use range::{Range, deal, ranges};
 
