@@ -77,7 +77,7 @@ pub mod allocations;
 mod alone;
 
 pub use backpressure::{Backpressure, Load};
-pub use clock::{Clock, ManualClock, SystemClock};
+pub use clock::SystemClock;
 pub use control::{ExitInbox, ExitOutbox, ShardFailure, StopHandle, exit_lane};
 pub use core_map::{
     Arrangement, CoreMap, CoreMapError, CoreMapRequest, CoreRequest, Placement, Smt,

@@ -12,7 +12,7 @@
 use std::fmt;
 
 use crate::backpressure::Load;
-use crate::clock::{Clock, SystemClock};
+use crate::clock::SystemClock;
 use crate::memory::MemoryRange;
 use crate::stage::{Stage, StageTimes};
 
@@ -149,7 +149,7 @@ impl Context {
     }
 
     /// Says that time itself brings work: at this moment of the monotonic clock
-    /// ([`Clock::monotonic_ns`](crate::Clock::monotonic_ns)) the shard is to have a turn, although
+    /// ([`SystemClock::monotonic_ns`](crate::SystemClock::monotonic_ns)) the shard is to have a turn, although
     /// nobody rings. Holds until the next turn; of several moments the earliest.
     pub fn wake_at(&mut self, monotonic_ns: u64) {
         let earlier = self.wake_at_ns.unwrap_or(monotonic_ns);

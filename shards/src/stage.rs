@@ -7,7 +7,7 @@
 //! The law: entering a stage costs one reading of the clock (23 ns), and none when the stage is the
 //! same. A turn enters a handful of stages, never one a record.
 
-use crate::clock::{Clock, SystemClock};
+use crate::clock::SystemClock;
 
 /// How many stages a shard may name.
 pub const STAGES_MAX: usize = 16;
@@ -42,8 +42,8 @@ impl Stage {
     }
 
     /// Its place in any list kept by stage.
-    pub(crate) fn index(self) -> usize {
-        usize::from(self.index)
+    pub const fn index(self) -> usize {
+        self.index as usize
     }
 }
 

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use velostream_shards::{
-    Clock, Context, CoreMap, CoreMapRequest, CoreRequest, Doorbells, Endpoint, ExitOutbox, Machine,
+    Context, CoreMap, CoreMapRequest, CoreRequest, Doorbells, Endpoint, ExitOutbox, Machine,
     NodeMemory, Placement, Profile, Progress, ReactorChoice, Runtime, RuntimeOptions, Shard,
     ShardFigures, ShardId, Smt, StopHandle, SystemClock, exit_lane, mesh,
 };

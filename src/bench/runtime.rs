@@ -14,8 +14,8 @@
 
 use serde::Serialize;
 use velostream_shards::{
-    Clock, Context, CoreMap, Endpoint, NodeMemory, Placement, Profile, Progress, ReactorKind,
-    Recorder, Runtime, RuntimeOptions, Shard, ShardFigures, ShardId, Summary, SystemClock, mesh,
+    Context, CoreMap, Endpoint, NodeMemory, Placement, Profile, Progress, ReactorKind, Recorder,
+    Runtime, RuntimeOptions, Shard, ShardFigures, ShardId, Summary, SystemClock, mesh,
 };
 
 use super::machine::Machine;

@@ -30,7 +30,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use indicatif::HumanCount;
-use velostream_shards::{Clock, CoreMap, SystemClock};
+use velostream_shards::{CoreMap, SystemClock};
 
 use self::broker::Broker;
 use self::comparison::{Comparison, Ending};

@@ -13,7 +13,7 @@
 //!
 //! Law: histograms are added up, percentiles never averaged; a block counts as its rows.
 
-use velostream_shards::{Clock, Recorder, SystemClock};
+use velostream_shards::{Recorder, SystemClock};
 
 use super::wall_us;
 use crate::sink::{Acknowledged, RowBlock};

@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 
 use velostream_shards::pin::Confined;
 use velostream_shards::{
-    Backpressure, Clock, CoreMap, Doorbell, Doorbells, Endpoint, ExitInbox, NodeMemory, Placement,
+    Backpressure, CoreMap, Doorbell, Doorbells, Endpoint, ExitInbox, NodeMemory, Placement,
     Runtime, RuntimeOptions, ShardEnd, ShardFailure, ShardId, StartError, StopHandle, SystemClock,
     exit_lane, mesh,
 };

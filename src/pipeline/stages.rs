@@ -1,7 +1,7 @@
 //! The stages of a turn, by which a stall is named in figures.
 //!
-//! Law: a turn enters each a few times, never once a record; the numbers are distinct and the names are those of
-//! docs/OPERATIONS.md.
+//! Law: a turn enters each a few times, never once a record; the numbers are distinct (checked below) and the names are
+//! those of docs/OPERATIONS.md.
 
 use velostream_shards::Stage;
 
@@ -25,3 +25,15 @@ pub const APPLY: Stage = Stage::new(5, "apply");
 
 /// The job is told of what was taken and how long it took.
 pub const TELL: Stage = Stage::new(6, "tell");
+
+const _: () = {
+    let numbers = [FLUSH, FIRE, PARTIALS, DRAIN, READ, APPLY, TELL];
+    let mut seen = 0u32;
+    let mut place = 0;
+    while place < numbers.len() {
+        let bit = 1 << numbers[place].index();
+        assert!(seen & bit == 0, "a number names one stage");
+        seen |= bit;
+        place += 1;
+    }
+};

@@ -67,11 +67,6 @@ impl Coalescer {
         self.inputs.iter().all(|input| input.idle)
     }
 
-    /// The minimum as it stands.
-    pub fn watermark(&self) -> Watermark {
-        self.current
-    }
-
     /// Moves the minimum on, if it advanced, and returns the due time of the input that stands at it.
     fn settle(&mut self) -> Option<i64> {
         let least = self
@@ -111,7 +106,6 @@ mod tests {
         coalescer.advance(0, Watermark(10), 1);
         assert_eq!(coalescer.idle(1), Some((Watermark(10), 1)));
         assert_eq!(coalescer.advance(1, Watermark(3), 2), None);
-        assert_eq!(coalescer.watermark(), Watermark(10));
         assert_eq!(coalescer.promised(1), Watermark(3));
         coalescer.idle(0);
         assert!(!coalescer.is_idle());

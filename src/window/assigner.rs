@@ -27,11 +27,6 @@ struct Pane {
 }
 
 impl TumblingAssigner {
-    /// An assigner for windows of `size_us`, shifted by `offset_us`, with `grace_us` (microseconds).
-    pub fn new(size_us: i64, offset_us: i64, grace_us: i64) -> TumblingAssigner {
-        TumblingAssigner::over(Spans::new(size_us, offset_us, grace_us))
-    }
-
     /// An assigner for a planned window.
     pub fn of(window: &WindowSpec) -> TumblingAssigner {
         TumblingAssigner::over(Spans::of(window))
@@ -42,16 +37,6 @@ impl TumblingAssigner {
             spans,
             last: Pane::number(&spans, 0),
         }
-    }
-
-    /// Start and end of `pane`, microseconds, half-open.
-    pub fn bounds(&self, pane: i64) -> (i64, i64) {
-        self.spans.bounds(pane)
-    }
-
-    /// Whether a record of `pane` is late when its partition's watermark just before it is `watermark_before`.
-    pub fn is_late(&self, pane: i64, watermark_before: Watermark) -> bool {
-        self.spans.closing(pane) <= watermark_before
     }
 
     /// Judges the records of a batch: appends the row of each accepted record to `accepted`, its pane to `panes`, and
@@ -108,7 +93,7 @@ mod tests {
 
     #[test]
     fn a_record_is_late_once_its_partition_has_reached_end_plus_grace() {
-        let mut assigner = TumblingAssigner::new(10, 0, 5);
+        let mut assigner = TumblingAssigner::over(Spans::new(10, 0, 5));
         let (mut panes, mut accepted) = (Vec::new(), Vec::new());
         let times = [EventTime(9), EventTime(9), EventTime(10)];
         let before = [Watermark(14), Watermark(15), Watermark(15)];
@@ -118,13 +103,11 @@ mod tests {
         );
         assert_eq!(panes, [0, 1]);
         assert_eq!(accepted, [0, 2]);
-        assert!(!assigner.is_late(0, Watermark(14)));
-        assert!(assigner.is_late(0, Watermark(15)));
     }
 
     #[test]
     fn nothing_is_late_before_the_first_record() {
-        let mut assigner = TumblingAssigner::new(10, 0, 0);
+        let mut assigner = TumblingAssigner::over(Spans::new(10, 0, 0));
         let (mut panes, mut accepted) = (Vec::new(), Vec::new());
         let times = [EventTime(i64::MIN), EventTime(i64::MAX)];
         assert_eq!(

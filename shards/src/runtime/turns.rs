@@ -23,7 +23,7 @@ use super::figures::ShardFigures;
 use super::panic_message;
 use super::stall::StallDetector;
 use crate::backpressure::{Gauge, Shown};
-use crate::clock::{Clock, SystemClock, thread_cpu_ns};
+use crate::clock::{SystemClock, thread_cpu_ns};
 use crate::control::{FailureFlag, ShardFailure, StopHandle};
 use crate::core_map::Placement;
 use crate::memory::{NodeMemory, Pages};
