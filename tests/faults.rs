@@ -2,7 +2,7 @@
 //! the right code, saying what happened and where.
 
 use std::io::{BufRead, BufReader};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, symlink};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
@@ -385,6 +385,87 @@ fn a_full_disk_ends_the_run_with_73() {
     let ended = command.stdout(full).output().expect("it can be started");
     assert_eq!(ended.status.code(), Some(73));
     assert!(String::from_utf8_lossy(&ended.stderr).contains("standard output"));
+}
+
+/// Regression: paths were compared as they were written, so a sink emptied the file that a source was reading, and two sinks
+/// wrote over each other, and the run ended with 0.
+#[test]
+fn a_file_with_two_names_is_neither_read_and_written_nor_written_twice() {
+    let folder = Folder::new();
+    let input = records(10);
+    let numbers_csv = folder.write("numbers.csv", &input);
+    for inner in ["sub", "real"] {
+        fs::create_dir(folder.path(inner)).expect("a folder in a folder of its own");
+    }
+    symlink("numbers.csv", folder.path("soft.csv")).expect("a link");
+    fs::hard_link(&numbers_csv, folder.path("hard.csv")).expect("a link");
+    symlink(".", folder.path("sub/back")).expect("a link");
+    symlink("..", folder.path("up")).expect("a link");
+    symlink("real", folder.path("seeming")).expect("a link");
+    symlink("made.json", folder.path("dangling.json")).expect("a link");
+    let sink = |name: &str, path: &str| {
+        format!(
+            "CREATE STREAM {name} WITH (connector = 'file', path = '{path}') AS SELECT k FROM numbers;"
+        )
+    };
+    let run = |sql: &str| {
+        folder.write("job.sql", numbers("numbers.csv", "") + sql);
+        folder.run(&["run", "job.sql", "--shards", "1"])
+    };
+
+    // What the text tells is told by the text; links only by the files.
+    let absolute = numbers_csv.display().to_string();
+    let through = folder.path("sub/back/back").display().to_string();
+    let base = folder
+        .path("")
+        .file_name()
+        .expect("it has a name")
+        .to_owned();
+    let up = format!("up/{}/numbers.csv", base.display());
+    for (path, code, says) in [
+        ("./numbers.csv", 65, "V0407"),
+        ("sub/../numbers.csv", 65, "V0407"),
+        (absolute.as_str(), 65, "V0407"),
+        ("soft.csv", 78, "stream numbers reads it"),
+        ("hard.csv", 78, "stream numbers reads it"),
+        (up.as_str(), 78, "stream numbers reads it"),
+    ] {
+        let ended = run(&sink("o", path));
+        assert_code(&ended, code, &[path, "numbers.csv", says]);
+        let left = fs::read_to_string(&numbers_csv).expect("it is there");
+        assert_eq!(left, input, "{path} emptied it");
+    }
+
+    for (one, other, code) in [
+        ("w.json", "./w.json", 65),
+        ("real/w.json", "seeming/w.json", 78),
+        ("made.json", "dangling.json", 78),
+        (&format!("{through}/x.json"), "sub/x.json", 78),
+    ] {
+        let ended = run(&(sink("one", one) + &sink("other", other)));
+        assert_code(&ended, code, &[one, other]);
+        assert!(!folder.path(one).exists(), "{one} was made");
+    }
+
+    // Nothing is lost where nothing is kept.
+    let ended = run("CREATE STREAM one WITH (connector = 'file', path = '/dev/null', format = 'json') AS SELECT k FROM numbers;
+        CREATE STREAM other WITH (connector = 'file', path = '/dev/null', format = 'csv') AS SELECT k FROM numbers;");
+    assert_code(&ended, 0, &[]);
+
+    // `velo run job.sql > rows.json`.
+    folder.write(
+        "job.sql",
+        numbers("numbers.csv", "") + &sink("o", "rows.json") + "SELECT k FROM numbers",
+    );
+    let rows = fs::File::create(folder.path("rows.json")).expect("a file");
+    let mut command = folder.velo(&["run", "job.sql", "--shards", "1"]);
+    let ended = command.stdout(rows).output().expect("it can be started");
+    assert_eq!(ended.status.code(), Some(78));
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(
+        said.contains("rows.json") && said.contains("standard output"),
+        "{said}"
+    );
 }
 
 // ---- inputs ----------------------------------------------------------------------------------------------------------

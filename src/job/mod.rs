@@ -12,6 +12,7 @@
 //! error. A stop by signal or duration drains and flushes, but closes no window of an input that has not ended.
 
 mod figures;
+mod files;
 mod housekeeping;
 mod inputs;
 mod latency;
@@ -207,6 +208,7 @@ impl Job<'_> {
         } = *self;
         let shards = core_map.shards();
         check(plan, config)?;
+        files::refuse_shared(plan)?;
         let doorbells = open_doorbells(shards)?;
         let mut sources: Vec<_> = (0..shards).map(|_| Vec::new()).collect();
         for source in &plan.sources {

@@ -4,7 +4,7 @@
 //! before what reads it; so records never run in a circle.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use datafusion_common::arrow::datatypes::{Field, Schema};
@@ -28,8 +28,15 @@ pub(super) struct Streams {
     readable: BTreeMap<String, Arc<StreamSpec>>,
     /// Names whose statement was wrong: what is missing because of that is no error of its own.
     broken: BTreeSet<String>,
-    /// Files, with the stream that reads or writes them.
-    files: BTreeMap<PathBuf, String>,
+    /// Files, by their path from the root.
+    files: BTreeMap<PathBuf, FileUser>,
+}
+
+/// Who reads or writes a file.
+struct FileUser {
+    stream: String,
+    /// The path as written.
+    path: PathBuf,
 }
 
 /// One stream.
@@ -256,11 +263,11 @@ impl Streams {
         }
         if let SourceConnector::File(file) = &plan.source.stream.connector {
             self.use_file(&file.path, &source)
-                .map_err(|other| circle(file_in_two(&file.path, &source, &other), ONE_STREAM))?;
+                .map_err(|message| circle(message, ONE_STREAM))?;
         }
         if let SinkSpec::File(file) = &plan.sink {
             self.use_file(&file.path, target)
-                .map_err(|other| circle(file_in_two(&file.path, target, &other), ONE_STREAM))?;
+                .map_err(|message| circle(message, ONE_STREAM))?;
         }
         self.known
             .get_mut(&source)
@@ -284,17 +291,28 @@ impl Streams {
         }
     }
 
-    /// A file belongs to one stream: to two, one would read what the other is about to empty.
+    /// A file belongs to one stream: to two, one would read what the other is about to empty. Says whose it is already.
     fn use_file(&mut self, path: &Path, stream: &str) -> Result<(), String> {
-        let user = self
-            .files
-            .entry(path.to_owned())
-            .or_insert_with(|| stream.to_owned());
-        if user == stream {
-            Ok(())
-        } else {
-            Err(user.clone())
+        let from_root = from_root(path);
+        if from_root == Path::new("/dev/null") {
+            return Ok(());
         }
+        let user = self.files.entry(from_root).or_insert_with(|| FileUser {
+            stream: stream.to_owned(),
+            path: path.to_owned(),
+        });
+        if user.stream == stream {
+            return Ok(());
+        }
+        let (path, other) = (path.display(), &user.stream);
+        Err(match user.path.display() {
+            written if written.to_string() == path.to_string() => {
+                format!("{path} is the file of stream {stream} and of stream {other}")
+            }
+            written => format!(
+                "{path} is the file of stream {stream} and, as {written}, of stream {other}"
+            ),
+        })
     }
 
     /// In-memory streams that are written and that nothing reads.
@@ -323,11 +341,21 @@ impl Streams {
 const ONE_STREAM: &str =
     "give one of them another path; INSERT INTO lets several queries write one stream";
 
-fn file_in_two(path: &Path, one: &str, other: &str) -> String {
-    format!(
-        "{} is the file of stream {one} and of stream {other}",
-        path.display()
-    )
+/// `path` from the root on, without `.` and `..`: two spellings of one path are one. Read off the text, because planning looks
+/// at no file; a job sees through links when it starts (`job::files`).
+fn from_root(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let mut plain = PathBuf::new();
+    for component in absolute.components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                plain.pop();
+            }
+            other => plain.push(other),
+        }
+    }
+    plain
 }
 
 /// The connector under which rows that go to `sink` could be read.
