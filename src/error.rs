@@ -22,7 +22,7 @@ pub mod exit {
     pub const DATA: u8 = 65;
     /// A broker could not be reached.
     pub const UNAVAILABLE: u8 = 69;
-    /// A panic; every shard was stopped.
+    /// A panic; if there were shards, every one was stopped.
     pub const INTERNAL: u8 = 70;
     /// A file could not be read or written.
     pub const DISK: u8 = 73;
@@ -113,7 +113,7 @@ pub enum Error {
     Disk(String),
     /// The host forbids what the run needs; the message names the command that allows it.
     Permission(String),
-    /// A shard panicked; every shard was stopped.
+    /// A panic: of a shard, and every shard was stopped, or of the command itself.
     Runtime(String),
     /// The run itself came to a wrong end, such as rows that were not equal.
     Failed(String),

@@ -87,6 +87,26 @@ fn a_panic_in_a_shard_ends_the_process_within_a_second_and_names_the_shard() {
     }
 }
 
+/// Regression: a panic on the main thread ended the process with 101, Rust's own code.
+#[cfg(feature = "checks")]
+#[test]
+fn a_panic_while_planning_ends_with_70_and_its_message() {
+    let folder = Folder::new();
+    folder.write("numbers.csv", records(1));
+    folder.write("job.sql", numbers("numbers.csv", "") + WINDOWS);
+    for command in ["run", "check", "explain"] {
+        let mut velo = folder.velo(&[command, "job.sql"]);
+        velo.env("VELO_PLANT_PANIC", "planning");
+        let ended = folder.start("velo", velo).end_within(LIMIT);
+        assert_code(
+            &ended,
+            70,
+            &["velo: a mistake in velo", "planted by VELO_PLANT_PANIC"],
+        );
+        assert_eq!(ended.out, "");
+    }
+}
+
 // ---- starting and stopping -------------------------------------------------------------------------------------------
 
 const ALONE: &str = "VELO_TEST_ALONE";

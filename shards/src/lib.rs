@@ -88,7 +88,7 @@ pub use mesh::{Doorbell, Doorbells, Endpoint, Inbox, Outbox, Ringer, mesh};
 #[cfg(not(loom))]
 pub use reactor::{Profile, ReactorChoice, ReactorError, ReactorKind};
 #[cfg(not(loom))]
-pub use runtime::{Runtime, RuntimeOptions, ShardEnd, ShardFigures, StartError};
+pub use runtime::{Runtime, RuntimeOptions, ShardEnd, ShardFigures, StartError, panic_message};
 pub use shard::{Context, Progress, Shard, ShardId};
 pub use stage::Stage;
 pub use topology::{Cpu, Machine, TopologyError};

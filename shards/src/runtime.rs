@@ -448,8 +448,8 @@ impl ShardThread {
     }
 }
 
-/// What a panic said.
-fn panic_message(panic: &(dyn Any + Send)) -> String {
+/// What a panic said: its payload, as `catch_unwind` gives it.
+pub fn panic_message(panic: &(dyn Any + Send)) -> String {
     if let Some(text) = panic.downcast_ref::<&str>() {
         (*text).to_owned()
     } else if let Some(text) = panic.downcast_ref::<String>() {

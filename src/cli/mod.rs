@@ -4,8 +4,8 @@
 //!   args.rs (what was typed) --> run.rs | check.rs | explain.rs | topology.rs | bench.rs | demo.rs --> render.rs (how errors look)
 //! ```
 //!
-//! Law: data goes to standard output and everything else to standard error; the cause of an error alone decides the exit
-//! code.
+//! Laws: data goes to standard output and everything else to standard error; the cause of an error alone decides the exit
+//! code. A panic, wherever it is, is a programmer's error and ends the process with 70.
 
 mod args;
 mod bench;
@@ -19,11 +19,13 @@ mod settings;
 mod show;
 mod topology;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 use clap::Parser;
+use velostream_shards::panic_message;
 
-use crate::error::{Error, exit};
+use crate::error::{Error, Result, exit};
 use args::{Args, Command};
 
 /// Runs the command that the process was started with.
@@ -40,14 +42,14 @@ pub fn main() -> ExitCode {
             });
         }
     };
-    let done = match args.command {
-        Command::Run(args) => run::run(&args),
-        Command::Check(args) => check::run(&args),
-        Command::Explain(args) => explain::run(&args),
-        Command::Topology(args) => topology::run(&args),
-        Command::Bench(args) => bench::run(&args),
-        Command::Demo(args) => demo::run(&args),
-    };
+    // Nothing of the command is looked at after a panic.
+    let done = catch_unwind(AssertUnwindSafe(|| run_command(&args.command)));
+    let done = done.unwrap_or_else(|panic| {
+        Err(Error::Runtime(format!(
+            "a mistake in velo, not in what it was given: {}; please report it with the command and the SQL",
+            panic_message(&*panic)
+        )))
+    });
     match done {
         Ok(()) => ExitCode::from(exit::OK),
         Err(error) => {
@@ -57,5 +59,16 @@ pub fn main() -> ExitCode {
             }
             ExitCode::from(error.exit_code())
         }
+    }
+}
+
+fn run_command(command: &Command) -> Result<()> {
+    match command {
+        Command::Run(args) => run::run(args),
+        Command::Check(args) => check::run(args),
+        Command::Explain(args) => explain::run(args),
+        Command::Topology(args) => topology::run(args),
+        Command::Bench(args) => bench::run(args),
+        Command::Demo(args) => demo::run(args),
     }
 }

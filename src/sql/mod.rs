@@ -94,6 +94,7 @@ pub fn plan_script(source_name: &str, text: &str, settings: &Settings) -> Result
             ),
         ));
     }
+    plant_panic();
     let mut planner = Planner::new(&place, settings);
     let mut errors: Vec<Error> = Vec::new();
     for tokens in statements {
@@ -101,3 +102,14 @@ pub fn plan_script(source_name: &str, text: &str, settings: &Settings) -> Result
     }
     planner.finish(errors)
 }
+
+/// The fault that tests plant: `VELO_PLANT_PANIC=planning` makes planning panic.
+#[cfg(feature = "checks")]
+fn plant_panic() {
+    if std::env::var("VELO_PLANT_PANIC").as_deref() == Ok("planning") {
+        panic!("planted by VELO_PLANT_PANIC");
+    }
+}
+
+#[cfg(not(feature = "checks"))]
+fn plant_panic() {}

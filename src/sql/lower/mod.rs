@@ -185,6 +185,9 @@ impl Query<'_> {
         let stream = stream_of(scan);
         self.check_written(&stream)?;
         self.check_event_time(&stream)?;
+        if let Some((aggregate, _)) = &grouping {
+            self.refuse_grouping_sets(aggregate)?;
+        }
         let output = self.output_columns(logical)?;
         if let Some(into) = &self.into {
             into.check(&self.tokens, &output)?;
@@ -393,13 +396,26 @@ impl Query<'_> {
         }
     }
 
+    /// Refuses several groupings in one query: their groups have a column that says which grouping they are of, and which no
+    /// list of groups and aggregates names.
+    fn refuse_grouping_sets(&self, aggregate: &Aggregate) -> Result<()> {
+        let is_set = |group: &Expr| matches!(group, Expr::GroupingSet(_));
+        if !aggregate.group_expr.iter().any(is_set) {
+            return Ok(());
+        }
+        let names = [
+            ("ROLLUP", "ROLLUP"),
+            ("CUBE", "CUBE"),
+            ("GROUPING", "GROUPING SETS"),
+        ];
+        let written = |(word, _): &(&str, &str)| self.tokens.find_word(word).is_some();
+        let (word, name) = names.into_iter().find(written).unwrap_or(names[2]);
+        let instead = "write a query for each grouping, and INSERT INTO one stream";
+        Err(self.not_available(word, name, instead))
+    }
+
     /// The distinct groups, in the planner's order: the columns that its schema begins with.
     fn groups<'a>(&self, aggregate: &'a Aggregate) -> Result<Vec<&'a Expr>> {
-        let is_set = |group: &Expr| matches!(group, Expr::GroupingSet(_));
-        if aggregate.group_expr.iter().any(is_set) {
-            let what = "GROUPING SETS, ROLLUP and CUBE";
-            return Err(self.not_available("GROUP", what, "write a query for each"));
-        }
         grouping_set_to_exprlist(&aggregate.group_expr)
             .map_err(|error| planner_error(&self.tokens, &error))
     }
