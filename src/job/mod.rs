@@ -572,15 +572,32 @@ pub(crate) fn open_doorbells(shards: usize) -> Result<Doorbells> {
 
 /// Why the shards were not started, as the process says it.
 pub(crate) fn start_error(error: &StartError) -> Error {
-    let message = error.to_string();
-    if error.is_permission() {
-        Error::Permission(message)
-    } else {
-        Error::Config(message)
+    match error {
+        StartError::Panicked(failure) => Error::Runtime(failure_text(failure)),
+        forbidden if forbidden.is_permission() => Error::Permission(forbidden.to_string()),
+        other => Error::Config(other.to_string()),
     }
 }
 
 /// The wall clock, microseconds since the epoch.
 fn wall_us() -> i64 {
     SystemClock.wall_us()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Regression: it was told as a wrong configuration, with 78.
+    #[test]
+    fn a_panic_while_a_shard_is_built_is_a_programmers_error() {
+        let error = start_error(&StartError::Panicked(ShardFailure {
+            shard: ShardId::from_index(1),
+            message: "checked before the shards were started".to_owned(),
+        }));
+        assert_eq!(error.exit_code(), exit::INTERNAL);
+        let says =
+            "shard 1 panicked and every shard was stopped: checked before the shards were started";
+        assert_eq!(error.to_string(), says);
+    }
 }
