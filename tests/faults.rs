@@ -488,6 +488,28 @@ fn a_file_with_two_names_is_neither_read_and_written_nor_written_twice() {
     );
 }
 
+/// Regression: a compressed file without rows had no bytes, and could not be read.
+#[test]
+fn a_file_without_rows_is_read_back() {
+    let folder = Folder::new();
+    folder.write("numbers.csv", records(3));
+    for path in ["e.json", "e.json.gz", "e.json.zst", "e.csv.gz", "e.csv.zst"] {
+        let header = match path.contains("csv") {
+            true => ", csv.header = 'false'",
+            false => "",
+        };
+        let file = format!("connector = 'file', path = '{path}'{header}");
+        let write = format!("CREATE STREAM e WITH ({file}) AS SELECT k FROM numbers WHERE k > 99;");
+        folder.write("write.sql", numbers("numbers.csv", "") + &write);
+        assert_code(&folder.run(&["run", "write.sql", "--shards", "1"]), 0, &[]);
+        let read = format!("CREATE STREAM e (k BIGINT) WITH ({file}); SELECT * FROM e;");
+        folder.write("read.sql", read);
+        let ended = folder.run(&["run", "read.sql", "--shards", "1"]);
+        assert_code(&ended, 0, &[]);
+        assert_eq!(ended.out, "", "{path}");
+    }
+}
+
 // ---- inputs ----------------------------------------------------------------------------------------------------------
 
 #[test]

@@ -1,8 +1,8 @@
 //! A file as a sink: a row a line, plain, `.zst` or `.gz`.
 //!
 //! Law: the file is made anew at the start, and whole whenever rows have been acknowledged: what is handed on at once makes
-//! one zstd frame or one gzip member, and frames or members one behind the other are one file. A full disk is `Error::Disk`,
-//! with the path.
+//! one zstd frame or one gzip member, and frames or members one behind the other are one file. One without a row is whole too: a
+//! compressed file holds an empty frame or member, because no bytes at all are none. A full disk is `Error::Disk`, with the path.
 
 use std::fs::File;
 use std::io::Write;
@@ -38,6 +38,7 @@ impl FileSink {
         let create = || {
             Ok(Frames {
                 file: File::create(&path)?,
+                is_empty: true,
                 form: match options.compression {
                     Compression::None => Form::Plain,
                     Compression::Zstd => Form::Zstd(Compressor::new(ZSTD_LEVEL)?),
@@ -69,7 +70,7 @@ impl Sink for FileSink {
 
     fn flush(&mut self, acknowledged: &mut dyn FnMut(Acknowledged)) -> Result<()> {
         self.lines
-            .hand_on(acknowledged)
+            .flush(acknowledged)
             .map_err(|error| Error::disk("write", &self.path, &error))
     }
 }
@@ -77,6 +78,8 @@ impl Sink for FileSink {
 /// A file that takes whole pieces, each of which may become a frame or a member.
 struct Frames {
     file: File,
+    /// Whether no piece has come yet.
+    is_empty: bool,
     form: Form,
 }
 
@@ -87,23 +90,35 @@ enum Form {
     Gzip,
 }
 
-impl Write for Frames {
-    /// Takes all of `piece`.
-    fn write(&mut self, piece: &[u8]) -> std::io::Result<usize> {
+impl Frames {
+    /// Writes `piece`, which may be empty, as a frame or a member of its own.
+    fn put(&mut self, piece: &[u8]) -> std::io::Result<()> {
+        self.is_empty = false;
         match &mut self.form {
-            Form::Plain => self.file.write_all(piece)?,
-            Form::Zstd(compressor) => self.file.write_all(&compressor.compress(piece)?)?,
+            Form::Plain => self.file.write_all(piece),
+            Form::Zstd(compressor) => self.file.write_all(&compressor.compress(piece)?),
             Form::Gzip => {
                 let level = flate2::Compression::new(GZIP_LEVEL);
                 let mut member = GzEncoder::new(Vec::new(), level);
                 member.write_all(piece)?;
-                self.file.write_all(&member.finish()?)?;
+                self.file.write_all(&member.finish()?)
             }
         }
+    }
+}
+
+impl Write for Frames {
+    /// Takes all of `piece`.
+    fn write(&mut self, piece: &[u8]) -> std::io::Result<usize> {
+        self.put(piece)?;
         Ok(piece.len())
     }
 
+    /// Leaves a whole file.
     fn flush(&mut self) -> std::io::Result<()> {
+        if self.is_empty {
+            self.put(&[])?;
+        }
         self.file.flush()
     }
 }
@@ -111,6 +126,7 @@ impl Write for Frames {
 #[cfg(test)]
 mod tests {
     use std::io::Read;
+    use std::path::Path;
 
     use super::*;
     use crate::config::options::{CsvOptions, Format};
@@ -147,6 +163,23 @@ mod tests {
         }
     }
 
+    /// What other programs find in the file.
+    fn unpacked(path: &Path, compression: Compression) -> String {
+        let bytes = std::fs::read(path).expect("readable");
+        let text = match compression {
+            Compression::None => bytes,
+            Compression::Zstd => zstd::decode_all(bytes.as_slice()).expect("whole frames"),
+            Compression::Gzip => {
+                let mut text = Vec::new();
+                flate2::read::MultiGzDecoder::new(bytes.as_slice())
+                    .read_to_end(&mut text)
+                    .expect("whole members");
+                text
+            }
+        };
+        String::from_utf8(text).expect("text")
+    }
+
     #[test]
     fn the_file_is_whole_after_every_flush() {
         let directory = tempfile::tempdir().expect("a temporary directory");
@@ -162,21 +195,27 @@ mod tests {
                 sink.flush(&mut |ack| rows += ack.rows).expect("room");
                 expected.push_str(row);
                 expected.push('\n');
-                let bytes = std::fs::read(&path).expect("readable");
-                let text = match compression {
-                    Compression::None => bytes,
-                    Compression::Zstd => zstd::decode_all(bytes.as_slice()).expect("whole frames"),
-                    Compression::Gzip => {
-                        let mut text = Vec::new();
-                        flate2::read::MultiGzDecoder::new(bytes.as_slice())
-                            .read_to_end(&mut text)
-                            .expect("whole members");
-                        text
-                    }
-                };
-                assert_eq!(String::from_utf8(text).expect("text"), expected);
+                assert_eq!(unpacked(&path, compression), expected);
             }
             assert_eq!(rows, 3);
+        }
+    }
+
+    /// Regression: such a file had no bytes at all, which neither gzip nor velo reads.
+    #[test]
+    fn a_file_without_a_row_or_a_header_is_whole() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        for compression in [Compression::None, Compression::Zstd, Compression::Gzip] {
+            let path = directory.path().join("rows");
+            let mut sink =
+                FileSink::create(&options(path.clone(), compression), None).expect("a new file");
+            let mut nobody = |_| unreachable!("no row");
+            sink.flush(&mut nobody).expect("room");
+            let bytes = std::fs::read(&path).expect("readable");
+            assert_eq!(bytes.is_empty(), compression == Compression::None);
+            sink.flush(&mut nobody).expect("room");
+            assert_eq!(std::fs::read(&path).expect("readable"), bytes);
+            assert_eq!(unpacked(&path, compression), "");
         }
     }
 

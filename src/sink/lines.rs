@@ -74,8 +74,14 @@ impl<W: Write> Lines<W> {
         }
     }
 
-    /// Hands everything on.
-    pub(super) fn hand_on(&mut self, acknowledged: &mut dyn FnMut(Acknowledged)) -> Result<()> {
+    /// Hands everything on, and lets the writer finish what it has made: also one to which nothing was ever handed.
+    pub(super) fn flush(&mut self, acknowledged: &mut dyn FnMut(Acknowledged)) -> Result<()> {
+        self.hand_on(acknowledged)?;
+        self.writer.flush()
+    }
+
+    /// Hands on what there is.
+    fn hand_on(&mut self, acknowledged: &mut dyn FnMut(Acknowledged)) -> Result<()> {
         if self.buffer.is_empty() {
             return Ok(());
         }
@@ -128,7 +134,7 @@ mod tests {
         };
         assert_eq!(seen, [acknowledged]);
         assert_eq!(lines.writer, b"head\na\n\nc\n");
-        lines.hand_on(&mut |ack| seen.push(ack)).expect("memory");
+        lines.flush(&mut |ack| seen.push(ack)).expect("memory");
         assert_eq!(seen.len(), 1);
     }
 
@@ -147,7 +153,7 @@ mod tests {
     fn a_header_is_written_even_when_no_row_follows() {
         let mut lines = Lines::new(Vec::new(), Some(b"a,b"));
         lines
-            .hand_on(&mut |_| unreachable!("no row"))
+            .flush(&mut |_| unreachable!("no row"))
             .expect("memory");
         assert_eq!(lines.writer, b"a,b\n");
     }

@@ -37,7 +37,7 @@ impl<W: Write + Send> Sink for StdoutSink<W> {
 
     fn flush(&mut self, acknowledged: &mut dyn FnMut(Acknowledged)) -> Result<()> {
         self.lines
-            .hand_on(acknowledged)
+            .flush(acknowledged)
             .map_err(|error| failed(&error))
     }
 }
