@@ -226,11 +226,34 @@ fn csv(options: &Admitted<'_>, format: Format) -> Result<CsvOptions, OptionError
             _ => return Err(wrong_value(option, &ValueKind::Character)),
         },
     };
+    if let Some(null) = options.get("csv.null") {
+        hold_null(null, delimiter)?;
+    }
     Ok(CsvOptions {
         header: options.applies("csv.header") && options.word("csv.header") != Some("false"),
         delimiter,
         null: options.text("csv.null").unwrap_or_default(),
     })
+}
+
+/// The text for NULL stands bare between delimiters: what would end the field or the record, or begin a quoted field, would be
+/// read back as something else.
+fn hold_null(null: &WrittenOption, delimiter: u8) -> Result<(), OptionError> {
+    let value = null.value.as_bytes();
+    let wrong = if value.contains(&delimiter) {
+        "holds the delimiter"
+    } else if value.contains(&b'\n') || value.contains(&b'\r') {
+        "holds the end of a line"
+    } else if value.starts_with(b"\"") {
+        "begins with a quote, and NULL is never quoted"
+    } else {
+        return Ok(());
+    };
+    Err(refuse(
+        null,
+        format!("option csv.null cannot be read back: it {wrong}"),
+        Some("write a word such as NULL, or leave it out for the empty field"),
+    ))
 }
 
 fn json_validate(options: &Admitted<'_>, format: Format) -> Result<JsonValidate, OptionError> {
@@ -499,6 +522,27 @@ mod tests {
         assert!(
             refused(&[("format", "csv"), ("json.validate", "strict")]).contains("only for JSON")
         );
+        let null = |null, delimiter| {
+            let more = [
+                ("format", "csv"),
+                ("csv.null", null),
+                ("csv.delimiter", delimiter),
+            ];
+            stream_options(&kafka_with(&more)).map_err(|error| error.to_string())
+        };
+        for (text, delimiter, says) in [
+            ("N,A", ",", "holds the delimiter"),
+            ("N\tA", "\\t", "holds the delimiter"),
+            ("N\nA", ",", "holds the end of a line"),
+            ("NA\r", ",", "holds the end of a line"),
+            ("\"NA\"", ",", "begins with a quote"),
+        ] {
+            let refusal = null(text, delimiter).expect_err("must be refused");
+            assert!(refusal.contains(says), "{text:?}: {refusal}");
+        }
+        for text in ["", "\\N", "N;A", "a\"b", " ", "NULL"] {
+            assert!(null(text, ",").is_ok(), "{text:?}");
+        }
         assert!(refused(&[("json.validate", "all")]).contains("allowed: wanted, strict"));
     }
 

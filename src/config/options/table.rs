@@ -192,7 +192,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         scopes: ANY_BYTES,
         kind: Some(ValueKind::AnyText),
         default: "empty",
-        about: "the field that stands for NULL",
+        about: "the field that stands for NULL; it holds neither the delimiter nor the end of a line, and begins with no quote",
     },
     OptionSpec {
         name: "json.validate",

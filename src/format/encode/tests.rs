@@ -413,7 +413,7 @@ proptest! {
     #[test]
     fn csv_reads_back_through_a_file(
         values in prop::collection::vec(values(), 0..8),
-        null in prop::sample::select(vec!["", "NULL", "0", "a"]),
+        null in prop::sample::select(vec!["", "NULL", "0", "a", "a\"b", "\\N"]),
         delimiter in prop::sample::select(vec![b',', b';', b'-', b'\t']),
     ) {
         let rows = batch_of(&values);
