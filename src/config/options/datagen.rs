@@ -668,6 +668,11 @@ mod tests {
             ("columns.ts.start", "soon", "2024-01-01"),
             ("columns.amount.max", "100000000", "to 99999999"),
             ("topic", "t", "does not apply to a datagen source"),
+            (
+                "json.validate",
+                "strict",
+                "does not apply to a datagen source",
+            ),
         ] {
             let error = resolved(&[(key, value)]).expect_err("must be refused");
             assert!(error.to_string().contains(says), "{key}: {error}");

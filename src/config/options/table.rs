@@ -196,7 +196,7 @@ pub const OPTIONS: &[OptionSpec] = &[
     },
     OptionSpec {
         name: "json.validate",
-        scopes: ANY_SOURCE,
+        scopes: ANY_BYTES_SOURCE,
         kind: Some(ValueKind::Choice {
             now: &["wanted", "strict"],
             later: &[],
