@@ -7,7 +7,7 @@
 //!
 //! Law, beside those of `Source`: a row's values depend on seed and number alone, so every share of every number of shards
 //! holds the same rows in the same partitions. With a rate the loop is open: a run that cannot keep up sees rows come late,
-//! and not fewer of them.
+//! and not fewer of them. No number wraps: a sequence that has left its column's range ends the run.
 
 use std::sync::Arc;
 
@@ -23,8 +23,8 @@ use rand_xoshiro::SplitMix64;
 
 use super::{PartitionFigures, Polled, Source, SourceFigures};
 use crate::batch::{Batch, Origin};
-use crate::config::options::{ColumnSpec, DatagenSpec, Generator};
-use crate::error::Result;
+use crate::config::options::{ColumnSpec, DatagenSpec, Generator, singles};
+use crate::error::{Error, Result};
 use crate::plan::{EventTimeColumn, SourceSpec};
 use crate::time::{EventTime, PartitionClock, Watermark};
 
@@ -33,7 +33,10 @@ pub const PARTITIONS: usize = 8;
 
 /// Draws a share of a stream's rows.
 pub struct DatagenSource {
+    stream: String,
     rows: u64,
+    /// The first row for which a column that is read has no value, and that column.
+    exhausted: Option<(u64, String)>,
     rate: Option<u64>,
     /// When the run started: row 0 is due, and a time that starts now does so. Wall clock, microseconds since the epoch.
     started_us: i64,
@@ -92,7 +95,15 @@ impl DatagenSource {
             }
         });
         let bound_us = stream.event_time.as_ref().map_or(0, |time| time.bound_us);
+        let exhausted = source.projection.iter().filter_map(|&declared| {
+            let Generator::Sequence { rows, .. } = spec.columns[declared].generator else {
+                return None;
+            };
+            Some((rows, stream.columns.field(declared).name().clone()))
+        });
         DatagenSource {
+            stream: stream.name.clone(),
+            exhausted: exhausted.min(),
             rows: spec.rows.unwrap_or(u64::MAX),
             rate: spec.rate,
             started_us,
@@ -125,6 +136,20 @@ impl DatagenSource {
         self.offset * PARTITIONS as u64 + self.partitions[self.place].number as u64
     }
 
+    /// Below this row, which is behind the next one, every column has its values. Only a stream without an end comes to a row
+    /// where that is not so: for another it is known when it is planned.
+    fn drawable(&self) -> Result<u64> {
+        match &self.exhausted {
+            Some((row, column)) if *row <= self.next_row() => Err(Error::Config(format!(
+                "stream {}: the sequence of column {column} leaves its range after {row} rows; set rows = '{row}', or \
+                 declare the column as a wider type",
+                self.stream
+            ))),
+            Some((row, _)) => Ok(self.rows.min(*row)),
+            None => Ok(self.rows),
+        }
+    }
+
     /// When row `row` is due.
     fn due_us(&self, row: u64, now_us: i64) -> i64 {
         match self.rate {
@@ -145,6 +170,7 @@ impl Source for DatagenSource {
             self.ended = true;
             return Ok(Polled::Ended);
         }
+        let drawable = self.drawable()?;
         let now_us = (self.wall_us)();
         let due_us = self.due_us(self.next_row(), now_us);
         let mut event_times = Vec::new();
@@ -153,7 +179,7 @@ impl Source for DatagenSource {
         self.taken.clear();
         while self.taken.len() < max {
             let row = self.next_row();
-            if row >= self.rows || self.due_us(row, now_us) > now_us {
+            if row >= drawable || self.due_us(row, now_us) > now_us {
                 break;
             }
             self.taken.push(row);
@@ -252,7 +278,12 @@ impl Column {
 
     fn whole_of(&self, row: u64, random: &mut SplitMix64) -> i64 {
         match &self.spec.generator {
-            Generator::Sequence { start, step } => {
+            // In range where it ends, though `step * row` alone may not be.
+            Generator::Sequence { start, step, rows } => {
+                debug_assert!(
+                    row < *rows,
+                    "`drawable` lets no row behind the range be drawn"
+                );
                 start.wrapping_add(step.wrapping_mul(row as i64))
             }
             Generator::Integer { min, max } => {
@@ -299,10 +330,19 @@ impl Column {
                 let typed = units.with_precision_and_scale(*precision, *scale);
                 Arc::new(typed.expect("the plan's precision and scale go together"))
             }
-            DataType::Float32 => Arc::new(
-                self.each(rows, |_, random| self.double(random) as f32)
-                    .collect::<Float32Array>(),
-            ),
+            DataType::Float32 => {
+                let (min, max) = self.bounds();
+                let (least, most) = singles(min, max);
+                // The nearest single of a double below `max` may be `max`.
+                let single = |random: &mut SplitMix64| {
+                    let nearest = self.double(random) as f32;
+                    nearest.clamp(least, most)
+                };
+                Arc::new(
+                    self.each(rows, |_, random| single(random))
+                        .collect::<Float32Array>(),
+                )
+            }
             DataType::Float64 => Arc::new(
                 self.each(rows, |_, random| self.double(random))
                     .collect::<Float64Array>(),
@@ -355,10 +395,15 @@ impl Column {
         })
     }
 
-    fn double(&self, random: &mut SplitMix64) -> f64 {
+    fn bounds(&self) -> (f64, f64) {
         let Generator::Double { min, max } = self.spec.generator else {
             unreachable!("a double has bounds")
         };
+        (min, max)
+    }
+
+    fn double(&self, random: &mut SplitMix64) -> f64 {
+        let (min, max) = self.bounds();
         // The width of the widest range is more than a double holds.
         let share = unit(random.next_u64());
         let value = min * (1.0 - share) + max * share;
@@ -434,7 +479,11 @@ mod tests {
             rate,
             seed: 7,
             columns: vec![
-                plain(Generator::Sequence { start: 1, step: 1 }),
+                plain(Generator::Sequence {
+                    start: 1,
+                    step: 1,
+                    rows: i64::MAX as u64,
+                }),
                 ColumnSpec {
                     generator: Generator::Named {
                         prefix: "k".into(),
@@ -530,5 +579,51 @@ mod tests {
         // Late, and dated by when it was due all the same.
         assert_eq!(poll(1_000_000), Some((100, 5_000)));
         assert_eq!(source.next_due_us(), Some(105_000));
+    }
+
+    /// Regression: it went on at the other end of the range.
+    #[test]
+    fn a_sequence_that_leaves_its_range_ends_the_run() {
+        for share in [&[0, 1, 2, 3, 4, 5, 6, 7][..], &[3]] {
+            let mut source = source(1_000, None, share);
+            source.exhausted = Some((20, "id".into()));
+            let taken = match source.poll(1_024).expect("these rows there are") {
+                Polled::Batch(batch) => batch.len(),
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(taken, if share.len() == 1 { 3 } else { 20 });
+            let error = source.poll(1_024).expect_err("no value").to_string();
+            assert_eq!(
+                error,
+                "stream g: the sequence of column id leaves its range after 20 rows; set rows = '20', or declare the column \
+                 as a wider type"
+            );
+        }
+    }
+
+    /// Regression: the nearest single of a double just below `max` is often `max` itself.
+    #[test]
+    fn a_real_stays_below_its_maximum() {
+        let column = Column {
+            spec: ColumnSpec {
+                generator: Generator::Double {
+                    min: 16_777_216.0,
+                    max: 16_777_218.0,
+                },
+                null_rate: 0.0,
+            },
+            data_type: DataType::Float32,
+            seed: 7,
+            started_us: 0,
+        };
+        let rows: Vec<u64> = (0..100).collect();
+        let drawn = column.draw(&rows);
+        let drawn = drawn
+            .as_any()
+            .downcast_ref::<Float32Array>()
+            .expect("singles");
+        let values: Vec<f32> = drawn.iter().flatten().collect();
+        assert_eq!(values.len(), 100);
+        assert!(values.iter().all(|value| *value == 16_777_216.0));
     }
 }

@@ -6,7 +6,7 @@
 //! What a column may be told depends on its type:
 //!
 //! ```text
-//!   integers        kind = random: min, max            kind = sequence: start, step
+//!   integers        kind = random: min, max            kind = sequence: start, step; never beyond the type's range
 //!   FLOAT, DOUBLE   min, max                           DECIMAL: min, max (whole numbers)
 //!   VARCHAR         values = 'a,b' | cardinality, prefix | length
 //!   BYTES           length                             BOOLEAN, DATE, TIME: nothing
@@ -63,12 +63,14 @@ pub struct ColumnSpec {
 /// How a value is drawn. Every value of a range is as likely as another.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Generator {
-    /// `start + step * i`, wrapping.
+    /// `start + step * i`.
     Sequence {
         /// The first row's.
         start: i64,
         /// From each row to the next.
         step: i64,
+        /// Rows until it leaves the range of its column.
+        rows: u64,
     },
     /// A whole number: an integer, a DECIMAL's units, a DATE's days, a TIME's microseconds.
     Integer {
@@ -180,6 +182,7 @@ impl DatagenOptions {
             let column = Column {
                 field,
                 told: &told[index],
+                rows: self.rows,
                 rate: self.rate,
             };
             column.spec(event_time == Some(index))
@@ -205,6 +208,7 @@ struct Told<'o> {
 struct Column<'c> {
     field: &'c Field,
     told: &'c [Told<'c>],
+    rows: Option<u64>,
     rate: Option<u64>,
 }
 
@@ -238,15 +242,14 @@ impl Column<'_> {
             DataType::Int32 => self.integer(i32::MIN.into(), i32::MAX.into()),
             DataType::Int64 => self.integer(i64::MIN, i64::MAX),
             DataType::Decimal128(precision, scale) => self.decimal(*precision, *scale),
-            DataType::Float32 | DataType::Float64 => {
-                self.only(&["random"], &["min", "max"])?;
-                let bound = |name, otherwise: f64| match self.get(name) {
-                    None => Ok(otherwise),
-                    Some(option) => real(option, f64::MIN, f64::MAX),
-                };
-                let min = bound("min", 0.0)?;
-                let max = bound("max", min + 1.0)?;
-                self.hold(min < max, "max", "max is not above min")?;
+            DataType::Float32 => {
+                let (min, max) = self.bounds(f64::from(f32::MAX))?;
+                let (least, most) = singles(min, max);
+                self.hold(least <= most, "max", "no REAL lies from min to below max")?;
+                Ok(Generator::Double { min, max })
+            }
+            DataType::Float64 => {
+                let (min, max) = self.bounds(f64::MAX)?;
                 Ok(Generator::Double { min, max })
             }
             DataType::Boolean => {
@@ -296,13 +299,38 @@ impl Column<'_> {
             self.only(&["sequence"], &["start", "step"])?;
             let start = get("start", 1)?;
             let step = get("step", 1)?;
-            return Ok(Generator::Sequence { start, step });
+            let rows = sequence_rows(start, step, least, most);
+            if let Some(wanted) = self.rows.filter(|wanted| *wanted > rows) {
+                let kind = self.get("kind").expect("found just before");
+                let name = self.field.name();
+                return Err(refused(
+                    kind,
+                    format!(
+                        "the sequence of column {name} leaves its range after {rows} rows, and rows = {wanted}"
+                    ),
+                    "ask for fewer rows, or declare the column as a wider type",
+                ));
+            }
+            return Ok(Generator::Sequence { start, step, rows });
         }
         self.only(&["random"], &["min", "max"])?;
         let min = get("min", 0)?;
         let max = get("max", INTEGER_MAX.min(most).max(min))?;
         self.hold(min <= max, "max", "max is below min")?;
         Ok(Generator::Integer { min, max })
+    }
+
+    /// `min` and `max` of a column that holds numbers up to `most`.
+    fn bounds(&self, most: f64) -> Result<(f64, f64), OptionError> {
+        self.only(&["random"], &["min", "max"])?;
+        let bound = |name, otherwise: f64| match self.get(name) {
+            None => Ok(otherwise),
+            Some(option) => real(option, -most, most),
+        };
+        let min = bound("min", 0.0)?;
+        let max = bound("max", min + 1.0)?;
+        self.hold(min < max, "max", "max is not above min")?;
+        Ok((min, max))
     }
 
     fn decimal(&self, precision: u8, scale: i8) -> Result<Generator, OptionError> {
@@ -464,6 +492,16 @@ impl Column<'_> {
     }
 }
 
+/// How many rows of a sequence lie between `least` and `most`, as its first does.
+fn sequence_rows(start: i64, step: i64, least: i64, most: i64) -> u64 {
+    let room = match step {
+        0 => return u64::MAX,
+        1.. => most.abs_diff(start),
+        _ => start.abs_diff(least),
+    };
+    (room / step.unsigned_abs()).saturating_add(1)
+}
+
 fn refused(option: &WrittenOption, message: String, hint: &str) -> OptionError {
     OptionError {
         option: option.key.clone(),
@@ -495,12 +533,31 @@ fn real(option: &WrittenOption, least: f64, most: f64) -> Result<f64, OptionErro
         _ => Err(refused(
             option,
             format!("option {} cannot be '{}'", option.key, option.value),
-            &match (least, most) {
-                (f64::MIN, _) => "write a number".to_owned(),
+            // The type's own bounds are too long to be written out.
+            &match most {
+                f64::MAX => "write a number".to_owned(),
+                most if most == f64::from(f32::MAX) => {
+                    "write a number from -3.4e38 to 3.4e38, or declare a DOUBLE".to_owned()
+                }
                 _ => format!("write a number from {least} to {most}"),
             },
         )),
     }
+}
+
+/// The least REAL from `min` on, and the greatest below `max`; in another order where there is none.
+pub fn singles(min: f64, max: f64) -> (f32, f32) {
+    let (least, most) = (min as f32, max as f32);
+    (
+        match f64::from(least) < min {
+            true => least.next_up(),
+            false => least,
+        },
+        match f64::from(most) < max {
+            true => most,
+            false => most.next_down(),
+        },
+    )
 }
 
 /// Reads `100us`, `5ms`, `2s`, `1m`, `1h`, as nanoseconds.
@@ -553,6 +610,8 @@ mod tests {
             Field::new("price", DataType::Float64, true),
             Field::new("amount", DataType::Decimal128(10, 2), true),
             Field::new("ts", DataType::Timestamp(TimeUnit::Microsecond, None), true),
+            Field::new("tiny", DataType::Int8, true),
+            Field::new("ratio", DataType::Float32, true),
         ])
     }
 
@@ -595,7 +654,68 @@ mod tests {
                     step_ns: STEP_NS,
                     max_past_us: 0
                 },
+                Generator::Integer { min: 0, max: 127 },
+                Generator::Double { min: 0.0, max: 1.0 },
             ]
+        );
+    }
+
+    /// Regression: a sequence went on at the other end of its range.
+    #[test]
+    fn a_sequence_has_the_rows_that_its_type_has_room_for() {
+        for (start, step, rows) in [
+            (126, 1, 2),
+            (127, 1, 1),
+            (127, 5, 1),
+            (-128, 127, 3),
+            (-128, -1, 1),
+            (5, 0, u64::MAX),
+            (0, -128, 2),
+        ] {
+            assert_eq!(
+                sequence_rows(start, step, -128, 127),
+                rows,
+                "{start} {step}"
+            );
+        }
+        let whole = |step| sequence_rows(i64::MIN, step, i64::MIN, i64::MAX);
+        assert_eq!((whole(1), whole(2)), (u64::MAX, 1 << 63));
+        let sequence = |rows| {
+            resolved(&[
+                ("rows", rows),
+                ("columns.tiny.kind", "sequence"),
+                ("columns.tiny.start", "126"),
+            ])
+        };
+        let error = sequence("3").expect_err("the third is 128").to_string();
+        assert!(
+            error.contains("tiny leaves its range after 2 rows, and rows = 3"),
+            "{error}"
+        );
+        assert!(sequence("2").is_ok());
+    }
+
+    #[test]
+    fn the_bounds_of_a_real_are_reals() {
+        for (min, max) in [
+            (0.1, 0.2),
+            (-1.0, 0.0),
+            (0.0, 1.0),
+            (1e9, 1e9 + 1.0),
+            (-3e38, 3e38),
+        ] {
+            let (least, most) = singles(min, max);
+            assert!(f64::from(least) >= min && f64::from(least.next_down()) < min);
+            assert!(f64::from(most) < max && f64::from(most.next_up()) >= max);
+        }
+        let between = [
+            ("columns.ratio.min", "16777217"),
+            ("columns.ratio.max", "16777217.5"),
+        ];
+        let error = resolved(&between).expect_err("there is none").to_string();
+        assert!(
+            error.contains("no REAL lies from min to below max"),
+            "{error}"
         );
     }
 
@@ -625,7 +745,8 @@ mod tests {
             generators[0],
             Generator::Sequence {
                 start: 100,
-                step: 1
+                step: 1,
+                rows: i64::MAX as u64 - 99
             }
         );
         assert_eq!(
@@ -667,6 +788,9 @@ mod tests {
             ("columns.ts.step", "5", "100us"),
             ("columns.ts.start", "soon", "2024-01-01"),
             ("columns.amount.max", "100000000", "to 99999999"),
+            ("columns.ratio.max", "1e39", "or declare a DOUBLE"),
+            ("columns.ratio.min", "-3.5e38", "or declare a DOUBLE"),
+            ("columns.price.max", "1e309", "write a number"),
             ("topic", "t", "does not apply to a datagen source"),
             (
                 "json.validate",

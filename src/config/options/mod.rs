@@ -17,7 +17,7 @@ use std::path::PathBuf;
 
 use crate::error::Span;
 
-pub use datagen::{ColumnSpec, DatagenOptions, DatagenSpec, Generator};
+pub use datagen::{ColumnSpec, DatagenOptions, DatagenSpec, Generator, singles};
 pub use read::{query_options, sink_options, stream_options};
 pub use table::{OPTIONS, OptionSpec, Scope, ValueKind, markdown};
 
