@@ -63,7 +63,7 @@ impl Query<'_> {
             distribute_by,
             sort_by,
             having: _,
-            named_window: _,
+            named_window,
             qualify,
             window_before_qualify: _,
             value_table_mode,
@@ -80,6 +80,7 @@ impl Query<'_> {
         self.absent(cluster_by.is_empty(), "CLUSTER")?;
         self.absent(distribute_by.is_empty(), "DISTRIBUTE")?;
         self.absent(sort_by.is_empty(), "SORT")?;
+        self.absent(named_window.is_empty(), "WINDOW name AS (..)")?;
         self.absent(qualify.is_none(), "QUALIFY")?;
         self.absent(value_table_mode.is_none(), "AS VALUE")?;
         let (GroupByExpr::All(modifiers) | GroupByExpr::Expressions(_, modifiers)) = group_by;
