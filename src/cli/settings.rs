@@ -5,7 +5,7 @@ use velostream_shards::{CoreMap, Machine};
 use super::args::{ConfigArgs, SqlArgs};
 use crate::config::{Config, job_name_is_wrong, limits};
 use crate::error::{Error, Result};
-use crate::sql;
+use crate::{kafka, sql};
 
 /// The SQL text, and what messages call it.
 pub struct SqlText {
@@ -65,7 +65,10 @@ impl ConfigArgs {
                 name.to_string_lossy()
             )));
         }
-        Config::load(self.config.as_deref(), &self.set, self.shards)
+        let config = Config::load(self.config.as_deref(), &self.set, self.shards)?;
+        // A key that no stream of this job uses is held against librdkafka all the same: a slip in it is never passed over.
+        kafka::Settings::check(&config.kafka)?;
+        Ok(config)
     }
 }
 

@@ -15,6 +15,7 @@ use std::ptr::NonNull;
 use rdkafka_sys as sys;
 use sys::rd_kafka_conf_res_t as outcome;
 
+use crate::config::KafkaConfig;
 use crate::error::{Error, Result};
 
 /// What was configured for one client, the weakest layer first.
@@ -208,6 +209,24 @@ impl Settings {
         .checked()
     }
 
+    /// Refuses what stands under `[kafka]` and may not, whether or not a client will be made of it. What only a source or only a
+    /// sink owns may stand under `[kafka]` itself as long as there is none.
+    pub fn check(configured: &KafkaConfig) -> Result<()> {
+        let native = NativeSettings::new();
+        let sections: [(_, &[(&str, Remedy)]); 3] = [
+            (&configured.every, &[]),
+            (&configured.consumer, OWNED_BY_SOURCE),
+            (&configured.producer, OWNED_BY_SINK),
+        ];
+        for (properties, owned) in sections {
+            for (name, value) in properties {
+                refuse_owned(name, owned)?;
+                native.set(name, value)?;
+            }
+        }
+        Ok(())
+    }
+
     /// The addresses at which the cluster is first asked for, as configured.
     pub fn bootstrap(&self) -> &str {
         self.property("bootstrap.servers")
@@ -249,11 +268,7 @@ impl Settings {
             set(name, value);
         }
         for (name, value) in layers.every.iter().chain(layers.kind).chain(layers.stream) {
-            if let Some((_, remedy)) = OWNED.iter().chain(owned).find(|(own, _)| own == name) {
-                return Err(Error::Config(format!(
-                    "the Kafka property {name} cannot be set: {remedy}"
-                )));
-            }
+            refuse_owned(name, owned)?;
             set(name, value);
         }
         for (name, value) in fixed {
@@ -283,6 +298,16 @@ impl Settings {
             native.set(name, value)?;
         }
         Ok(native)
+    }
+}
+
+/// Refuses a property that is the engine's own, `owned` besides those of every client.
+fn refuse_owned(name: &str, owned: &[(&str, Remedy)]) -> Result<()> {
+    match OWNED.iter().chain(owned).find(|(own, _)| *own == name) {
+        None => Ok(()),
+        Some((_, remedy)) => Err(Error::Config(format!(
+            "the Kafka property {name} cannot be set: {remedy}"
+        ))),
     }
 }
 

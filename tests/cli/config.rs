@@ -32,6 +32,26 @@ fn a_wrong_value_is_refused_with_what_is_allowed() {
     ");
 }
 
+/// Regression: without a Kafka stream nobody looked at these keys.
+#[test]
+fn a_property_of_kafka_is_known_or_refused_though_no_stream_uses_it() {
+    let properties =
+        "[kafka]\n'bootstrap.servers' = 'a:1'\n[kafka.consumer]\n'fetch.min.bytes' = 1\n";
+    assert!(configured(properties, &[]).starts_with("exit 0\n"));
+    insta::assert_snapshot!(configured("", &["--set", "kafka.foo=1"]), @r#"
+    exit 78
+    err| velo: the Kafka property foo cannot be set: No such configuration property: "foo"
+    "#);
+    insta::assert_snapshot!(configured("[kafka.producer]\nacks = 'most'\n", &[]), @r#"
+    exit 78
+    err| velo: the Kafka property acks cannot be set: Invalid value for configuration property "request.required.acks"
+    "#);
+    insta::assert_snapshot!(configured("[kafka.consumer]\n'enable.auto.commit' = true\n", &[]), @r#"
+    exit 78
+    err| velo: the Kafka property enable.auto.commit cannot be set: the engine decides when an offset is done
+    "#);
+}
+
 #[test]
 fn a_syntax_error_names_file_and_line() {
     insta::assert_snapshot!(configured("[shards]\ncores = \n", &[]), @r"
