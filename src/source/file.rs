@@ -6,16 +6,17 @@
 //!
 //! Law: a file is one partition, number 0, read in line order by one shard; a record's offset is the line it starts on,
 //! from 1, a header included. A bounded input: behind the last record it has ended. A compressed file is read through all its
-//! frames or members, and one that ends within one is an error that names it, never the end of the input.
+//! frames or members, and one that ends within one is an error that names it, never the end of the input. Zeros behind the
+//! last member of a gzip file are padding, as gzip(1) has it.
 //!
 //! It does not deal a file to several shards, and it does not wait for a file to grow.
 
 use std::fs::File;
-use std::io::{BufReader, ErrorKind, Read};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use datafusion_common::arrow::array::RecordBatch;
-use flate2::bufread::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 
 use super::BadRecords;
 use super::{PartitionFigures, Polled, Source, SourceFigures};
@@ -248,10 +249,7 @@ impl Records {
             Compression::Zstd => Box::new(
                 zstd::Decoder::new(file).map_err(|error| Error::disk("read", &path, &error))?,
             ),
-            Compression::Gzip => Box::new(MultiGzDecoder::new(BufReader::with_capacity(
-                FILE_READ_BYTES_MIN,
-                file,
-            ))),
+            Compression::Gzip => Box::new(Members::new(file)),
         };
         let framing = match options.format {
             Format::Json => Framing::Lines,
@@ -358,6 +356,59 @@ impl Records {
             self.start = MARK.len();
         }
         Ok(())
+    }
+}
+
+/// The members of a gzip file, one behind the other.
+struct Members<R> {
+    /// The one that is read; `None` behind the last.
+    member: Option<GzDecoder<BufReader<R>>>,
+}
+
+impl<R: Read> Members<R> {
+    fn new(file: R) -> Members<R> {
+        let file = BufReader::with_capacity(FILE_READ_BYTES_MIN, file);
+        Members {
+            member: Some(GzDecoder::new(file)),
+        }
+    }
+}
+
+impl<R: Read> Read for Members<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        while let Some(member) = &mut self.member {
+            let read = member.read(into)?;
+            if read > 0 || into.is_empty() {
+                return Ok(read);
+            }
+            let is_padded = skip_zeros(member.get_mut())?;
+            let rest = member.get_mut().fill_buf()?;
+            let is_last = rest.is_empty();
+            if is_padded && !is_last {
+                return Err(io::Error::new(
+                    ErrorKind::InvalidData,
+                    "something follows the zeros behind its compressed data",
+                ));
+            }
+            let file = self.member.take().map(GzDecoder::into_inner);
+            self.member = file.filter(|_| !is_last).map(GzDecoder::new);
+        }
+        Ok(0)
+    }
+}
+
+/// Takes the zeros that come next; whether there were any.
+fn skip_zeros(file: &mut impl BufRead) -> io::Result<bool> {
+    let mut any = false;
+    loop {
+        let buffer = file.fill_buf()?;
+        let zeros = buffer.iter().take_while(|byte| **byte == 0).count();
+        let is_through = zeros < buffer.len() || buffer.is_empty();
+        file.consume(zeros);
+        any |= zeros > 0;
+        if is_through {
+            return Ok(any);
+        }
     }
 }
 
@@ -496,11 +547,16 @@ mod tests {
         let compressed = zstd::encode_all(CSV.as_bytes(), 1).expect("in memory");
         // Two members one behind the other are one file, wherever a record is cut.
         let members = [gzip(&CSV.as_bytes()[..30]), gzip(&CSV.as_bytes()[30..])].concat();
+        // Padding, within a read and over several.
+        let padded = [members.as_slice(), &[0]].concat();
+        let far_padded = [members.as_slice(), &[0; 3 * FILE_READ_BYTES_MIN]].concat();
         let marked = [b"\xef\xbb\xbf", CSV.as_bytes()].concat();
         for (name, bytes) in [
             ("a.csv", CSV.as_bytes()),
             ("a.csv.zst", &compressed),
             ("a.csv.gz", &members),
+            ("p.csv.gz", &padded),
+            ("q.csv.gz", &far_padded),
             ("m.csv", &marked),
         ] {
             for max in [1, 2, 1024] {
@@ -559,6 +615,7 @@ mod tests {
         compressed.truncate(compressed.len() / 2);
         let member = gzip(CSV.as_bytes());
         let whole_and_a_cut_one = [member.as_slice(), &member[..5]].concat();
+        let padded_within = [member.as_slice(), &[0; 9], &member].concat();
         for (name, bytes) in [
             ("cut.csv.zst", compressed.as_slice()),
             ("not.csv.zst", CSV.as_bytes()),
@@ -567,6 +624,7 @@ mod tests {
             ("second_cut.csv.gz", &whole_and_a_cut_one),
             ("empty.csv.gz", b""),
             ("not.csv.gz", CSV.as_bytes()),
+            ("not_padding.csv.gz", &padded_within),
         ] {
             let read = open(&directory, name, bytes, OnError::Skip);
             let error = read
