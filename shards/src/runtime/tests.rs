@@ -252,8 +252,10 @@ fn the_figures_tell_a_busy_shard_from_an_idle_one() {
         runtime.stop_handle().request();
         let ends = runtime.join().expect("no shard panics");
         let (busy, idle) = (&ends[0].figures, &ends[1].figures);
+        // By the turns that there were: how many fit into the time is the machine's matter.
+        let in_turns_s = busy.busy_turns as f64 * 50e-6;
         assert!(
-            busy.busy_ratio > 0.5 && busy.parked_ratio == 0.0,
+            busy.busy_ratio * busy.elapsed_s > 0.999 * in_turns_s && busy.parked_ratio == 0.0,
             "{busy:?}"
         );
         assert!(
