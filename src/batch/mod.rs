@@ -6,8 +6,11 @@
 
 mod isolate;
 
+use std::sync::Arc;
+
 use datafusion_common::arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
 use datafusion_common::arrow::compute::take_arrays;
+use datafusion_common::arrow::datatypes::SchemaRef;
 
 pub use isolate::{Isolated, evaluate_isolated};
 
@@ -37,6 +40,14 @@ pub struct Origin {
     pub offset: i64,
 }
 
+/// The columns of `rows` rows under the schema that the plan says they have. Their number is said, because there may be no
+/// column to tell it.
+pub fn under(schema: &SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> RecordBatch {
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)
+        .expect("columns have the types that were planned")
+}
+
 impl Batch {
     /// Number of records.
     pub fn len(&self) -> usize {
@@ -56,13 +67,9 @@ impl Batch {
                 false => rows.iter().map(|row| values[*row as usize]).collect(),
             }
         }
-        // The number of rows is said, because a query that only counts records has no column to tell it.
-        let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
-        let columns = take_columns(self.columns.columns(), rows);
-        let taken = RecordBatch::try_new_with_options(self.columns.schema(), columns, &options)
-            .expect("columns of this batch under its schema");
+        let taken = take_columns(self.columns.columns(), rows);
         Batch {
-            columns: taken,
+            columns: under(self.columns.schema_ref(), taken, rows.len()),
             event_times: pick(&self.event_times, rows),
             watermarks_before: pick(&self.watermarks_before, rows),
             origins: pick(&self.origins, rows),
@@ -97,8 +104,6 @@ pub fn take_columns(columns: &[ArrayRef], rows: &[u32]) -> Vec<ArrayRef> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use datafusion_common::arrow::datatypes::Schema;
 
     use super::*;

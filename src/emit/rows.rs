@@ -11,16 +11,16 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use datafusion_common::arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions,
-    TimestampMicrosecondArray,
+    Array, ArrayRef, AsArray, BooleanArray, RecordBatch, TimestampMicrosecondArray,
 };
-use datafusion_common::arrow::compute::{cast, filter, filter_record_batch};
-use datafusion_common::arrow::datatypes::{DataType, SchemaRef};
+use datafusion_common::arrow::compute::{filter, filter_record_batch};
+use datafusion_common::arrow::datatypes::{FieldRef, SchemaRef};
 use datafusion_physical_expr::PhysicalExpr;
 
 use super::{Closing, Maker};
-use crate::batch::{Isolated, evaluate_isolated};
+use crate::batch::{Isolated, evaluate_isolated, under};
 use crate::group::{Finished, KeySpace};
+use crate::plan::typed::converted;
 use crate::plan::{AggregatePlan, PlannedExpr};
 use crate::time::Watermark;
 
@@ -137,11 +137,11 @@ impl RowMaker {
 
         let key_columns = columns.split_off(self.output.fields().len());
         OutputRows {
-            batch: batch(&self.output, &columns, kept.len()),
+            batch: under(&self.output, columns, kept.len()),
             key: self
                 .key
                 .as_ref()
-                .map(|schema| batch(schema, &key_columns, kept.len())),
+                .map(|schema| under(schema, key_columns, kept.len())),
             event_times_us: window.map_or_else(Vec::new, |(_, end)| vec![end - 1; kept.len()]),
             watermarks_before: Vec::new(),
             bad,
@@ -165,7 +165,12 @@ impl RowMaker {
             "values of every aggregate"
         );
         assert_eq!(keys.len(), self.keys, "a value of every key column");
-        let mut columns = keys;
+        // Keys come in one form (text and bytes as views, times without a zone); the plan may name another.
+        let in_form = |(key, field): (ArrayRef, &FieldRef)| {
+            converted(&key, field.data_type()).expect("a key is a value of its column's type")
+        };
+        let keys = keys.into_iter().zip(self.grouped.fields());
+        let mut columns: Vec<ArrayRef> = keys.map(in_form).collect();
         for bound in window.map_or_else(Vec::new, |(start, end)| vec![start, end]) {
             columns.push(Arc::new(TimestampMicrosecondArray::from_value(bound, rows)));
         }
@@ -173,11 +178,11 @@ impl RowMaker {
         columns.extend(aggregates.into_iter().map(|finished| finished.values));
 
         let Some(in_range) = withheld else {
-            return batch(&self.grouped, &columns, rows);
+            return under(&self.grouped, columns, rows);
         };
         let kept = |column: &ArrayRef| filter(column, &in_range).expect("a flag for every row");
         let columns: Vec<ArrayRef> = columns.iter().map(kept).collect();
-        batch(&self.grouped, &columns, in_range.true_count())
+        under(&self.grouped, columns, in_range.true_count())
     }
 
     /// Which rows have all their values, `None` if all rows do.
@@ -243,56 +248,5 @@ impl Maker for RowMaker {
     /// HAVING may have kept none.
     fn is_nothing(made: &OutputRows) -> bool {
         made.batch.num_rows() == 0 && made.bad.is_empty()
-    }
-}
-
-/// Columns under their schema.
-fn batch(schema: &SchemaRef, columns: &[ArrayRef], rows: usize) -> RecordBatch {
-    let columns = columns
-        .iter()
-        .zip(schema.fields())
-        .map(|(column, field)| formed(column, field.data_type()));
-    let options = RecordBatchOptions::new().with_row_count(Some(rows));
-    RecordBatch::try_new_with_options(Arc::clone(schema), columns.collect(), &options)
-        .expect("the columns that the plan names")
-}
-
-/// `column` as `planned`: keys and bounds come in one form (text and bytes as views, times without a zone), the plan may name
-/// another.
-fn formed(column: &ArrayRef, planned: &DataType) -> ArrayRef {
-    use DataType::{
-        Binary, BinaryView, FixedSizeBinary, LargeBinary, LargeUtf8, Timestamp, Utf8, Utf8View,
-    };
-    match (column.data_type(), planned) {
-        (given, planned) if given == planned => Arc::clone(column),
-        (Utf8 | LargeUtf8 | Utf8View, Utf8 | LargeUtf8 | Utf8View)
-        | (BinaryView, Binary | LargeBinary | FixedSizeBinary(_))
-        | (Timestamp(..), Timestamp(..)) => {
-            cast(column, planned).expect("text is text, bytes are bytes and a time is a time")
-        }
-        (given, planned) => panic!("a column of {given} where the plan names {planned}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use datafusion_common::arrow::array::{Int64Array, StringViewArray};
-    use datafusion_common::arrow::datatypes::{Field, Schema};
-
-    use super::*;
-
-    #[test]
-    fn a_column_takes_the_planned_form_of_its_type() {
-        let schema: SchemaRef = Arc::new(Schema::new(vec![Field::new("k", DataType::Utf8, true)]));
-        let text: ArrayRef = Arc::new(StringViewArray::from(vec![Some("a"), None]));
-        let batch = batch(&schema, &[text], 2);
-        assert_eq!(batch.column(0).data_type(), &DataType::Utf8);
-    }
-
-    #[test]
-    #[should_panic(expected = "a column of Int64 where the plan names Utf8")]
-    fn a_column_of_another_type_is_a_programmers_error() {
-        let number: ArrayRef = Arc::new(Int64Array::from(vec![1]));
-        formed(&number, &DataType::Utf8);
     }
 }

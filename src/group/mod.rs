@@ -94,6 +94,18 @@ pub fn random_seed() -> u64 {
     RandomState::new().hash_one(0)
 }
 
+/// The column of `rows` that an accumulator takes. Its type is held to the last digit of its scale: the accumulators read the
+/// numbers of a DECIMAL without it.
+fn argument_of<'r>(
+    rows: &'r KeyedRows,
+    argument: Option<&(usize, DataType)>,
+) -> Option<&'r ArrayRef> {
+    let (index, planned) = argument?;
+    let column = &rows.arguments[*index];
+    assert_eq!(column.data_type(), planned, "an argument of another type");
+    Some(column)
+}
+
 /// Groups and the state of their aggregates.
 #[derive(Debug)]
 pub struct Groups {
@@ -103,8 +115,8 @@ pub struct Groups {
     partial_types: Vec<Vec<DataType>>,
     /// Where the keys and the state of the accumulators lie.
     arena: Arena,
-    /// Index into `KeyedRows::arguments` for each accumulator.
-    arguments: Vec<Option<usize>>,
+    /// Index into `KeyedRows::arguments` for each accumulator, and the type that it has there.
+    arguments: Vec<Option<(usize, DataType)>>,
     /// Groups that have been released, from the first on.
     released: usize,
     /// What `grown_bytes` has said so far, all told.
@@ -128,7 +140,7 @@ impl Groups {
             arena: Arena::new(space.node.clone()),
             arguments: aggregates
                 .iter()
-                .map(|aggregate| aggregate.argument)
+                .map(|aggregate| Some((aggregate.argument?, aggregate.argument_type.clone())))
                 .collect(),
             released: 0,
             told_bytes: 0,
@@ -171,7 +183,7 @@ impl Groups {
     pub fn update(&mut self, space: &mut KeySpace, rows: &KeyedRows, picked: &[u32]) {
         self.find_groups(space, rows, picked);
         for (accumulator, argument) in self.accumulators.iter_mut().zip(&self.arguments) {
-            let argument = argument.map(|index| &rows.arguments[index]);
+            let argument = argument_of(rows, argument.as_ref());
             accumulator.update(&space.ids, picked, argument, &self.arena);
         }
     }
@@ -190,7 +202,7 @@ impl Groups {
             .iter_mut()
             .zip(&self.arguments)
             .map(|(accumulator, argument)| {
-                let argument = argument.map(|index| &rows.arguments[index]);
+                let argument = argument_of(rows, argument.as_ref());
                 let running = accumulator.running(&space.ids, picked, argument, arena);
                 assert_eq!(
                     running.values.len(),

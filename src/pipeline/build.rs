@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use datafusion_common::arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use datafusion_common::arrow::datatypes::{DataType, Schema, SchemaRef};
 use velostream_shards::{ExitOutbox, NodeMemory, ShardId};
 
@@ -17,6 +16,7 @@ use super::partial_aggregate::PartialAggregate;
 use super::query::{QueryPipeline, Stage, Stateless};
 use super::source_port::SourcePort;
 use super::window_aggregate::WindowAggregate;
+use crate::batch::under;
 use crate::config::limits::FIRE_GROUPS_MAX;
 use crate::emit::{OutputRows, RowMaker};
 use crate::error::Result;
@@ -267,11 +267,11 @@ impl RowShape {
         let rows = records.len();
         self.ingest.applied(rows, records.due_us);
         OutputRows {
-            batch: batch(&self.output, columns, rows),
+            batch: under(&self.output, columns, rows),
             key: self
                 .key
                 .as_ref()
-                .map(|schema| batch(schema, key_columns, rows)),
+                .map(|schema| under(schema, key_columns, rows)),
             event_times_us: records.event_times.iter().map(|time| time.0).collect(),
             watermarks_before: records.watermarks_before,
             bad: Vec::new(),
@@ -284,10 +284,4 @@ impl RowShape {
     pub(super) fn ingest(&mut self) -> &mut Ingest {
         &mut self.ingest
     }
-}
-
-fn batch(schema: &SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> RecordBatch {
-    let options = RecordBatchOptions::new().with_row_count(Some(rows));
-    RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)
-        .expect("the plan's schema is the schema of its expressions")
 }

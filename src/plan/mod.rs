@@ -15,6 +15,7 @@ pub mod explain;
 pub mod in_memory;
 mod job;
 pub mod required;
+pub mod typed;
 mod types;
 
 use std::sync::Arc;

@@ -6,11 +6,13 @@
 //! DataFusion's own simplifier is not used. It rewrites an expression as if no part of it could fail or lose anything:
 //! `CAST(d AS BIGINT) = 5` becomes `d = 5`, though 5.30 casts to 5, and `x * 0` becomes 0, though x may overflow before. What
 //! it does that an expression cannot do without, the functions that exist only as other expressions, is done here.
+//!
+//! Law: no rewriting changes the type of a part, and what is compiled gives values of the planned type (`plan::typed`).
 
 use std::sync::Arc;
 
 use datafusion_common::arrow::array::{RecordBatch, RecordBatchOptions};
-use datafusion_common::arrow::datatypes::Schema;
+use datafusion_common::arrow::datatypes::{DataType, Schema};
 use datafusion_common::arrow::error::ArrowError;
 use datafusion_common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion_common::{DFSchema, DFSchemaRef, DataFusionError, Result, ScalarValue};
@@ -18,12 +20,13 @@ use datafusion_expr::execution_props::ExecutionProps;
 use datafusion_expr::expr::ScalarFunction;
 use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion_expr::simplify::{ExprSimplifyResult, SimplifyContext};
-use datafusion_expr::{BinaryExpr, ColumnarValue, Expr, ExprSchemable, Operator};
-use datafusion_physical_expr::expressions::BinaryExpr as PhysicalBinary;
-use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
+use datafusion_expr::{BinaryExpr, Cast, ColumnarValue, Expr, ExprSchemable, Operator};
+use datafusion_physical_expr::expressions::{BinaryExpr as PhysicalBinary, Column};
+use datafusion_physical_expr::{PhysicalExpr, ScalarFunctionExpr, create_physical_expr};
 
 use super::lengths::compare_lengths;
 use crate::plan::PlannedExpr;
+use crate::plan::typed::typed;
 
 /// Why an expression could not be compiled.
 pub(super) enum CompileError {
@@ -46,17 +49,21 @@ pub(super) fn compile(
 ) -> std::result::Result<PlannedExpr, CompileError> {
     let expr = expr.clone().unalias();
     let text = expr.human_display().to_string();
+    let planned = expr.get_type(schema)?;
     let expr = subtract_instead_of_negating(expr, schema)?;
     let context = SimplifyContext::builder()
         .with_schema(Arc::clone(schema))
         .build();
     let expr = spell_out(expr, &context)?;
-    let expr = fold_constants(expr)?;
+    let expr = fold_constants(expr, schema)?;
     let expr = compare_lengths(expr, schema)?;
-    Ok(PlannedExpr {
-        expr: checked(physical(&expr, schema)?)?,
-        text,
-    })
+    let expr = checked(physical(&expr, schema)?, schema.as_arrow())?;
+    // The columns of a schema have their types already, whoever made them.
+    let expr = match expr.is::<Column>() {
+        true => expr,
+        false => typed(expr, planned),
+    };
+    Ok(PlannedExpr { expr, text })
 }
 
 fn physical(expr: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
@@ -68,21 +75,34 @@ fn physical(expr: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
     )
 }
 
-/// The same tree with every arithmetic operator checked.
-fn checked(expr: Arc<dyn PhysicalExpr>) -> Result<Arc<dyn PhysicalExpr>> {
+/// The same tree with every arithmetic operator checked, and every function held to its type.
+fn checked(expr: Arc<dyn PhysicalExpr>, schema: &Schema) -> Result<Arc<dyn PhysicalExpr>> {
     expr.transform_up(|node| {
-        let Some(binary) = node.downcast_ref::<PhysicalBinary>() else {
+        if let Some(binary) = node.downcast_ref::<PhysicalBinary>() {
+            let rebuilt = PhysicalBinary::new(
+                Arc::clone(binary.left()),
+                *binary.op(),
+                Arc::clone(binary.right()),
+            )
+            .with_fail_on_overflow(true);
+            return Ok(Transformed::yes(Arc::new(rebuilt) as Arc<dyn PhysicalExpr>));
+        }
+        if !node.is::<ScalarFunctionExpr>() {
             return Ok(Transformed::no(node));
-        };
-        let rebuilt = PhysicalBinary::new(
-            Arc::clone(binary.left()),
-            *binary.op(),
-            Arc::clone(binary.right()),
-        )
-        .with_fail_on_overflow(true);
-        Ok(Transformed::yes(Arc::new(rebuilt) as Arc<dyn PhysicalExpr>))
+        }
+        let planned = node.data_type(schema)?;
+        Ok(Transformed::yes(typed(node, planned)))
     })
     .map(|transformed| transformed.data)
+}
+
+/// `expr`, which took the place of an expression of the type `planned`. Functions choose their type by the constants among
+/// their arguments, so folding these may change it, when everything around has been planned for the first.
+fn of_type(expr: Expr, planned: DataType, schema: &DFSchema) -> Result<Expr> {
+    Ok(match expr.get_type(schema)? == planned {
+        true => expr,
+        false => Expr::Cast(Cast::new(Box::new(expr), planned)),
+    })
 }
 
 /// `-x` on integers becomes `0 - x`, which is checked; DataFusion's own negation wraps.
@@ -107,12 +127,19 @@ fn subtract_instead_of_negating(expr: Expr, schema: &DFSchema) -> Result<Expr> {
 
 /// Functions that exist only as other expressions, such as COALESCE, become those.
 fn spell_out(expr: Expr, context: &SimplifyContext) -> Result<Expr> {
+    let schema = context.schema();
     expr.transform_up(|node| {
-        let Expr::ScalarFunction(ScalarFunction { func, args }) = node else {
+        if !matches!(node, Expr::ScalarFunction(_)) {
             return Ok(Transformed::no(node));
+        }
+        let planned = node.get_type(schema)?;
+        let Expr::ScalarFunction(ScalarFunction { func, args }) = node else {
+            unreachable!("it is a function, as was seen just before")
         };
         Ok(match func.simplify(args, context)? {
-            ExprSimplifyResult::Simplified(spelled_out) => Transformed::yes(spelled_out),
+            ExprSimplifyResult::Simplified(spelled_out) => {
+                Transformed::yes(of_type(spelled_out, planned, schema)?)
+            }
             ExprSimplifyResult::Original(args) => {
                 Transformed::no(Expr::ScalarFunction(ScalarFunction { func, args }))
             }
@@ -123,44 +150,72 @@ fn spell_out(expr: Expr, context: &SimplifyContext) -> Result<Expr> {
 
 /// Replaces every constant part by its value. Arithmetic that is out of range is an error, and so is a literal that is no
 /// value of its type; any other part that fails is left for the run, where a CASE may never come to it.
-fn fold_constants(expr: Expr) -> std::result::Result<Expr, CompileError> {
-    let empty = DFSchema::empty();
+fn fold_constants(expr: Expr, schema: &DFSchema) -> std::result::Result<Expr, CompileError> {
     let one_row = RecordBatch::try_new_with_options(
         Arc::new(Schema::empty()),
         Vec::new(),
         &RecordBatchOptions::new().with_row_count(Some(1)),
     )
     .map_err(DataFusionError::from)?;
-    let mut out_of_range = None;
-    let folded = expr.transform_down(|node| {
-        let is_constant = !node.any_column_refs() && !node.is_volatile();
-        if !is_constant || matches!(node, Expr::Literal(..)) {
-            return Ok(Transformed::no(node));
-        }
-        let evaluated = physical(&node, &empty)
-            .and_then(checked)
-            .and_then(|expr| expr.evaluate(&one_row))
-            .and_then(|value| match value {
-                ColumnarValue::Scalar(value) => Ok(value),
-                ColumnarValue::Array(values) => ScalarValue::try_from_array(&values, 0),
-            });
-        match evaluated {
-            Ok(value) => {
-                let literal = Expr::Literal(value, None);
-                Ok(Transformed::new(literal, true, TreeNodeRecursion::Jump))
-            }
-            Err(error) if is_typed_literal(&node) => Err(error),
-            Err(_) => {
-                if is_arithmetic(&node) && is_overflow(&evaluated) {
-                    out_of_range = Some(node.human_display().to_string());
-                }
-                Ok(Transformed::no(node))
-            }
-        }
-    })?;
-    match out_of_range {
+    let mut folding = Folding {
+        schema,
+        empty: DFSchema::empty(),
+        one_row,
+        out_of_range: None,
+    };
+    let folded = folding.fold(expr)?;
+    match folding.out_of_range {
         Some(text) => Err(CompileError::OutOfRange(text)),
-        None => Ok(folded.data),
+        None => Ok(folded),
+    }
+}
+
+struct Folding<'s> {
+    schema: &'s DFSchema,
+    empty: DFSchema,
+    one_row: RecordBatch,
+    /// Constant arithmetic that is out of range.
+    out_of_range: Option<String>,
+}
+
+impl Folding<'_> {
+    fn fold(&mut self, expr: Expr) -> Result<Expr> {
+        expr.transform_down(|node| {
+            if matches!(node, Expr::Literal(..)) {
+                return Ok(Transformed::no(node));
+            }
+            let is_constant = !node.any_column_refs() && !node.is_volatile();
+            if is_constant {
+                match self.value(&node) {
+                    Ok(value) => {
+                        let literal = Expr::Literal(value, None);
+                        return Ok(Transformed::new(literal, true, TreeNodeRecursion::Jump));
+                    }
+                    Err(error) if is_typed_literal(&node) => return Err(error),
+                    Err(error) if is_arithmetic(&node) && is_overflow(&error) => {
+                        self.out_of_range = Some(node.human_display().to_string());
+                    }
+                    Err(_) => {}
+                }
+            }
+            if !matches!(node, Expr::ScalarFunction(_)) {
+                return Ok(Transformed::no(node));
+            }
+            let planned = node.get_type(self.schema)?;
+            let folded = node.map_children(|argument| self.fold(argument).map(Transformed::yes))?;
+            let folded = of_type(folded.data, planned, self.schema)?;
+            Ok(Transformed::new(folded, true, TreeNodeRecursion::Jump))
+        })
+        .map(|folded| folded.data)
+    }
+
+    /// The value of an expression without columns.
+    fn value(&self, constant: &Expr) -> Result<ScalarValue> {
+        let expr = checked(physical(constant, &self.empty)?, self.empty.as_arrow())?;
+        match expr.evaluate(&self.one_row)? {
+            ColumnarValue::Scalar(value) => Ok(value),
+            ColumnarValue::Array(values) => ScalarValue::try_from_array(&values, 0),
+        }
     }
 }
 
@@ -177,8 +232,7 @@ fn is_arithmetic(node: &Expr) -> bool {
     )
 }
 
-fn is_overflow(evaluated: &Result<ScalarValue>) -> bool {
-    let Err(error) = evaluated else { return false };
+fn is_overflow(error: &DataFusionError) -> bool {
     matches!(
         error.find_root(),
         DataFusionError::ArrowError(cause, _) if matches!(cause.as_ref(), ArrowError::ArithmeticOverflow(_))
