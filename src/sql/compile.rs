@@ -12,7 +12,7 @@
 use std::sync::Arc;
 
 use datafusion_common::arrow::array::{RecordBatch, RecordBatchOptions};
-use datafusion_common::arrow::datatypes::{DataType, Schema};
+use datafusion_common::arrow::datatypes::{DataType, Schema, TimeUnit};
 use datafusion_common::arrow::error::ArrowError;
 use datafusion_common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion_common::{DFSchema, DFSchemaRef, DataFusionError, Result, ScalarValue};
@@ -21,7 +21,7 @@ use datafusion_expr::expr::ScalarFunction;
 use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion_expr::{BinaryExpr, Cast, ColumnarValue, Expr, ExprSchemable, Operator};
-use datafusion_physical_expr::expressions::{BinaryExpr as PhysicalBinary, Column};
+use datafusion_physical_expr::expressions::{BinaryExpr as PhysicalBinary, CastExpr, Column};
 use datafusion_physical_expr::{PhysicalExpr, ScalarFunctionExpr, create_physical_expr};
 
 use super::lengths::compare_lengths;
@@ -75,7 +75,7 @@ fn physical(expr: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
     )
 }
 
-/// The same tree with every arithmetic operator checked, and every function held to its type.
+/// The same tree with every arithmetic operator checked, and every function and cast held to its type.
 fn checked(expr: Arc<dyn PhysicalExpr>, schema: &Schema) -> Result<Arc<dyn PhysicalExpr>> {
     expr.transform_up(|node| {
         if let Some(binary) = node.downcast_ref::<PhysicalBinary>() {
@@ -87,11 +87,23 @@ fn checked(expr: Arc<dyn PhysicalExpr>, schema: &Schema) -> Result<Arc<dyn Physi
             .with_fail_on_overflow(true);
             return Ok(Transformed::yes(Arc::new(rebuilt) as Arc<dyn PhysicalExpr>));
         }
-        if !node.is::<ScalarFunctionExpr>() {
+        let cast = node.downcast_ref::<CastExpr>();
+        if cast.is_none() && !node.is::<ScalarFunctionExpr>() {
             return Ok(Transformed::no(node));
         }
         let planned = node.data_type(schema)?;
-        Ok(Transformed::yes(typed(node, planned)))
+        let Some(cast) = cast else {
+            return Ok(Transformed::yes(typed(node, planned)));
+        };
+        Ok(match (cast.expr().data_type(schema)?, &planned) {
+            // Arrow's own cast rounds towards 1970, and does not say what overflows.
+            (DataType::Timestamp(_, from), DataType::Timestamp(TimeUnit::Microsecond, to))
+                if from == *to =>
+            {
+                Transformed::yes(typed(Arc::clone(cast.expr()), planned))
+            }
+            _ => Transformed::no(node),
+        })
     })
     .map(|transformed| transformed.data)
 }

@@ -20,6 +20,7 @@ mod diagnose;
 mod exchange;
 mod lengths;
 mod lower;
+mod micros;
 mod planner;
 mod statement;
 mod streams;

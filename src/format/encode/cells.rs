@@ -12,16 +12,14 @@ use datafusion_common::arrow::array::{
 };
 use datafusion_common::arrow::buffer::NullBuffer;
 use datafusion_common::arrow::compute::cast;
-use datafusion_common::arrow::datatypes::{
-    DataType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
-    TimestampNanosecondType, TimestampSecondType,
-};
+use datafusion_common::arrow::datatypes::{DataType, TimeUnit};
 use datafusion_common::arrow::util::display::{ArrayFormatter, FormatOptions};
 
 use crate::format::iso8601::{LastDay, write_date, write_time, write_timestamp_near};
 use crate::format::number::{
     write_decimal, write_double, write_integer, write_single, write_unsigned,
 };
+use crate::plan::typed::converted;
 
 /// A column and its NULLs.
 pub(super) struct Column {
@@ -122,10 +120,11 @@ impl Cells {
             DataType::BinaryView => Cells::Bytes(array.as_binary_view().clone()),
             DataType::Date32 => Cells::Date(array.as_primitive().clone()),
             DataType::Time64(TimeUnit::Microsecond) => Cells::Time(array.as_primitive().clone()),
-            DataType::Timestamp(unit, _) => match micros(array, *unit) {
-                Some(micros) => Cells::Timestamp(micros, LastDay::default()),
-                None => Cells::Text(displayed(array)),
-            },
+            DataType::Timestamp(..) => {
+                let micros = converted(array, &DataType::Timestamp(TimeUnit::Microsecond, None))
+                    .expect("what computes a TIMESTAMP refuses what is none");
+                Cells::Timestamp(micros.as_primitive().clone(), LastDay::default())
+            }
             _ => Cells::Text(displayed(array)),
         }
     }
@@ -183,24 +182,6 @@ fn write_base64(out: &mut Vec<u8>, bytes: &[u8]) {
         .encode_slice(bytes, &mut out[start..])
         .expect("as long as computed");
     debug_assert_eq!(written, length);
-}
-
-/// Timestamps of any unit and zone as microseconds UTC, floored; `None` if one of them lies outside that range.
-fn micros(array: &ArrayRef, unit: TimeUnit) -> Option<TimestampMicrosecondArray> {
-    Some(match unit {
-        TimeUnit::Second => array
-            .as_primitive::<TimestampSecondType>()
-            .try_unary(|value| value.checked_mul(1_000_000).ok_or(()))
-            .ok()?,
-        TimeUnit::Millisecond => array
-            .as_primitive::<TimestampMillisecondType>()
-            .try_unary(|value| value.checked_mul(1000).ok_or(()))
-            .ok()?,
-        TimeUnit::Microsecond => array.as_primitive::<TimestampMicrosecondType>().clone(),
-        TimeUnit::Nanosecond => array
-            .as_primitive::<TimestampNanosecondType>()
-            .unary(|value| value.div_euclid(1000)),
-    })
 }
 
 /// The text that Arrow gives each value; for a value that it cannot show, the text of its complaint.

@@ -37,6 +37,7 @@ use super::catalog::{Catalog, StreamTable, TIMESTAMP, UNKNOWN_STREAM, WINDOW_END
 use super::clause::{EmitClause, WindowClause, cut_emit, cut_window};
 use super::compile::{CompileError, compile};
 use super::diagnose::{Code, at_word, planner_error};
+use super::micros::Microseconds;
 use super::target::IntoStream;
 use super::tokens::Tokens;
 use crate::config::nearest::nearest;
@@ -120,11 +121,11 @@ fn group_by_window(query: &mut ast::Query, text: &Query<'_>) -> Result<()> {
 impl Query<'_> {
     fn plan_logically(&self, query: Box<ast::Query>, catalog: &Catalog<'_>) -> Result<LogicalPlan> {
         let options = ParserOptions::new().with_collect_spans(true);
+        let mut analyzer = Analyzer::new();
+        analyzer.rules.insert(0, Arc::new(Microseconds));
         let planned = SqlToRel::new_with_options(catalog, options)
             .sql_statement_to_plan(ast::Statement::Query(query))
-            .and_then(|plan| {
-                Analyzer::new().execute_and_check(plan, catalog_options(catalog), |_, _| {})
-            });
+            .and_then(|plan| analyzer.execute_and_check(plan, catalog_options(catalog), |_, _| {}));
         planned.map_err(|error| {
             self.unknown_stream(&error, catalog)
                 .unwrap_or_else(|| planner_error(&self.tokens, &error))
