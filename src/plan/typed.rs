@@ -1,7 +1,7 @@
 //! Values of the type that was planned: what holds DataFusion's expressions to our types.
 //!
 //! ```text
-//!   expression --evaluate--> column --of another type?--> converted --> column of the planned type
+//!   expression --evaluate--> column --of another type?--> converted --TIME?--> held to a day --> column of the planned type
 //! ```
 //!
 //! Law: what leaves a planned expression has its planned type, and a value that this type cannot hold is an error, so that
@@ -9,7 +9,8 @@
 //! may rely on it. A column that has its type already is handed on as it is.
 //!
 //! Without it a type could change behind the planner's back: `round(d, 1)` is a `DECIMAL(11,2)` while its second argument is
-//! a cast of a constant and a `DECIMAL(10,1)` once that is folded.
+//! a cast of a constant and a `DECIMAL(10,1)` once that is folded; and a TIME may be made of any number, though it is a time
+//! of day.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -20,7 +21,8 @@ use datafusion_common::arrow::array::{
 };
 use datafusion_common::arrow::compute::{CastOptions, cast_with_options};
 use datafusion_common::arrow::datatypes::{
-    DataType, FieldRef, Schema, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
+    DataType, FieldRef, Schema, Time32MillisecondType, Time32SecondType, Time64MicrosecondType,
+    Time64NanosecondType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
     TimestampNanosecondType, TimestampSecondType,
 };
 use datafusion_common::{Result, ScalarValue, exec_err};
@@ -34,7 +36,25 @@ pub const OUT_OF_RANGE: &str = "is out of the range of";
 
 /// `inner` as an expression of the type `planned`.
 pub fn typed(inner: Arc<dyn PhysicalExpr>, planned: DataType) -> Arc<dyn PhysicalExpr> {
-    Arc::new(Typed { inner, planned })
+    Arc::new(Typed {
+        inner,
+        planned,
+        or_null: false,
+    })
+}
+
+/// `inner`, which makes a TIME where it can and NULL where it cannot, held to that.
+pub fn time_or_null(inner: Arc<dyn PhysicalExpr>, planned: DataType) -> Arc<dyn PhysicalExpr> {
+    Arc::new(Typed {
+        inner,
+        planned,
+        or_null: true,
+    })
+}
+
+/// Whether values of this type are times of day.
+pub fn is_time(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Time32(_) | DataType::Time64(_))
 }
 
 /// `column` as a column of the type `planned`.
@@ -83,16 +103,61 @@ fn micros(column: &ArrayRef, unit: TimeUnit) -> Result<TimestampMicrosecondArray
     }
 }
 
+/// `column`, if it is of times, without any that is not of one day: such a value is NULL, or else an error.
+fn within_a_day(column: ArrayRef, or_null: bool) -> Result<ArrayRef> {
+    fn held<T: ArrowPrimitiveType<Native: Into<i64>>>(
+        column: ArrayRef,
+        or_null: bool,
+        units_a_second: i64,
+        unit: &str,
+    ) -> Result<ArrayRef> {
+        const SECONDS_A_DAY: i64 = 86_400;
+        let day = 0..SECONDS_A_DAY * units_a_second;
+        let beyond = |value: &i64| !day.contains(value);
+        let times = column.as_primitive::<T>();
+        let found = match times.null_count() {
+            0 => times
+                .values()
+                .iter()
+                .map(|&value| value.into())
+                .find(beyond),
+            // What stands under a NULL is nobody's value.
+            _ => times.iter().flatten().map(Into::into).find(beyond),
+        };
+        match found {
+            None => Ok(column),
+            Some(_) if or_null => {
+                let within = |time: T::Native| (!beyond(&time.into())).then_some(time);
+                Ok(Arc::new(times.unary_opt::<_, T>(within)))
+            }
+            Some(value) => exec_err!(
+                "{value} {unit} since midnight {OUT_OF_RANGE} TIME, which is a time of day"
+            ),
+        }
+    }
+    match column.data_type() {
+        DataType::Time32(TimeUnit::Second) => held::<Time32SecondType>(column, or_null, 1, "s"),
+        DataType::Time32(_) => held::<Time32MillisecondType>(column, or_null, 1_000, "ms"),
+        DataType::Time64(TimeUnit::Microsecond) => {
+            held::<Time64MicrosecondType>(column, or_null, 1_000_000, "us")
+        }
+        DataType::Time64(_) => held::<Time64NanosecondType>(column, or_null, 1_000_000_000, "ns"),
+        _ => Ok(column),
+    }
+}
+
 /// An expression whose values are brought to the planned type.
 #[derive(Debug, Eq)]
 struct Typed {
     inner: Arc<dyn PhysicalExpr>,
     planned: DataType,
+    /// Whether a TIME that is none is NULL, and not an error.
+    or_null: bool,
 }
 
 impl Typed {
     fn hold(&self, column: &ArrayRef) -> Result<ArrayRef> {
-        converted(column, &self.planned)
+        within_a_day(converted(column, &self.planned)?, self.or_null)
     }
 }
 
@@ -116,7 +181,7 @@ impl PhysicalExpr for Typed {
 
     fn evaluate(&self, batch: &RecordBatch) -> Result<ColumnarValue> {
         let value = self.inner.evaluate(batch)?;
-        if value.data_type() == self.planned {
+        if value.data_type() == self.planned && !is_time(&self.planned) {
             return Ok(value);
         }
         Ok(match value {
@@ -139,6 +204,7 @@ impl PhysicalExpr for Typed {
         Ok(Arc::new(Typed {
             inner: children.pop().expect("it has one child"),
             planned: self.planned.clone(),
+            or_null: self.or_null,
         }))
     }
 
@@ -155,7 +221,9 @@ impl fmt::Display for Typed {
 
 impl PartialEq for Typed {
     fn eq(&self, other: &Typed) -> bool {
-        self.inner.eq(&other.inner) && self.planned == other.planned
+        self.inner.eq(&other.inner)
+            && self.planned == other.planned
+            && self.or_null == other.or_null
     }
 }
 
@@ -163,14 +231,15 @@ impl Hash for Typed {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.inner.hash(state);
         self.planned.hash(state);
+        self.or_null.hash(state);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use datafusion_common::arrow::array::{
-        Decimal128Array, StringArray, StringViewArray, TimestampNanosecondArray,
-        TimestampSecondArray,
+        Decimal128Array, StringArray, StringViewArray, Time32SecondArray, Time64MicrosecondArray,
+        TimestampNanosecondArray, TimestampSecondArray,
     };
     use datafusion_common::arrow::datatypes::Field;
     use datafusion_physical_expr::expressions::Column;
@@ -254,5 +323,25 @@ mod tests {
         let expected = given.clone().with_timezone("+02:00");
         let named = held(given, &zoned).expect("it fits");
         assert_eq!(named.as_ref(), &expected as &dyn Array);
+    }
+
+    #[test]
+    fn a_time_is_of_one_day() {
+        let time = DataType::Time64(TimeUnit::Microsecond);
+        let day = 86_400_000_000;
+        held(Time64MicrosecondArray::from(vec![0, day - 1]), &time).expect("of one day");
+        for beyond in [-1, day, i64::MIN] {
+            let reason = complaint(held(Time64MicrosecondArray::from(vec![0, beyond]), &time));
+            let said = format!("{beyond} us since midnight is out of the range of TIME");
+            assert!(reason.contains(&said), "{reason}");
+        }
+        // What stands under a NULL is nobody's value.
+        let nothing = Time64MicrosecondArray::new(vec![-1].into(), Some(vec![false].into()));
+        held(nothing, &time).expect("NULL");
+        let tried: ArrayRef = Arc::new(Time64MicrosecondArray::from(vec![7, -1]));
+        let expected = Time64MicrosecondArray::from(vec![Some(7), None]);
+        let tried = within_a_day(tried, true).expect("NULL is no error");
+        assert_eq!(tried.as_ref(), &expected as &dyn Array);
+        complaint(held(Time32SecondArray::from(vec![86_400]), &time));
     }
 }

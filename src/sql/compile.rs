@@ -21,12 +21,14 @@ use datafusion_expr::expr::ScalarFunction;
 use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion_expr::{BinaryExpr, Cast, ColumnarValue, Expr, ExprSchemable, Operator};
-use datafusion_physical_expr::expressions::{BinaryExpr as PhysicalBinary, CastExpr, Column};
+use datafusion_physical_expr::expressions::{
+    BinaryExpr as PhysicalBinary, CastExpr, Column, TryCastExpr,
+};
 use datafusion_physical_expr::{PhysicalExpr, ScalarFunctionExpr, create_physical_expr};
 
 use super::lengths::compare_lengths;
 use crate::plan::PlannedExpr;
-use crate::plan::typed::typed;
+use crate::plan::typed::{is_time, time_or_null, typed};
 
 /// Why an expression could not be compiled.
 pub(super) enum CompileError {
@@ -75,7 +77,8 @@ fn physical(expr: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
     )
 }
 
-/// The same tree with every arithmetic operator checked, and every function and cast held to its type.
+/// The same tree with every arithmetic operator checked, and every function and cast held to its type: a TIME that is none,
+/// cast to a text inside, would be no better than one that leaves.
 fn checked(expr: Arc<dyn PhysicalExpr>, schema: &Schema) -> Result<Arc<dyn PhysicalExpr>> {
     expr.transform_up(|node| {
         if let Some(binary) = node.downcast_ref::<PhysicalBinary>() {
@@ -86,6 +89,13 @@ fn checked(expr: Arc<dyn PhysicalExpr>, schema: &Schema) -> Result<Arc<dyn Physi
             )
             .with_fail_on_overflow(true);
             return Ok(Transformed::yes(Arc::new(rebuilt) as Arc<dyn PhysicalExpr>));
+        }
+        if node.is::<TryCastExpr>() {
+            let planned = node.data_type(schema)?;
+            return Ok(match is_time(&planned) {
+                true => Transformed::yes(time_or_null(node, planned)),
+                false => Transformed::no(node),
+            });
         }
         let cast = node.downcast_ref::<CastExpr>();
         if cast.is_none() && !node.is::<ScalarFunctionExpr>() {
@@ -102,6 +112,7 @@ fn checked(expr: Arc<dyn PhysicalExpr>, schema: &Schema) -> Result<Arc<dyn Physi
             {
                 Transformed::yes(typed(Arc::clone(cast.expr()), planned))
             }
+            (_, time) if is_time(time) => Transformed::yes(typed(node, planned)),
             _ => Transformed::no(node),
         })
     })

@@ -10,6 +10,7 @@ use super::catalog::{WINDOW_END, WINDOW_START};
 use super::tokens::Tokens;
 use crate::config::nearest::nearest;
 use crate::error::{Error, Span, SqlError};
+use crate::plan::typed::OUT_OF_RANGE;
 
 /// What is wrong, by kind. The code is stable: documentation and golden tests name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -356,7 +357,8 @@ fn type_problem(tokens: &Tokens<'_>, message: &str, diagnosed: Option<Span>) -> 
 fn literal_problem(tokens: &Tokens<'_>, message: &str, diagnosed: Option<Span>) -> Option<Error> {
     let rest = message
         .strip_prefix("Cast error: ")
-        .or_else(|| message.strip_prefix("Parser error: "))?;
+        .or_else(|| message.strip_prefix("Parser error: "))
+        .or_else(|| message.contains(OUT_OF_RANGE).then_some(message))?;
     let literal = rest.split('\'').nth(1).unwrap_or_default();
     let span = tokens
         .find_string(literal)
