@@ -188,12 +188,22 @@ impl ContextProvider for Catalog<'_> {
 /// How an unknown stream is reported through the planner, to be found again in `diagnose`.
 pub(super) const UNKNOWN_STREAM: &str = "there is no stream ";
 
+/// How a DECIMAL with a negative scale is reported through the planner, to be found again in `diagnose`.
+pub(super) const NEGATIVE_SCALE: &str = "there is no negative scale: ";
+
 /// SQL types where ours differ from the planner's.
 #[derive(Debug)]
 struct Types;
 
 impl TypePlanner for Types {
     fn plan_type_field(&self, sql_type: &ast::DataType) -> Result<Option<FieldRef>> {
+        if let ast::DataType::Decimal(size)
+        | ast::DataType::Numeric(size)
+        | ast::DataType::Dec(size) = sql_type
+            && matches!(size, ast::ExactNumberInfo::PrecisionAndScale(_, scale) if *scale < 0)
+        {
+            return plan_err!("{NEGATIVE_SCALE}'{sql_type}'");
+        }
         Ok(data_type(sql_type).map(|data_type| Arc::new(Field::new("", data_type, true))))
     }
 }

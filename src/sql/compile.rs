@@ -15,7 +15,7 @@ use datafusion_common::arrow::array::{RecordBatch, RecordBatchOptions};
 use datafusion_common::arrow::datatypes::{DataType, Schema, TimeUnit};
 use datafusion_common::arrow::error::ArrowError;
 use datafusion_common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion_common::{DFSchema, DFSchemaRef, DataFusionError, Result, ScalarValue};
+use datafusion_common::{DFSchema, DFSchemaRef, DataFusionError, Result, ScalarValue, plan_err};
 use datafusion_expr::execution_props::ExecutionProps;
 use datafusion_expr::expr::ScalarFunction;
 use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
@@ -26,6 +26,7 @@ use datafusion_physical_expr::expressions::{
 };
 use datafusion_physical_expr::{PhysicalExpr, ScalarFunctionExpr, create_physical_expr};
 
+use super::catalog::NEGATIVE_SCALE;
 use super::lengths::compare_lengths;
 use crate::plan::PlannedExpr;
 use crate::plan::typed::{is_time, time_or_null, typed};
@@ -102,6 +103,12 @@ fn checked(expr: Arc<dyn PhysicalExpr>, schema: &Schema) -> Result<Arc<dyn Physi
             return Ok(Transformed::no(node));
         }
         let planned = node.data_type(schema)?;
+        if matches!(
+            planned,
+            DataType::Decimal128(_, ..0) | DataType::Decimal256(_, ..0)
+        ) {
+            return plan_err!("{NEGATIVE_SCALE}'{planned}'");
+        }
         let Some(cast) = cast else {
             return Ok(Transformed::yes(typed(node, planned)));
         };

@@ -6,7 +6,7 @@
 use datafusion_common::{Column, DataFusionError, SchemaError};
 use datafusion_sql::sqlparser::tokenizer::Location;
 
-use super::catalog::{WINDOW_END, WINDOW_START};
+use super::catalog::{NEGATIVE_SCALE, WINDOW_END, WINDOW_START};
 use super::tokens::Tokens;
 use crate::config::nearest::nearest;
 use crate::error::{Error, Span, SqlError};
@@ -180,6 +180,7 @@ pub(super) fn planner_error(tokens: &Tokens<'_>, error: &DataFusionError) -> Err
     let known = [
         name_problem,
         grouping_problem,
+        scale_problem,
         literal_problem,
         type_problem,
     ]
@@ -287,6 +288,22 @@ fn grouping_problem(tokens: &Tokens<'_>, message: &str, diagnosed: Option<Span>)
         ));
     }
     None
+}
+
+/// A DECIMAL that would count hundreds.
+fn scale_problem(tokens: &Tokens<'_>, message: &str, diagnosed: Option<Span>) -> Option<Error> {
+    let written = quoted_after(message, NEGATIVE_SCALE)?;
+    let span = tokens
+        .find_expression(&written)
+        .or_else(|| tokens.find_string(&written))
+        .or(diagnosed)
+        .unwrap_or_else(|| tokens.whole_span());
+    Some(tokens.place().error(
+        Code::TypeMismatch,
+        format!("a DECIMAL cannot have a negative scale, as {written} has"),
+        Some(span),
+        Some("round(x, -2) rounds to hundreds; write a scale of 0 or more".to_owned()),
+    ))
 }
 
 /// Types that do not go together.
