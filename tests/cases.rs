@@ -7,6 +7,7 @@
 //!   -- changes: 9 by k, w      CHANGES: 9 rows come out, and below stands the last one for each `k, w`
 //!   -- exit: 65                the exit code (0); no rows are then compared
 //!   -- says: in.csv line 3     words that stand on standard error
+//!   -- hides: panicked         words that do not
 //!   -- text: exact             rows are compared as text, not by value
 //!   CREATE STREAM .. WITH (connector = 'file', path = 'in.csv'); SELECT ..
 //!   ---- in.csv
@@ -118,6 +119,7 @@ struct Case {
     changes: Option<Changes>,
     exit: i32,
     says: Vec<String>,
+    hides: Vec<String>,
     as_text: bool,
 }
 
@@ -177,6 +179,7 @@ impl Case {
                 self.exit = i32::try_from(number()?).map_err(|_| "no exit code".to_owned())?
             }
             "says" => self.says.push(value.to_owned()),
+            "hides" => self.hides.push(value.to_owned()),
             "text" => self.as_text = true,
             "changes" => {
                 let (count, identity) = value.split_once("by").unwrap_or((value, ""));
@@ -229,6 +232,9 @@ impl Case {
         }
         if let Some(words) = self.says.iter().find(|words| !ended.err.contains(*words)) {
             return Err(format!("it does not say {words:?}\n{}", ended.err));
+        }
+        if let Some(words) = self.hides.iter().find(|words| ended.err.contains(*words)) {
+            return Err(format!("it says {words:?}\n{}", ended.err));
         }
         if self.exit != 0 {
             return Ok(());

@@ -5,8 +5,11 @@
 //! is; one that does not is halved until the failing rows stand alone, so a good batch costs nothing and a bad row costs
 //! about log2(rows) evaluations.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::any::Any;
+use std::cell::Cell;
+use std::panic::{self, AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Once};
+use std::thread;
 
 use datafusion_common::arrow::array::{ArrayRef, RecordBatch, new_empty_array};
 use datafusion_common::arrow::compute::concat;
@@ -62,15 +65,47 @@ fn evaluate(expressions: &[Arc<dyn PhysicalExpr>], batch: &RecordBatch) -> Resul
     let rows = batch.num_rows();
     // A constant comes as a scalar, however many rows there are. A function of the library may panic over a value, such as a
     // text padded beyond all memory; nothing of ours is under way then, and the value is bad like any other.
-    let evaluated = catch_unwind(AssertUnwindSafe(|| {
+    let evaluated = catch_quietly(|| {
         let values =
             |expression: &Arc<dyn PhysicalExpr>| expression.evaluate(batch)?.into_array(rows);
         expressions.iter().map(values).collect()
-    }));
-    evaluated.unwrap_or_else(|_| {
-        let reason = "a function cannot compute this value";
-        Err(DataFusionError::Execution(reason.to_owned()))
+    });
+    evaluated.unwrap_or_else(|panic| {
+        let reason = match panic_text(panic.as_ref()) {
+            Some(text) => format!("a function cannot compute this value: {text}"),
+            None => "a function cannot compute this value".to_owned(),
+        };
+        Err(DataFusionError::Execution(reason))
     })
+}
+
+thread_local! {
+    /// Whether a panic of this thread is caught, and told as the reason why a row is bad.
+    static CAUGHT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Calls `guarded` and catches its panic, without the report on standard error that a panic makes: over a batch with a bad
+/// row there would be one for every half that it is searched in. What panics elsewhere, on whatever thread, is reported.
+fn catch_quietly<T>(guarded: impl FnOnce() -> T) -> thread::Result<T> {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let report = panic::take_hook();
+        panic::set_hook(Box::new(move |about| {
+            if !CAUGHT.get() {
+                report(about);
+            }
+        }));
+    });
+    let before = CAUGHT.replace(true);
+    let result = catch_unwind(AssertUnwindSafe(guarded));
+    CAUGHT.set(before);
+    result
+}
+
+/// What a panic said.
+fn panic_text(panic: &(dyn Any + Send)) -> Option<&str> {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
 }
 
 struct Search<'a> {
@@ -134,7 +169,13 @@ fn reason(error: &DataFusionError) -> String {
     let root = error.find_root();
     match root {
         DataFusionError::ArrowError(cause, _) => cause.to_string(),
-        other => other.strip_backtrace(),
+        other => {
+            let reason = other.strip_backtrace();
+            match reason.strip_prefix("Execution error: ") {
+                Some(reason) => reason.to_owned(),
+                None => reason,
+            }
+        }
     }
 }
 
@@ -271,6 +312,17 @@ mod tests {
     }
 
     #[test]
+    fn a_panic_is_caught_quietly_and_only_where_it_is_a_value_s() {
+        let caught: thread::Result<()> = catch_quietly(|| {
+            assert!(CAUGHT.get());
+            panic!("over {}", 7)
+        });
+        let panic = caught.expect_err("it panics");
+        assert_eq!(panic_text(panic.as_ref()), Some("over 7"));
+        assert!(!CAUGHT.get(), "what panics from here on is reported");
+    }
+
+    #[test]
     fn a_reason_does_not_name_the_layers() {
         let error = ScalarValue::from("x7")
             .cast_to(&DataType::Int64)
@@ -280,5 +332,7 @@ mod tests {
             "{}",
             reason(&error)
         );
+        let own = DataFusionError::Execution("too large".to_owned());
+        assert_eq!(reason(&own), "too large");
     }
 }
