@@ -21,7 +21,7 @@ use super::{Closing, Maker};
 use crate::batch::{Isolated, evaluate_isolated, under};
 use crate::group::{Finished, KeySpace};
 use crate::plan::typed::converted;
-use crate::plan::{AggregatePlan, PlannedExpr};
+use crate::plan::{AggregatePlan, PlannedExpr, sql_type};
 use crate::time::Watermark;
 
 /// Rows of a query's result.
@@ -203,7 +203,7 @@ impl RowMaker {
             for &row in &finished.out_of_range {
                 // A row is withheld once, however many of its values are out of range.
                 if std::mem::replace(&mut in_range[row as usize], false) {
-                    let result = finished.values.data_type();
+                    let result = sql_type(finished.values.data_type());
                     bad.push(format!("{text} is out of the range of {result}"));
                 }
             }

@@ -22,6 +22,7 @@ use datafusion_common::arrow::datatypes::{ArrowPrimitiveType, DataType, Float32T
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::{Error, Result};
+use crate::plan::sql_type;
 
 /// The form in which the key columns of a query travel.
 #[derive(Clone, Debug)]
@@ -67,7 +68,8 @@ fn form_of(given: &DataType) -> Result<DataType> {
         // Floats inside would need the same normalisation as floats outside.
         nested if nested.is_nested() || matches!(nested, DataType::Dictionary(..)) => {
             Err(Error::Config(format!(
-                "a value of type {nested} cannot be a group key; group by its parts instead"
+                "a value of type {} cannot be a group key; group by its parts instead",
+                sql_type(nested)
             )))
         }
         DataType::Float16 => Err(Error::Config(String::from(

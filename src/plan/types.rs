@@ -18,7 +18,9 @@ pub fn sql_type(data_type: &DataType) -> String {
         DataType::Time64(_) => "TIME",
         DataType::Timestamp(_, None) => "TIMESTAMP",
         DataType::Interval(_) => "INTERVAL",
-        DataType::Decimal128(precision, scale) => return format!("DECIMAL({precision},{scale})"),
+        DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale) => {
+            return format!("DECIMAL({precision},{scale})");
+        }
         other => return other.to_string(),
     };
     name.to_owned()

@@ -33,7 +33,7 @@ use datafusion_common::arrow::datatypes::DataType;
 
 use super::arena::{Arena, ByteSegments, Segments};
 use crate::error::{Error, Result};
-use crate::plan::{AggregateKind, AggregateSpec};
+use crate::plan::{AggregateKind, AggregateSpec, sql_type};
 
 /// The state of one aggregate for groups 0, 1, 2, ..
 ///
@@ -134,6 +134,7 @@ fn refusal(aggregate: &AggregateSpec) -> Error {
         (_, DataType::Null) => "; cast its argument to a type",
         _ => "",
     };
+    let (argument_type, result_type) = (sql_type(argument_type), sql_type(result_type));
     Error::Config(format!(
         "{text} cannot be computed from {argument_type} to {result_type}{hint}"
     ))

@@ -419,7 +419,7 @@ fn what_cannot_be_computed_is_refused_with_what_to_do() {
     assert!(
         error
             .to_string()
-            .contains("f(x) cannot be computed from Utf8View"),
+            .contains("f(x) cannot be computed from VARCHAR"),
         "{error}"
     );
     let error = build(&aggregate(
