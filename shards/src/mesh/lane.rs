@@ -113,6 +113,11 @@ impl<B> LaneWriter<B> {
         self.held.len()
     }
 
+    /// Whether a block that is posted now is not held.
+    pub(crate) fn has_room(&self) -> bool {
+        self.held.is_empty() && self.ring.slots() > 0
+    }
+
     /// How full the ring is, 0 to 1.
     pub(crate) fn fill(&self) -> f64 {
         1.0 - self.ring.slots() as f64 / self.ring.buffer().capacity() as f64

@@ -64,6 +64,17 @@ impl<B> Outbox<B> {
         self.held == 0
     }
 
+    /// Whether a block that is posted to this shard now is not held. For whoever may choose to whom it sends; looks at a
+    /// word of the receiver's. That there is room again nobody rings, unless a block is held.
+    ///
+    /// # Panics
+    /// When `to` is this shard or does not exist.
+    pub fn has_room_for(&self, to: ShardId) -> bool {
+        let lane = self.lanes[to.index()].as_ref();
+        lane.expect("what a shard sends to itself never crosses a lane")
+            .has_room()
+    }
+
     /// How many blocks wait for room.
     pub fn held(&self) -> usize {
         self.held

@@ -39,7 +39,12 @@ fn what_finds_no_room_is_held_in_order() {
     assert_eq!(outbox.held(), 3);
     assert!(!outbox.has_room());
     assert_eq!(outbox.fill(), 1.0);
+    assert!(!outbox.has_room_for(ONE));
     assert_eq!(inbox.take(), Some((ZERO, 0)));
+    assert!(
+        !outbox.has_room_for(ONE),
+        "the room is for what is held already"
+    );
     outbox.post(ONE, 5);
     assert_eq!(
         outbox.held(),
@@ -53,7 +58,7 @@ fn what_finds_no_room_is_held_in_order() {
         outbox.flush();
     }
     assert_eq!(taken, [1, 2, 3, 4, 5]);
-    assert!(outbox.has_room());
+    assert!(outbox.has_room() && outbox.has_room_for(ONE));
     assert_eq!(outbox.fill(), 0.0);
 }
 
