@@ -48,6 +48,8 @@ pub(super) enum Cells {
     TimeOnly {
         last: i64,
     },
+    /// What the format asks of a wanted value has been asked, and the value is dropped.
+    Checked,
 }
 
 /// What a column takes without a token.
@@ -132,6 +134,7 @@ impl Cells {
             Cells::Time(cells) => cells.push(time(token)?),
             Cells::Timestamp(cells) => cells.push(timestamp(token, unit)?),
             Cells::TimeOnly { last } => *last = timestamp(token, unit)?,
+            Cells::Checked => {}
         }
         Ok(())
     }
@@ -161,6 +164,7 @@ impl Cells {
                 Some(Ok(value)) => *last = value,
                 _ => return false,
             },
+            Cells::Checked => {}
             _ => return false,
         }
         true
@@ -171,6 +175,7 @@ impl Cells {
     pub(super) fn append_short(&mut self, text: ShortText) -> bool {
         match self {
             Cells::Text(cells) => cells.push_short(text),
+            Cells::Checked => {}
             _ => return false,
         }
         true
@@ -192,7 +197,7 @@ impl Cells {
             Cells::Date(cells) => cells.push_null(),
             Cells::Time(cells) => cells.push_null(),
             Cells::Timestamp(cells) => cells.push_null(),
-            Cells::TimeOnly { .. } => {}
+            Cells::TimeOnly { .. } | Cells::Checked => {}
         }
     }
 
@@ -212,7 +217,7 @@ impl Cells {
             Cells::Date(cells) => cells.pop(),
             Cells::Time(cells) => cells.pop(),
             Cells::Timestamp(cells) => cells.pop(),
-            Cells::TimeOnly { .. } => {}
+            Cells::TimeOnly { .. } | Cells::Checked => {}
         }
     }
 
@@ -249,7 +254,7 @@ impl Cells {
             Cells::Date(cells) => Arc::new(cells.finish(capacity)),
             Cells::Time(cells) => Arc::new(cells.finish(capacity)),
             Cells::Timestamp(cells) => Arc::new(cells.finish(capacity)),
-            Cells::TimeOnly { .. } => return None,
+            Cells::TimeOnly { .. } | Cells::Checked => return None,
         })
     }
 }

@@ -105,6 +105,24 @@ impl ColumnBuilders {
         })
     }
 
+    /// The event time of records alone, from column `event_time`. The columns `projection` are held to what the format asks
+    /// of a wanted value, so that the same records are broken as for `new`, and dropped.
+    pub fn time_only(
+        columns: &SchemaRef,
+        projection: &[usize],
+        event_time: usize,
+        unit: TimeUnit,
+    ) -> Result<ColumnBuilders> {
+        let mut builders = ColumnBuilders::new(columns, &[], Some(event_time), unit)?;
+        for &index in projection.iter().filter(|&&index| index != event_time) {
+            let mut column = Column::new(columns.field(index), index, Cells::Checked);
+            // A NULL breaks no record: whoever keeps the column refuses it.
+            column.required = false;
+            builders.columns.push(column);
+        }
+        Ok(builders)
+    }
+
     /// The wanted columns' indexes in the declared schema, by slot.
     pub(super) fn wanted(&self) -> impl Iterator<Item = usize> {
         self.columns.iter().map(|column| column.declared)

@@ -65,6 +65,25 @@ impl JsonDecoder {
         unit: TimeUnit,
     ) -> Result<JsonDecoder> {
         let builders = ColumnBuilders::new(columns, projection, event_time, unit)?;
+        Ok(JsonDecoder::into(builders, columns))
+    }
+
+    /// Decodes the event time alone, from column `event_time`. Under 'wanted' it depends on the wanted columns which records
+    /// break the contract: those of `projection` are wanted, but dropped.
+    ///
+    /// Fails as `new` does.
+    pub fn time_only(
+        columns: &SchemaRef,
+        projection: &[usize],
+        event_time: usize,
+        unit: TimeUnit,
+    ) -> Result<JsonDecoder> {
+        let builders = ColumnBuilders::time_only(columns, projection, event_time, unit)?;
+        Ok(JsonDecoder::into(builders, columns))
+    }
+
+    /// Decodes into `builders`, columns of the declared `columns`.
+    fn into(builders: ColumnBuilders, columns: &SchemaRef) -> JsonDecoder {
         let wanted = builders
             .wanted()
             .map(|declared| columns.field(declared).name().clone());
@@ -73,11 +92,11 @@ impl JsonDecoder {
             validate: JsonValidate::Wanted,
             decoded: Vec::new(),
         };
-        Ok(JsonDecoder {
+        JsonDecoder {
             builders,
             scanner,
             kernel: Kernel::detect(true),
-        })
+        }
     }
 
     /// The same decoder with this much validation.
