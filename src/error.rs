@@ -124,6 +124,23 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether both are of records of one file, and this one stands before the other.
+    pub fn is_before(&self, other: &Error) -> bool {
+        let line_of = |error: &Error| match error {
+            Error::Data {
+                place: Place::Line { file, line },
+                ..
+            } => Some((file.clone(), *line)),
+            _ => None,
+        };
+        match (line_of(self), line_of(other)) {
+            (Some((file, line)), Some((other_file, other_line))) => {
+                file == other_file && line < other_line
+            }
+            _ => false,
+        }
+    }
+
     /// The exit code that this error's cause decides.
     pub fn exit_code(&self) -> u8 {
         match self {

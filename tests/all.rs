@@ -6,6 +6,8 @@ mod bench;
 mod cases;
 // What a user types and reads: usage, configuration, topology.
 mod cli;
+// A file dealt to all shards, against one shard that reads it alone.
+mod dealt;
 // What a user reads when the SQL is wrong, a pair of files an error (tests/errors).
 mod errors;
 // What goes wrong at run time: panics, signals, closed outputs, disks, brokers, bad records; and that nothing leaks.

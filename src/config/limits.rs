@@ -24,6 +24,12 @@ pub const LANE_BLOCKS: RangeInclusive<usize> = 1..=4096;
 /// Blocks that a lane holds unless configured.
 pub const LANE_BLOCKS_DEFAULT: usize = 64;
 
+/// Blocks of a file's records that lie in a lane to a shard which decodes them: enough that it has the next one at hand.
+pub const DEALT_LANE_BLOCKS_MAX: usize = 8;
+
+/// Bytes of records behind which such a block takes no further record.
+pub const DEALT_BLOCK_BYTES: usize = 1 << 20;
+
 /// Records that a turn takes from its source at most.
 pub const BATCH_RECORDS: RangeInclusive<usize> = 1..=65_536;
 
@@ -155,6 +161,10 @@ const _: () = {
     assert!(
         QUERIES_MAX <= 1 << DELIVERY_QUERY_BITS,
         "the number of a query fits beside a due time in a delivery"
+    );
+    assert!(
+        DEALT_BLOCK_BYTES + RECORD_BYTES_MAX <= u32::MAX as usize,
+        "where a record of a dealt block ends fits 32 bits"
     );
     assert!(
         *BATCH_RECORDS.end() <= u32::MAX as usize,

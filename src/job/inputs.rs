@@ -1,10 +1,10 @@
 //! The sources of a job: which shard reads what.
 //!
-//! Law: every partition is read by exactly one shard, a file by one. Where a bounded read of a topic ends is decided once for
+//! Law: every partition is read by exactly one shard, a file by one, which deals its records where the plan says so. Where a bounded read of a topic ends is decided once for
 //! the whole job, before it starts. The threads of a shard's client run on the node of the shard, on cores that are kept for
 //! them if there are any.
 
-use velostream_shards::CoreMap;
+use velostream_shards::{CoreMap, Doorbells};
 
 use crate::config::Config;
 use crate::config::options::{DatagenSpec, Format, KafkaSourceOptions};
@@ -16,6 +16,7 @@ use crate::kafka::{Layers, Settings};
 use crate::plan::{EventTimeColumn, MemoryOptions, SourceConnector, SourceSpec, StreamSpec};
 use crate::source::Source;
 use crate::source::datagen::{self, DatagenSource};
+use crate::source::dealt;
 use crate::source::file::FileSource;
 use crate::source::kafka::{KafkaSource, Stream, deal, ranges};
 use crate::source::memory::MemorySource;
@@ -30,16 +31,11 @@ pub(super) fn open(
     config: &Config,
     job: &str,
     core_map: &CoreMap,
+    doorbells: &Doorbells,
     gaps_are_errors: bool,
 ) -> Result<Vec<Option<Box<dyn Source + Send>>>> {
     match &spec.stream.connector {
-        SourceConnector::File(_) => {
-            let mut sources: Vec<Option<Box<dyn Source + Send>>> = Vec::new();
-            let kernel = Kernel::detect(config.batch.simd);
-            sources.push(Some(Box::new(FileSource::open(spec, kernel, wall_us)?)));
-            sources.resize_with(core_map.shards(), || None);
-            Ok(sources)
-        }
+        SourceConnector::File(_) => open_file(spec, config, doorbells),
         SourceConnector::Kafka(options) => {
             open_topic(spec, options, config, job, core_map, gaps_are_errors)
         }
@@ -76,6 +72,26 @@ fn settings(
         .clone()
         .unwrap_or_else(|| format!("velo-{job}-{}", stream.name));
     Settings::consumer(&layers, &group)
+}
+
+fn open_file(
+    spec: &SourceSpec,
+    config: &Config,
+    doorbells: &Doorbells,
+) -> Result<Vec<Option<Box<dyn Source + Send>>>> {
+    let shards = doorbells.shards();
+    let kernel = Kernel::detect(config.batch.simd);
+    let dealing = spec.dealing.as_ref();
+    if dealing.is_some_and(|dealing| dealing.deals(shards)) {
+        let lane_blocks = config.shards.lane_blocks;
+        let shares = dealt::open(spec, kernel, wall_us, doorbells, lane_blocks)?;
+        let boxed = |share| Some(Box::new(share) as Box<dyn Source + Send>);
+        return Ok(shares.into_iter().map(boxed).collect());
+    }
+    let mut sources: Vec<Option<Box<dyn Source + Send>>> = Vec::new();
+    sources.push(Some(Box::new(FileSource::open(spec, kernel, wall_us)?)));
+    sources.resize_with(shards, || None);
+    Ok(sources)
 }
 
 fn open_memory(

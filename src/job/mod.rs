@@ -212,7 +212,14 @@ impl Job<'_> {
         let doorbells = open_doorbells(shards)?;
         let mut sources: Vec<_> = (0..shards).map(|_| Vec::new()).collect();
         for source in &plan.sources {
-            let opened = inputs::open(source, config, &plan.name, core_map, self.gaps_are_errors)?;
+            let opened = inputs::open(
+                source,
+                config,
+                &plan.name,
+                core_map,
+                &doorbells,
+                self.gaps_are_errors,
+            )?;
             for (index, mut source) in opened.into_iter().enumerate() {
                 if let Some(source) = &mut source {
                     source.ring_by(doorbells.ringer(ShardId::from_index(index)));
@@ -467,9 +474,11 @@ impl Running {
                 }
                 ToJob::Ingest(recorded) => totals.latency.ingest.merge(&recorded),
                 ToJob::Notice(text) => tell(&text),
-                ToJob::Failed(error) => {
-                    failed.get_or_insert(error);
-                }
+                // The first is what ended the run; but of bad records of a file that several shards decode, the first of the file.
+                ToJob::Failed(error) => match failed {
+                    Some(known) if !error.is_before(known) => {}
+                    _ => *failed = Some(error),
+                },
             }
         }
         Ok(progressed)

@@ -1,13 +1,13 @@
 //! The shard's turn: one bounded run through everything a shard owns.
 //!
 //! ```text
-//!   1. flush what is held                               3. poll one source, give the batch to each of its readers,
+//!   1. flush what is held                               3. let one source deal and poll it, give the batch to each reader,
 //!   2. queries last to first: fire windows, a slice,       then the watermark that covers it
 //!      drain the inbox, tell the readers               4. end, when nothing can come any more
 //! ```
 //!
 //! Law: nothing is produced unless there is room behind it, so a slow sink holds back the sources through every stage and no
-//! queue grows. A turn is bounded: at most one batch, and for each query `INBOX_BLOCKS_MAX` blocks, none behind
+//! queue grows. A turn is bounded: at most one batch taken and one dealt, and for each query `INBOX_BLOCKS_MAX` blocks, none behind
 //! `INBOX_ROWS_MAX` rows, a slice of groups that fire, and a slice of partials, with another for each promise that it hears.
 
 use velostream_shards::{Context, Load, MemoryRange, Progress, Recorder, Shard};
@@ -95,10 +95,10 @@ impl ShardPipeline {
             progressed |= source.open(&mut self.flow);
         }
         progressed |= self.flow.advance(cx)?;
-        progressed |= match cx.stopping() {
-            true => self.close_sources(),
-            false => self.take_records(cx, wall_us)?,
-        };
+        if cx.stopping() {
+            progressed |= self.stop_sources();
+        }
+        progressed |= self.take_records(cx, wall_us)?;
         Ok(progressed)
     }
 
@@ -171,13 +171,13 @@ impl ShardPipeline {
         Ok(false)
     }
 
-    /// Takes no more from any source. Whether one was open.
-    fn close_sources(&mut self) -> bool {
-        let mut closed = false;
+    /// Takes no more from outside. Whether a source was open.
+    fn stop_sources(&mut self) -> bool {
+        let mut stopped = false;
         for source in &mut self.sources {
-            closed |= source.close(&mut self.flow);
+            stopped |= source.stop(&mut self.flow);
         }
-        closed
+        stopped
     }
 
     fn is_finished(&self) -> bool {
@@ -196,7 +196,9 @@ impl Shard for ShardPipeline {
             Ok(progressed) => progressed,
             Err(error) => {
                 self.flow.exit().post(ToJob::Failed(error));
-                self.close_sources();
+                for source in &mut self.sources {
+                    source.fail(&mut self.flow);
+                }
                 true
             }
         };

@@ -11,7 +11,8 @@
 //!                  \---> Batch --> the queries that read the in-memory stream, on the same shard
 //! ```
 //!
-//! Law: operators are plain synchronous state machines without I/O. Lanes are known to `exchange_edge` and `egress` alone;
+//! Law: operators are plain synchronous state machines without I/O. Lanes are known to `exchange_edge` and `egress` alone (and,
+//! where a file is dealt, to its source);
 //! nothing is decided by the clocks that operators are given, which serve the latency figures. Only `flow` moves what they
 //! make.
 

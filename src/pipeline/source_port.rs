@@ -1,7 +1,7 @@
 //! One source on one shard, and the queries that read it.
 //!
 //! Law: a source is polled only while all its readers have room, so each record is decoded once and seen by all of them, in
-//! the same order; the watermark that covers a batch follows it.
+//! the same order; the watermark that covers a batch follows it. What it deals to other shards needs no room here.
 
 use velostream_shards::Context;
 
@@ -28,6 +28,10 @@ enum State {
     Opening,
     /// Records may come.
     Open,
+    /// It was stopped; what is under way between shards may come.
+    Stopping,
+    /// This shard has failed: what may come is let go, and the readers know that nothing follows.
+    Failed,
     /// None will; the readers know.
     Closed,
 }
@@ -58,8 +62,8 @@ impl SourcePort {
         true
     }
 
-    /// Takes up to `batch_max` records, if all readers have room; `wall_us` is the time, microseconds since the epoch.
-    /// Whether anything was done.
+    /// Deals up to `batch_max` records to other shards, if the source deals, and takes as many, if all readers have room;
+    /// `wall_us` is the time, microseconds since the epoch. Whether anything was done.
     pub fn poll(
         &mut self,
         cx: &mut Context,
@@ -68,12 +72,18 @@ impl SourcePort {
         wall_us: i64,
         allocations: &mut AllocationCount,
     ) -> Result<bool> {
-        let has_room = |reader: &Reader| flow.has_room(reader.query);
-        if self.state != State::Open || !self.readers.iter().all(has_room) {
-            return Ok(false);
+        match self.state {
+            State::Opening | State::Closed => return Ok(false),
+            State::Failed => return Ok(self.let_go(batch_max)),
+            State::Open | State::Stopping => {}
         }
         let source = self.source.as_mut().expect("an open input has a source");
         cx.enter(stages::READ);
+        let dealt = source.deal(batch_max);
+        let has_room = |reader: &Reader| flow.has_room(reader.query);
+        if !self.readers.iter().all(has_room) {
+            return Ok(dealt);
+        }
         let polled = source.poll(batch_max)?;
         let watermark = source.watermark();
         let moved_us = source.watermark_due_us();
@@ -103,23 +113,66 @@ impl SourcePort {
                 self.close(flow);
                 return Ok(true);
             }
+            Polled::Stopped => {
+                self.close(flow);
+                return Ok(true);
+            }
         };
         if let Some(time) = watermark {
             self.promise(flow, time, moved_us.unwrap_or(due_us));
         }
-        Ok(progressed)
+        Ok(progressed || dealt)
     }
 
-    /// Takes no more; the readers are told. May be said again. Whether it was open.
-    pub fn close(&mut self, flow: &mut Flow) -> bool {
-        if self.state == State::Closed {
-            return false;
+    /// Takes no more from outside; the readers are told when nothing is under way either. May be said again. Whether it is news.
+    pub fn stop(&mut self, flow: &mut Flow) -> bool {
+        match self.state {
+            State::Opening | State::Open => {
+                match self.source.as_mut().is_some_and(|source| source.stop()) {
+                    true => self.state = State::Stopping,
+                    false => self.close(flow),
+                }
+                true
+            }
+            State::Stopping | State::Failed | State::Closed => false,
         }
+    }
+
+    /// This shard has failed: nothing more is taken, and the readers are told. May be said again.
+    pub fn fail(&mut self, flow: &mut Flow) {
+        match self.state {
+            State::Opening | State::Open | State::Stopping => {
+                let under_way = self.source.as_mut().is_some_and(|source| source.stop());
+                self.close(flow);
+                if under_way {
+                    self.state = State::Failed;
+                }
+            }
+            State::Failed | State::Closed => {}
+        }
+    }
+
+    /// Lets go of what is under way: it stands behind what has failed, in the same file. Whether there was anything.
+    fn let_go(&mut self, batch_max: usize) -> bool {
+        let source = self.source.as_mut().expect("something was under way");
+        let dealt = source.deal(batch_max);
+        match source.poll(batch_max) {
+            Ok(Polled::Ended | Polled::Stopped) => {
+                self.state = State::Closed;
+                true
+            }
+            Ok(Polled::Nothing { progressed }) => progressed || dealt,
+            Ok(Polled::Batch(_)) | Err(_) => true,
+        }
+    }
+
+    /// Nothing follows; the readers are told.
+    fn close(&mut self, flow: &mut Flow) {
+        assert_ne!(self.state, State::Closed, "an input ends once");
         self.state = State::Closed;
         for reader in &self.readers {
             flow.close_input(reader.query);
         }
-        true
     }
 
     /// Whether nothing more will be taken.

@@ -54,6 +54,10 @@ pub struct ExplainedSource {
     pub columns: Vec<String>,
     /// The conditions that are applied where the record is read.
     pub filters: Vec<String>,
+    /// Whether the records of a file are dealt to all shards, which decode them.
+    pub dealt: bool,
+    /// Why, or why not; `None` for what is no file.
+    pub dealt_reason: Option<String>,
 }
 
 /// A window. A part that its kind does not have is `None`.
@@ -127,6 +131,7 @@ impl Explanation {
         };
         let window = aggregate.and_then(|aggregate| aggregate.window);
         let (replayable, replayable_reason) = replayable(plan);
+        let dealing = plan.source.dealing.as_ref();
         Explanation {
             schema: 1,
             query: plan.name.clone(),
@@ -147,6 +152,11 @@ impl Explanation {
                     .iter()
                     .map(|filter| filter.text.clone())
                     .collect(),
+                dealt: dealing.is_some_and(|dealing| dealing.deals(shards)),
+                dealt_reason: dealing.map(|dealing| match shards {
+                    1 => "there is one shard".to_owned(),
+                    _ => dealing.reason.clone(),
+                }),
             }],
             window: window.map(ExplainedWindow::of),
             emit: ExplainedEmit {
@@ -186,6 +196,10 @@ impl Explanation {
             line("source", &source.stream);
             line("", &format!("columns: {}", listed(&source.columns)));
             line("", &format!("filters: {}", listed(&source.filters)));
+            if let Some(reason) = &source.dealt_reason {
+                let dealt = if source.dealt { "yes" } else { "no" };
+                line("", &format!("dealt: {dealt}, {reason}"));
+            }
         }
         match self.watermark {
             Some(watermark) if watermark.bound_us > 0 => {

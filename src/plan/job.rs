@@ -6,14 +6,14 @@
 //! ```
 //!
 //! Laws: a stream is read once, however many queries read it, and decoded to the union of the columns that they need; a
-//! target is opened once, however many queries write it. A query stands behind every query that feeds it, so queries in
+//! target is opened once, however many queries write it. Whether a file is dealt is decided by all queries that read it. A query stands behind every query that feeds it, so queries in
 //! reverse order are edges last to first.
 
 use std::sync::Arc;
 
 use datafusion_common::arrow::datatypes::SchemaRef;
 
-use super::{Plan, SinkSpec, SourceConnector, SourceSpec};
+use super::{Dealing, Plan, SinkSpec, SourceConnector, SourceSpec};
 
 /// Everything that one job runs.
 #[derive(Clone, Debug)]
@@ -103,8 +103,17 @@ impl JobPlan {
         for plan in &plans {
             job.read(&plan.source);
         }
-        for (query, plan) in plans.into_iter().enumerate() {
+        for source in &mut job.sources {
+            let readers = plans.iter().filter(|plan| is_same(source, &plan.source));
+            source.dealing = Dealing::of(&source.stream.connector, readers);
+        }
+        for (query, mut plan) in plans.into_iter().enumerate() {
             let input = job.input(query, &plan.source);
+            if let Input::Source { source, .. } = &input {
+                plan.source
+                    .dealing
+                    .clone_from(&job.sources[*source].dealing);
+            }
             let target = job.target(query, &plan);
             job.queries.push(JobQuery {
                 plan,

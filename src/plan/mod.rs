@@ -11,6 +11,7 @@
 //! A `Plan` is one query; `JobPlan` is all queries of a file, with what they share.
 
 pub mod clock;
+mod dealing;
 pub mod explain;
 pub mod in_memory;
 mod job;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use datafusion_common::arrow::datatypes::{DataType, SchemaRef};
 use datafusion_physical_expr::PhysicalExpr;
 
+pub use dealing::Dealing;
 pub use job::{Input, JobPlan, JobQuery, JobSink, Link, Target};
 pub use types::sql_type;
 
@@ -146,6 +148,8 @@ pub struct SourceSpec {
     pub projection: Vec<usize>,
     /// The schema of the projected columns: what the source delivers and what `filter` and the shape's expressions see.
     pub projected: SchemaRef,
+    /// Whether the records of a file are dealt to all shards; `None` for what is no file.
+    pub dealing: Option<Dealing>,
 }
 
 /// What a query computes.

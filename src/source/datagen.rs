@@ -524,6 +524,7 @@ mod tests {
             stream: Arc::new(stream),
             projection: vec![0, 1, 2, 3],
             projected: columns,
+            dealing: None,
         };
         DatagenSource::new(&described, &spec, share, 1_000, || NOW_US.get())
     }

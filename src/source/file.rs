@@ -1,4 +1,4 @@
-//! A file as a source: CSV or JSON lines, plain, `.zst` or `.gz`.
+//! A file as a source of one shard: CSV or JSON lines, plain, `.zst` or `.gz`.
 //!
 //! ```text
 //!   file --(zstd, gzip)--> buffer --Framer--> record --Decoder--> columns, stamped by one PartitionClock
@@ -9,33 +9,15 @@
 //! frames or members, and one that ends within one is an error that names it, never the end of the input. Zeros behind the
 //! last member of a gzip file are padding, as gzip(1) has it.
 //!
-//! It does not deal a file to several shards, and it does not wait for a file to grow.
+//! It does not deal a file to several shards: `dealt` does, where the plan says so. It does not wait for a file to grow.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, ErrorKind, Read};
-use std::path::{Path, PathBuf};
-
-use datafusion_common::arrow::array::RecordBatch;
-use flate2::bufread::GzDecoder;
-
-use super::BadRecords;
-use super::{PartitionFigures, Polled, Source, SourceFigures};
+use super::file_records::{FileDecoder, Records, Wanted, clock, place};
+use super::{BadRecords, PartitionFigures, Polled, Source, SourceFigures};
 use crate::batch::{Batch, Origin};
-use crate::config::limits::FILE_READ_BYTES_MIN;
-use crate::config::limits::RECORD_BYTES_MAX;
-use crate::config::options::{Compression, FileOptions, Format};
-use crate::error::{Error, Place, Result};
-use crate::format::csv::CsvDecoder;
-use crate::format::framing::{Frame, Framer, Framing};
-use crate::format::json::JsonDecoder;
-use crate::format::{Decoded, Decoder, Kernel};
-use crate::plan::{EventTimeColumn, SourceConnector, SourceSpec};
+use crate::error::Result;
+use crate::format::{Decoded, Kernel};
+use crate::plan::SourceSpec;
 use crate::time::{PartitionClock, Watermark};
-
-const _: () = assert!(
-    RECORD_BYTES_MAX > FILE_READ_BYTES_MIN,
-    "the longest record is longer than a read"
-);
 
 /// Reads one file.
 pub struct FileSource {
@@ -56,59 +38,12 @@ impl FileSource {
     /// the declared columns.
     pub fn open(spec: &SourceSpec, kernel: Kernel, wall_us: fn() -> i64) -> Result<FileSource> {
         let stream = &spec.stream;
-        let SourceConnector::File(options) = &stream.connector else {
-            panic!("stream {} is not a file", stream.name);
-        };
-        let event_time = stream
-            .event_time
-            .as_ref()
-            .map(|event_time| match event_time.column {
-                EventTimeColumn::Declared(column) => column,
-                EventTimeColumn::Message | EventTimeColumn::Row => {
-                    panic!("a line of a file has no time of its own")
-                }
-            });
-        let bound_us = stream
-            .event_time
-            .as_ref()
-            .map_or(0, |event_time| event_time.bound_us);
-
-        let mut records = Records::open(options)?;
-        let unit = stream.event_time_unit;
-        let (columns, projection) = (&stream.columns, spec.projection.as_slice());
-        let decoder = match options.format {
-            Format::Json => {
-                let decoder = JsonDecoder::new(columns, projection, event_time, unit)?;
-                FileDecoder::Json(decoder.validating(options.json_validate).on(kernel))
-            }
-            Format::Csv => {
-                let csv = &options.csv;
-                let header = if csv.header {
-                    Some(records.header()?)
-                } else {
-                    None
-                };
-                let decoder = CsvDecoder::new(
-                    columns,
-                    projection,
-                    event_time,
-                    unit,
-                    csv,
-                    header.as_deref(),
-                );
-                let decoder = decoder.map_err(|error| match error {
-                    Error::Config(message) => {
-                        Error::Config(format!("{}: {message}", options.path.display()))
-                    }
-                    other => other,
-                })?;
-                FileDecoder::Csv(decoder.on(kernel))
-            }
-        };
+        let (records, header) = Records::open(spec)?;
+        let decoder = FileDecoder::open(spec, Wanted::All, header.as_deref(), kernel)?;
         Ok(FileSource {
             records,
             decoder,
-            clock: PartitionClock::new(bound_us),
+            clock: clock(stream),
             bad: BadRecords::new(&stream.name, stream.on_error),
             wall_us,
             records_in: 0,
@@ -139,17 +74,16 @@ impl Source for FileSource {
                         event_times.push(event_time);
                         watermarks_before.push(self.clock.advance(event_time));
                     }
-                    let offset = i64::try_from(line).expect("a file has fewer lines than that");
                     origins.push(Origin {
                         partition: 0,
-                        offset,
+                        offset: line,
                     });
                 }
                 Decoded::Bad(bad) => {
                     if let Some(event_time) = bad.event_time {
                         self.clock.advance(event_time);
                     }
-                    let path = &self.records.path;
+                    let path = self.records.path();
                     self.bad.take(|| place(path, line), &bad.reason)?;
                 }
             }
@@ -190,231 +124,17 @@ impl Source for FileSource {
             bad_records: self.bad.skipped(),
             partitions: vec![PartitionFigures {
                 partition: 0,
-                next_offset: i64::try_from(self.records.framer.line())
-                    .expect("a file has fewer lines than that"),
+                next_offset: self.records.line(),
                 watermark: self.clock.watermark(),
             }],
         }
     }
 }
 
-fn place(path: &Path, line: u64) -> Place {
-    Place::Line {
-        file: path.display().to_string(),
-        line,
-    }
-}
-
-/// The decoder of the file's format; which one is the same for every record.
-enum FileDecoder {
-    Json(JsonDecoder),
-    Csv(CsvDecoder),
-}
-
-impl FileDecoder {
-    #[inline]
-    fn decode(&mut self, record: &[u8]) -> Decoded {
-        match self {
-            FileDecoder::Json(decoder) => decoder.decode(record),
-            FileDecoder::Csv(decoder) => decoder.decode(record),
-        }
-    }
-
-    fn finish(&mut self) -> RecordBatch {
-        match self {
-            FileDecoder::Json(decoder) => decoder.finish(),
-            FileDecoder::Csv(decoder) => decoder.finish(),
-        }
-    }
-}
-
-/// The records of a file, as bytes.
-struct Records {
-    path: PathBuf,
-    reader: Box<dyn Read + Send>,
-    framer: Framer,
-    /// Read and not yet taken: `buffer[start..filled]`.
-    buffer: Vec<u8>,
-    start: usize,
-    filled: usize,
-    at_end: bool,
-}
-
-impl Records {
-    fn open(options: &FileOptions) -> Result<Records> {
-        let path = options.path.clone();
-        let file = File::open(&path).map_err(|error| Error::disk("open", &path, &error))?;
-        let reader: Box<dyn Read + Send> = match options.compression {
-            Compression::None => Box::new(file),
-            Compression::Zstd => Box::new(
-                zstd::Decoder::new(file).map_err(|error| Error::disk("read", &path, &error))?,
-            ),
-            Compression::Gzip => Box::new(Members::new(file)),
-        };
-        let framing = match options.format {
-            Format::Json => Framing::Lines,
-            Format::Csv => Framing::Csv {
-                delimiter: options.csv.delimiter,
-            },
-        };
-        let mut records = Records {
-            path,
-            reader,
-            framer: Framer::new(framing),
-            buffer: Vec::new(),
-            start: 0,
-            filled: 0,
-            at_end: false,
-        };
-        records.skip_byte_order_mark()?;
-        Ok(records)
-    }
-
-    /// The next record and the line on which it starts; `None` behind the last.
-    #[inline]
-    fn next(&mut self) -> Result<Option<(&[u8], u64)>> {
-        loop {
-            if let Some(frame) = self
-                .framer
-                .next(&self.buffer[self.start..self.filled], self.at_end)
-            {
-                let Frame {
-                    record,
-                    consumed,
-                    line,
-                } = frame;
-                let start = self.start;
-                self.start += consumed;
-                return Ok(Some((
-                    &self.buffer[start + record.start..start + record.end],
-                    line,
-                )));
-            }
-            if self.at_end {
-                return Ok(None);
-            }
-            self.fill()?;
-        }
-    }
-
-    /// The record that names the columns.
-    fn header(&mut self) -> Result<Vec<u8>> {
-        if let Some((header, _)) = self.next()? {
-            return Ok(header.to_vec());
-        }
-        Err(Error::Config(format!(
-            "{} is empty: it has no header; set csv.header = 'false' if it is to have none",
-            self.path.display()
-        )))
-    }
-
-    /// Reads more behind what has not been taken.
-    #[cold]
-    fn fill(&mut self) -> Result<()> {
-        self.buffer.copy_within(self.start..self.filled, 0);
-        self.filled -= self.start;
-        self.start = 0;
-        if self.filled > RECORD_BYTES_MAX {
-            return Err(Error::Config(format!(
-                "{} line {}: a record is longer than {} MiB; is a quote never closed, or the format another?",
-                self.path.display(),
-                self.framer.line(),
-                RECORD_BYTES_MAX >> 20
-            )));
-        }
-        if self.buffer.len() - self.filled < FILE_READ_BYTES_MIN {
-            // At least doubled, so that a long record is searched a bounded number of times over.
-            self.buffer
-                .resize((self.buffer.len() * 2).max(2 * FILE_READ_BYTES_MIN), 0);
-        }
-        loop {
-            match self.reader.read(&mut self.buffer[self.filled..]) {
-                Ok(read) => {
-                    self.filled += read;
-                    self.at_end = read == 0;
-                    return Ok(());
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
-                    return Err(Error::Disk(format!(
-                        "cannot read {}: it ends within its compressed data; was it cut off, or is it still being written?",
-                        self.path.display()
-                    )));
-                }
-                Err(error) => return Err(Error::disk("read", &self.path, &error)),
-            }
-        }
-    }
-
-    /// Some writers open a UTF-8 text with a mark that belongs to no record.
-    fn skip_byte_order_mark(&mut self) -> Result<()> {
-        const MARK: &[u8] = b"\xef\xbb\xbf";
-        while self.filled < MARK.len() && !self.at_end {
-            self.fill()?;
-        }
-        if self.buffer[..self.filled].starts_with(MARK) {
-            self.start = MARK.len();
-        }
-        Ok(())
-    }
-}
-
-/// The members of a gzip file, one behind the other.
-struct Members<R> {
-    /// The one that is read; `None` behind the last.
-    member: Option<GzDecoder<BufReader<R>>>,
-}
-
-impl<R: Read> Members<R> {
-    fn new(file: R) -> Members<R> {
-        let file = BufReader::with_capacity(FILE_READ_BYTES_MIN, file);
-        Members {
-            member: Some(GzDecoder::new(file)),
-        }
-    }
-}
-
-impl<R: Read> Read for Members<R> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        while let Some(member) = &mut self.member {
-            let read = member.read(into)?;
-            if read > 0 || into.is_empty() {
-                return Ok(read);
-            }
-            let is_padded = skip_zeros(member.get_mut())?;
-            let rest = member.get_mut().fill_buf()?;
-            let is_last = rest.is_empty();
-            if is_padded && !is_last {
-                return Err(io::Error::new(
-                    ErrorKind::InvalidData,
-                    "something follows the zeros behind its compressed data",
-                ));
-            }
-            let file = self.member.take().map(GzDecoder::into_inner);
-            self.member = file.filter(|_| !is_last).map(GzDecoder::new);
-        }
-        Ok(0)
-    }
-}
-
-/// Takes the zeros that come next; whether there were any.
-fn skip_zeros(file: &mut impl BufRead) -> io::Result<bool> {
-    let mut any = false;
-    loop {
-        let buffer = file.fill_buf()?;
-        let zeros = buffer.iter().take_while(|byte| **byte == 0).count();
-        let is_through = zeros < buffer.len() || buffer.is_empty();
-        file.consume(zeros);
-        any |= zeros > 0;
-        if is_through {
-            return Ok(any);
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::io::Write;
+    use std::path::Path;
     use std::sync::Arc;
 
     use datafusion_common::arrow::array::AsArray;
@@ -425,12 +145,14 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::config::options::{CsvOptions, OnError, TimeUnit};
-    use crate::plan::{EventTimeSpec, StreamSpec};
+    use crate::config::limits::FILE_READ_BYTES_MIN;
+    use crate::config::options::{Compression, CsvOptions, FileOptions, Format, OnError, TimeUnit};
+    use crate::error::{Error, Place};
+    use crate::plan::{EventTimeColumn, EventTimeSpec, SourceConnector, StreamSpec};
     use crate::time::EventTime;
 
     /// A stream `n BIGINT, ts TIMESTAMP` in seconds with a bound of 2 s, read from `path`.
-    fn spec(path: &Path, format: Format, on_error: OnError) -> SourceSpec {
+    pub(in crate::source) fn spec(path: &Path, format: Format, on_error: OnError) -> SourceSpec {
         let timestamp = DataType::Timestamp(ArrowUnit::Microsecond, None);
         let columns = Arc::new(Schema::new(vec![
             Field::new("n", DataType::Int64, true),
@@ -468,6 +190,7 @@ mod tests {
             stream: Arc::new(stream),
             projection: vec![0],
             projected,
+            dealing: None,
         }
     }
 
@@ -526,6 +249,7 @@ mod tests {
                 }
                 Polled::Nothing { progressed } => assert!(progressed),
                 Polled::Ended => break,
+                Polled::Stopped => panic!("nobody stops it"),
             }
         }
         assert_eq!(source.watermark(), Some(Watermark::END));

@@ -327,6 +327,7 @@ mod tests {
         loop {
             match source.poll(max).expect("bad records are skipped") {
                 Polled::Ended => return batches,
+                Polled::Stopped => panic!("nobody stops it"),
                 Polled::Nothing { .. } => {}
                 Polled::Batch(batch) => {
                     let numbers = batch.columns.column(0).as_primitive::<Int64Type>().values();

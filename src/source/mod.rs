@@ -9,7 +9,9 @@
 
 mod bad_records;
 pub mod datagen;
+pub mod dealt;
 pub mod file;
+mod file_records;
 pub mod kafka;
 pub mod memory;
 
@@ -33,6 +35,8 @@ pub enum Polled {
     },
     /// The bounded input has ended; every partition's watermark is at the end.
     Ended,
+    /// It was stopped before its end, and nothing is under way any more.
+    Stopped,
 }
 
 /// A shard's share of one stream.
@@ -45,9 +49,24 @@ pub enum Polled {
 /// 4. After `Nothing` without progress, whatever makes the next poll bring something rings by the ringer of `ring_by`, or is
 ///    a time that `next_due_us` tells (the implementation; the shard's safety tick counts what was forgotten).
 /// 5. A bad record ends in an error under `fail` and in a count under `skip`, never in both (`BadRecords`).
+/// 6. After a `stop` that said so, `poll` brings what is under way between shards and then `Stopped` for ever (or `Ended`, if the
+///    end was under way); `deal` is called until then (the implementation; a shard is not done before).
+/// 7. `deal` never blocks, and deals at most `max` records, only while there is room in its lanes (the implementation; the turn's
+///    budget and the memory behind the lanes depend on it).
 pub trait Source {
     /// Takes up to `max` records.
     fn poll(&mut self, max: usize) -> Result<Polled>;
+
+    /// Deals up to `max` records to the shares of other shards, if this source is the one that does. Asked every turn until it
+    /// is over, also while there is no room for a batch here: the other shards may have some. Whether anything was done.
+    fn deal(&mut self, _max: usize) -> bool {
+        false
+    }
+
+    /// Takes no more from outside. Whether something may be under way between shards, which is then still to be polled.
+    fn stop(&mut self) -> bool {
+        false
+    }
 
     /// Says by which ringer the shard that polls is woken. For a source that waits for others; one that always has something
     /// until it has ended needs none.

@@ -22,7 +22,8 @@ use crate::config::options::{
 };
 use crate::error::{Error, Result, Span};
 use crate::plan::{
-    EmitPolicy, EventTimeColumn, EventTimeSpec, JobPlan, Plan, Shape, SourceConnector, StreamSpec,
+    Dealing, EmitPolicy, EventTimeColumn, EventTimeSpec, JobPlan, Plan, Shape, SourceConnector,
+    StreamSpec,
 };
 
 /// Out-of-orderness of a Kafka stream without a WATERMARK clause: one second.
@@ -126,9 +127,12 @@ impl<'t> Planner<'t> {
             }
             Statement::Describe { name, span } => self.describe(&name, span),
             Statement::Explain(inner) => {
-                let planned = self.query(*inner, span)?;
-                self.streams.explain(&planned.plan.source.stream.name);
-                self.shown.push(Shown::Explain(Box::new(planned.plan)));
+                let mut plan = Box::new(self.query(*inner, span)?.plan);
+                // Nothing else reads what it reads.
+                let alone = std::iter::once(plan.as_ref());
+                plan.source.dealing = Dealing::of(&plan.source.stream.connector, alone);
+                self.streams.explain(&plan.source.stream.name);
+                self.shown.push(Shown::Explain(plan));
                 Ok(())
             }
             query => self.run(query, span),
@@ -421,4 +425,65 @@ pub(super) fn option_span(options: &[WrittenOption], key: &str) -> Option<Span> 
         .rev()
         .find(|option| option.key.eq_ignore_ascii_case(key))
         .map(|option| option.span)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::plan::{Dealing, Input};
+    use crate::sql::{Settings, plan_script};
+
+    /// What is decided of the file `s` that these queries read.
+    fn dealing(queries: &str) -> Dealing {
+        let text = format!(
+            "CREATE STREAM s (a VARCHAR, ts TIMESTAMP, WATERMARK FOR ts AS ts)
+             WITH (connector = 'file', path = 'in.csv'); {queries}"
+        );
+        let settings = Settings {
+            shards: 2,
+            job_name: None,
+        };
+        let script = plan_script("test.sql", &text, &settings);
+        let job = script.expect("queries that can be planned").job;
+        let decided = job.sources[0].dealing.clone();
+        for query in &job.queries {
+            let told = match query.input {
+                Input::Source { .. } => decided.as_ref(),
+                Input::Link { .. } => None,
+            };
+            assert_eq!(query.plan.source.dealing.as_ref(), told);
+        }
+        decided.expect("a file")
+    }
+
+    const FINAL: &str = "CREATE STREAM f WITH (connector = 'file', path = 'out.json') AS
+        SELECT a, COUNT(*) AS n FROM s GROUP BY a WINDOW TUMBLING (SIZE 1 MINUTE);";
+    const CHAINED: &str = "CREATE STREAM f AS SELECT a, COUNT(*) AS n FROM s GROUP BY a EMIT FINAL;
+        SELECT a, n FROM f;";
+
+    #[test]
+    fn a_file_is_dealt_when_every_query_that_reads_it_groups_under_emit_final() {
+        let global = "SELECT COUNT(*) AS n FROM s EMIT FINAL;";
+        for queries in [global, &format!("{FINAL} {global}"), CHAINED] {
+            let dealing = dealing(queries);
+            assert!(dealing.dealt, "{queries}: {}", dealing.reason);
+            assert!(dealing.deals(2) && !dealing.deals(1));
+        }
+    }
+
+    #[test]
+    fn a_query_that_emits_as_records_come_keeps_a_file_from_being_dealt() {
+        for (query, reason) in [
+            ("SELECT a FROM s;", "query query has no groups"),
+            (
+                "SELECT a, COUNT(*) AS n FROM s GROUP BY a;",
+                "query query emits changes",
+            ),
+        ] {
+            for queries in [query, &format!("{FINAL} {query}")] {
+                let dealing = dealing(queries);
+                assert_eq!((dealing.dealt, dealing.reason.as_str()), (false, reason));
+                assert!(!dealing.deals(2));
+            }
+        }
+    }
 }

@@ -68,6 +68,7 @@ fn hourly() -> Plan {
             }),
             projection: vec![0, 1],
             projected: columns,
+            dealing: None,
         },
         filter: Some(PlannedExpr {
             expr: Arc::new(Column::new("carrier", 0)),
@@ -159,7 +160,9 @@ fn a_script_reads_the_keys_of_the_contract() {
                 "carrier",
                 "sched_dep"
               ],
-              "filters": []
+              "filters": [],
+              "dealt": false,
+              "dealt_reason": null
             }
           ],
           "window": {

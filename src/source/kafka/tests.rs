@@ -156,6 +156,7 @@ fn drain(source: &mut impl Source, max: usize) -> Result<Vec<Batch>> {
                     std::thread::sleep(Duration::from_millis(1));
                 }
             }
+            Polled::Stopped => panic!("nobody stops it"),
             Polled::Ended => {
                 assert_eq!(source.watermark(), Some(Watermark::END));
                 assert!(

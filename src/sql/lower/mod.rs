@@ -531,6 +531,7 @@ impl Reading {
                 stream: Arc::clone(stream),
                 projection,
                 projected,
+                dealing: None,
             },
             schema: Arc::new(schema),
         }

@@ -1,0 +1,64 @@
+//! Whether the records of a file are dealt to all shards, and why.
+//!
+//! | the queries that read it                           | the file is                                    |
+//! | -------------------------------------------------- | ---------------------------------------------- |
+//! | all group under EMIT FINAL                         | dealt: one shard reads, all shards decode      |
+//! | one emits changes, or its rows one for each record | read and decoded by one shard, in line order   |
+//!
+//! Law: records are dealt only where the answer does not depend on the order in which different shards take them, which is
+//! that of no query whose rows leave while records come.
+
+use super::{EmitPolicy, Plan, Shape, SourceConnector};
+
+/// What was decided of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dealing {
+    /// Whether its records are dealt, if there is more than one shard.
+    pub dealt: bool,
+    /// Why, in one clause.
+    pub reason: String,
+}
+
+impl Dealing {
+    /// What is right for a file that `readers` read; `None` for what is no file.
+    pub(crate) fn of<'p>(
+        connector: &SourceConnector,
+        readers: impl Iterator<Item = &'p Plan>,
+    ) -> Option<Dealing> {
+        if !matches!(connector, SourceConnector::File(_)) {
+            return None;
+        }
+        let mut hindrances = readers.filter_map(hindrance);
+        Some(match hindrances.next() {
+            Some(reason) => Dealing {
+                dealt: false,
+                reason,
+            },
+            None => Dealing {
+                dealt: true,
+                reason: "every query that reads it groups under EMIT FINAL".to_owned(),
+            },
+        })
+    }
+
+    /// Whether its records are dealt to so many shards.
+    pub fn deals(&self, shards: usize) -> bool {
+        shards > 1 && self.dealt
+    }
+}
+
+/// What in `plan` forbids that the records which it reads are dealt.
+fn hindrance(plan: &Plan) -> Option<String> {
+    let Shape::Aggregate(aggregate) = &plan.shape else {
+        return Some(format!("query {} has no groups", plan.name));
+    };
+    let mut aggregates = aggregate.aggregates.iter();
+    match plan.emit {
+        EmitPolicy::Changes => Some(format!("query {} emits changes", plan.name)),
+        EmitPolicy::Final if aggregates.all(|one| one.kind.is_mergeable()) => None,
+        EmitPolicy::Final => Some(format!(
+            "an aggregate of query {} depends on the order of records",
+            plan.name
+        )),
+    }
+}
