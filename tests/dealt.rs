@@ -160,7 +160,7 @@ fn folder(format: &str, text: &str) -> Folder {
         "case.sql",
         format!(
             "CREATE STREAM s (ts TIMESTAMP, k VARCHAR, n BIGINT, x DOUBLE, WATERMARK FOR ts AS ts - INTERVAL '15' SECOND)
-             WITH (connector = 'file', path = 'in.{format}', event_time.unit = 's', on_error = 'skip');{QUERIES}"
+             WITH (connector = 'file', path = 'in.{format}', event_time.unit = 's', on_error = 'skip', deal = 'true');{QUERIES}"
         ),
     );
     folder

@@ -1,9 +1,12 @@
 //! Whether the records of a file are dealt to all shards, and why.
 //!
-//! | the queries that read it                           | the file is                                    |
-//! | -------------------------------------------------- | ---------------------------------------------- |
-//! | all group under EMIT FINAL                         | dealt: one shard reads, all shards decode      |
-//! | one emits changes, or its rows one for each record | read and decoded by one shard, in line order   |
+//! | the queries that read it                           | the file is                                               |
+//! | -------------------------------------------------- | --------------------------------------------------------- |
+//! | all group under EMIT FINAL                         | dealt if it is asked: one shard reads, all shards decode  |
+//! | one emits changes, or its rows one for each record | read and decoded by one shard, in line order              |
+//!
+//! It is asked by the option `deal`, for it does not always pay: the shard that reads scans each record for its event time, which
+//! is most of the work of a narrow query (docs/decisions/0019).
 //!
 //! Law: records are dealt only where the answer does not depend on the order in which different shards take them, which is
 //! that of no query whose rows leave while records come.
@@ -25,10 +28,11 @@ impl Dealing {
         connector: &SourceConnector,
         readers: impl Iterator<Item = &'p Plan>,
     ) -> Option<Dealing> {
-        if !matches!(connector, SourceConnector::File(_)) {
+        let SourceConnector::File(options) = connector else {
             return None;
-        }
-        let mut hindrances = readers.filter_map(hindrance);
+        };
+        let not_asked = (!options.deal).then(|| "its option deal is not 'true'".to_owned());
+        let mut hindrances = not_asked.into_iter().chain(readers.filter_map(hindrance));
         Some(match hindrances.next() {
             Some(reason) => Dealing {
                 dealt: false,

@@ -144,6 +144,7 @@ mod tests {
             format: Format::Csv,
             compression,
             json_validate: Default::default(),
+            deal: false,
             csv,
         }
     }

@@ -168,6 +168,7 @@ pub(super) mod tests {
             format,
             compression,
             json_validate: Default::default(),
+            deal: false,
             csv: CsvOptions {
                 header: true,
                 delimiter: b',',

@@ -436,7 +436,7 @@ mod tests {
     fn dealing(queries: &str) -> Dealing {
         let text = format!(
             "CREATE STREAM s (a VARCHAR, ts TIMESTAMP, WATERMARK FOR ts AS ts)
-             WITH (connector = 'file', path = 'in.csv'); {queries}"
+             WITH (connector = 'file', path = 'in.csv', deal = 'true'); {queries}"
         );
         let settings = Settings {
             shards: 2,

@@ -207,6 +207,8 @@ pub struct FileOptions {
     pub csv: CsvOptions,
     /// Used when the format is JSON, of a source.
     pub json_validate: JsonValidate,
+    /// Whether all shards shall decode its records where the order between them means nothing, of a source.
+    pub deal: bool,
 }
 
 /// Where a read of a topic starts.

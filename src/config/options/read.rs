@@ -175,6 +175,7 @@ fn file(options: &Admitted<'_>) -> Result<FileOptions, OptionError> {
         compression,
         csv,
         json_validate,
+        deal: options.word("deal") == Some("true"),
     })
 }
 

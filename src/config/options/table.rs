@@ -174,6 +174,13 @@ pub const OPTIONS: &[OptionSpec] = &[
         about: "how the file is compressed",
     },
     OptionSpec {
+        name: "deal",
+        scopes: &[FileSource],
+        kind: Some(ValueKind::Boolean),
+        default: "false",
+        about: "whether all shards decode its records, which one shard reads, where every query that reads it groups under EMIT FINAL; pays where queries do much with a record",
+    },
+    OptionSpec {
         name: "csv.header",
         scopes: ANY_FILE,
         kind: Some(ValueKind::Boolean),

@@ -248,6 +248,7 @@ fn only_stateless_and_windowed_queries_from_kafka_into_a_sink_are_replayable() {
         format: Format::Csv,
         compression: Compression::None,
         json_validate: Default::default(),
+        deal: true,
         csv: csv(),
     });
     assert!(!replayable(&from_file).0);
