@@ -151,13 +151,14 @@ impl<S: Shard> ShardLoop<S> {
         }
     }
 
-    /// A turn that began at `begun_ns` found work: the shard is awake, whatever woke it.
-    fn wake(&mut self, begun_ns: u64, newly_stopping: bool) {
+    /// A turn that ended at `ended_ns` found work: the shard is awake, whatever woke it. Time may have brought the work while
+    /// the turn ran, which is why its end is compared with the moment that the shard asked for.
+    fn wake(&mut self, ended_ns: u64, newly_stopping: bool) {
         self.idle.end();
         let by_itself = match self.state {
             State::Awake => return,
             State::Armed => true,
-            State::Asleep { wake_at_ns, .. } => wake_at_ns.is_some_and(|at_ns| begun_ns >= at_ns),
+            State::Asleep { wake_at_ns, .. } => wake_at_ns.is_some_and(|at_ns| ended_ns >= at_ns),
         };
         // In this order: a ring that was made between the two is seen by the second.
         let on_its_way = self.doorbell.is_owed();
@@ -258,7 +259,7 @@ impl<S: Shard> Turns for ShardLoop<S> {
             Ok(Progress::Busy) => {
                 self.counts.busy_turns += 1;
                 self.counts.busy += turn_ns;
-                self.wake(begun_ns, newly_stopping);
+                self.wake(ended_ns, newly_stopping);
                 Next::Turn
             }
             Ok(Progress::Idle) => self.rest(ended_ns, wakes_at_ns),
