@@ -126,18 +126,22 @@ pub enum Error {
 impl Error {
     /// Whether both are of records of one file, and this one stands before the other.
     pub fn is_before(&self, other: &Error) -> bool {
-        let line_of = |error: &Error| match error {
-            Error::Data {
-                place: Place::Line { file, line },
-                ..
-            } => Some((file.clone(), *line)),
-            _ => None,
-        };
-        match (line_of(self), line_of(other)) {
+        match (self.line(), other.line()) {
             (Some((file, line)), Some((other_file, other_line))) => {
                 file == other_file && line < other_line
             }
             _ => false,
+        }
+    }
+
+    /// The file and the line of a bad record of a file.
+    fn line(&self) -> Option<(&str, u64)> {
+        match self {
+            Error::Data {
+                place: Place::Line { file, line },
+                ..
+            } => Some((file, *line)),
+            _ => None,
         }
     }
 

@@ -1,8 +1,8 @@
 //! The sources of a job: which shard reads what.
 //!
-//! Law: every partition is read by exactly one shard, a file by one, which deals its records where the plan says so. Where a bounded read of a topic ends is decided once for
-//! the whole job, before it starts. The threads of a shard's client run on the node of the shard, on cores that are kept for
-//! them if there are any.
+//! Law: every partition is read by exactly one shard, a file by one, which deals its records where the plan says
+//! so. Where a bounded read of a topic ends is decided once for the whole job, before it starts. The threads of a shard's
+//! client run on the node of the shard, on cores that are kept for them if there are any.
 
 use velostream_shards::{CoreMap, Doorbells};
 

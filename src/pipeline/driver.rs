@@ -7,8 +7,9 @@
 //! ```
 //!
 //! Law: nothing is produced unless there is room behind it, so a slow sink holds back the sources through every stage and no
-//! queue grows. A turn is bounded: at most one batch taken and one dealt, and for each query `INBOX_BLOCKS_MAX` blocks, none behind
-//! `INBOX_ROWS_MAX` rows, a slice of groups that fire, and a slice of partials, with another for each promise that it hears.
+//! queue grows. A turn is bounded: at most one batch taken and one dealt, and for each query `INBOX_BLOCKS_MAX` blocks, none
+//! behind `INBOX_ROWS_MAX` rows, a slice of groups that fire, and a slice of partials, with another for each promise that it
+//! hears.
 
 use velostream_shards::{Context, Load, MemoryRange, Progress, Recorder, Shard};
 

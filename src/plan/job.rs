@@ -6,8 +6,8 @@
 //! ```
 //!
 //! Laws: a stream is read once, however many queries read it, and decoded to the union of the columns that they need; a
-//! target is opened once, however many queries write it. Whether a file is dealt is decided by all queries that read it. A query stands behind every query that feeds it, so queries in
-//! reverse order are edges last to first.
+//! target is opened once, however many queries write it. Whether a file is dealt is decided by all queries that read it. A
+//! query stands behind every query that feeds it, so queries in reverse order are edges last to first.
 
 use std::sync::Arc;
 
