@@ -15,6 +15,7 @@
 
 mod aggregate;
 mod arena;
+mod dense;
 mod dictionary;
 mod pack;
 mod slab;
