@@ -11,8 +11,8 @@
 //! falls a step at a time, so that it does not flicker. Everything is passed in, the time too.
 
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+
+use crate::shown::Shown;
 
 /// How hard a shard is pressed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -96,16 +96,6 @@ const FALL_NS: u64 = 200_000_000;
 
 const _: () = assert!(SAMPLE_NS * 10 <= WINDOW_NS && WINDOW_NS < FALL_NS);
 
-/// The state that other threads may see.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Shown(Arc<AtomicU8>);
-
-impl Shown {
-    pub(crate) fn state(&self) -> Backpressure {
-        Backpressure::ALL[usize::from(self.0.load(Ordering::Relaxed))]
-    }
-}
-
 /// Decides the state of one shard. Times in nanoseconds of one clock.
 #[derive(Debug)]
 pub(crate) struct Gauge {
@@ -178,7 +168,7 @@ impl Gauge {
             self.below_since_ns = Some(since_ns);
         }
         self.worst = self.worst.max(self.state);
-        self.shown.0.store(self.state as u8, Ordering::Relaxed);
+        self.shown.show_backpressure(self.state);
         self.window_ns = now_ns;
         self.lasted = [0; Backpressure::ALL.len()];
     }
@@ -299,8 +289,7 @@ mod tests {
         let mut run = Run::new();
         run.gauge = Gauge::new(BUDGET, 0, shown.clone());
         run.samples(100, |_| held(1));
-        assert_eq!(shown.state(), Backpressure::Saturated);
-        assert_eq!(shown.state().to_string(), "saturated");
+        assert_eq!(shown.backpressure(), Backpressure::Saturated);
     }
 
     #[test]

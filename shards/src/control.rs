@@ -76,6 +76,11 @@ impl<B> ExitInbox<B> {
     pub fn take(&mut self) -> Option<B> {
         self.lane.take()
     }
+
+    /// How many blocks lie in the lane. Looks at a word of the shard's.
+    pub fn depth(&self) -> usize {
+        self.lane.depth()
+    }
 }
 
 /// Asks all shards to stop. Clones are the same request, and it cannot be taken back.
@@ -179,6 +184,7 @@ mod tests {
         }
         assert!(!outbox.has_room());
         assert_eq!(outbox.held(), 4);
+        assert_eq!(inbox.depth(), 1, "what is held is not in the lane");
         let mut taken = Vec::new();
         while !outbox.has_room() {
             taken.extend(inbox.take());
@@ -188,6 +194,7 @@ mod tests {
         taken.extend(inbox.take());
         assert_eq!(inbox.take(), None);
         assert_eq!(taken, [0, 1, 2, 3, 4]);
+        assert_eq!(inbox.depth(), 0);
     }
 
     #[test]

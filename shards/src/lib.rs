@@ -19,6 +19,7 @@
 //! | `reactor` | what drives the turns on a pinned thread, and when it parks |
 //! | [`runtime`] | start all, stop all, join |
 //! | [`backpressure`] | how hard a shard is pressed |
+//! | [`shown`] | what other threads may see of a shard |
 //! | [`clock`] | time, passed in |
 //! | [`latency`] | recorders that merge exactly |
 //! | [`usage`] | what the process has used |
@@ -65,6 +66,8 @@ pub mod runtime;
 
 pub mod backpressure;
 
+pub mod shown;
+
 pub mod clock;
 
 pub mod latency;
@@ -86,10 +89,13 @@ pub use latency::{Recorder, Summary};
 pub use memory::{HugePageOffer, MemoryRange, MemoryRefusal, NodeMemory, Numa, Pages};
 pub use mesh::{Doorbell, Doorbells, Endpoint, Inbox, Outbox, Ringer, mesh};
 #[cfg(not(loom))]
-pub use reactor::{Profile, ReactorChoice, ReactorError, ReactorKind};
+pub use reactor::{
+    MEMLOCK_BYTES_A_SHARD, Profile, ReactorChoice, ReactorError, ReactorKind, io_uring_refusal,
+};
 #[cfg(not(loom))]
 pub use runtime::{Runtime, RuntimeOptions, ShardEnd, ShardFigures, StartError, panic_message};
 pub use shard::{Context, Progress, Shard, ShardId};
+pub use shown::Shown;
 pub use stage::Stage;
 pub use topology::{Cpu, Machine, TopologyError};
 pub use usage::peak_rss_bytes;

@@ -29,7 +29,7 @@ use std::{fmt, io};
 
 pub use figures::{ShardEnd, ShardFigures};
 
-use crate::backpressure::{Backpressure, Shown};
+use crate::backpressure::Backpressure;
 use crate::control::{FailureFlag, ShardFailure, StopHandle};
 use crate::core_map::{CoreMap, Placement};
 use crate::memory::{MemoryRefusal, NodeMemory, Numa};
@@ -39,6 +39,7 @@ use crate::reactor::{
     GlommioReactor, Idle, PollReactor, Profile, Reactor, ReactorChoice, ReactorError, ReactorKind,
 };
 use crate::shard::{Shard, ShardId};
+use crate::shown::Shown;
 use turns::{Ends, Rests, ShardLoop, Watched};
 
 /// The budget of a turn unless the caller says another, microseconds of CPU time.
@@ -88,7 +89,7 @@ pub struct Runtime<S: Shard> {
     notices: Vec<String>,
     /// How many shards have not ended.
     running: Arc<AtomicUsize>,
-    pressed: Vec<Shown>,
+    shown: Vec<Shown>,
 }
 
 impl<S: Shard + 'static> Runtime<S> {
@@ -132,7 +133,7 @@ impl<S: Shard + 'static> Runtime<S> {
             failure: FailureFlag::new(&doorbells),
             notices: Vec::new(),
             running: Arc::new(AtomicUsize::new(shards)),
-            pressed: core_map
+            shown: core_map
                 .placements()
                 .iter()
                 .map(|_| Shown::default())
@@ -153,7 +154,7 @@ impl<S: Shard + 'static> Runtime<S> {
                 doorbells: doorbells.clone(),
                 watched: Watched {
                     turn_budget_us,
-                    shown: runtime.pressed[shard.index()].clone(),
+                    shown: runtime.shown[shard.index()].clone(),
                 },
                 stop: runtime.stop.clone(),
                 failure: runtime.failure.clone(),
@@ -216,7 +217,12 @@ impl<S: Shard + 'static> Runtime<S> {
 
     /// How hard each shard is pressed at this moment, in their order.
     pub fn backpressure(&self) -> impl Iterator<Item = Backpressure> {
-        self.pressed.iter().map(Shown::state)
+        self.shown.iter().map(Shown::backpressure)
+    }
+
+    /// What may be seen of each shard while it runs, in their order.
+    pub fn shown(&self) -> &[Shown] {
+        &self.shown
     }
 
     /// Whether every shard has ended, by being done or by a failure; [`join`](Runtime::join) then

@@ -61,6 +61,27 @@ impl Recorder {
         self.max_us = self.max_us.max(other.max_us);
     }
 
+    /// How many of the durations were no longer than each of `bounds_us` (ascending), and the sum of all, microseconds; both as
+    /// exact as the digits that are kept. Looks at every value that was recorded: for whoever asks, not for a turn.
+    pub fn cumulative(&self, bounds_us: &[u64]) -> (Vec<u64>, u64) {
+        assert!(bounds_us.is_sorted(), "bounds ascend");
+        let mut counts = vec![0; bounds_us.len()];
+        let mut sum_us = 0u64;
+        for step in self.histogram.iter_recorded() {
+            let us = self.histogram.lowest_equivalent(step.value_iterated_to());
+            let count = step.count_since_last_iteration();
+            sum_us = sum_us.saturating_add(us.saturating_mul(count));
+            let first = bounds_us.partition_point(|bound| *bound < us);
+            if let Some(of_bound) = counts.get_mut(first) {
+                *of_bound += count;
+            }
+        }
+        for bound in 1..counts.len() {
+            counts[bound] += counts[bound - 1];
+        }
+        (counts, sum_us)
+    }
+
     /// What was recorded, in figures.
     pub fn summary(&self) -> Summary {
         let at = |quantile: f64| self.histogram.value_at_quantile(quantile).min(self.max_us);
@@ -123,6 +144,19 @@ mod tests {
         at_once.record_n(7, 3);
         at_once.record_n(9, 0);
         assert_eq!(at_once.summary(), recorder(&[7, 7, 7]).summary());
+    }
+
+    #[test]
+    fn durations_are_counted_up_to_each_bound() {
+        let recorded = recorder(&[10, 100, 100, 101, 2_000_000]);
+        let (counts, sum_us) = recorded.cumulative(&[9, 10, 100, 1_000]);
+        assert_eq!(counts, [0, 1, 3, 4]);
+        let exact = 2_000_311;
+        assert!(
+            sum_us <= exact && exact - sum_us <= exact / 1_000,
+            "{sum_us}"
+        );
+        assert_eq!(Recorder::new().cumulative(&[1]), (vec![0], 0));
     }
 
     proptest! {

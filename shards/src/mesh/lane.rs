@@ -118,6 +118,11 @@ impl<B> LaneWriter<B> {
         self.held.is_empty() && self.ring.slots() > 0
     }
 
+    /// How many blocks lie in the ring.
+    pub(crate) fn depth(&self) -> usize {
+        self.ring.buffer().capacity() - self.ring.slots()
+    }
+
     /// How full the ring is, 0 to 1.
     pub(crate) fn fill(&self) -> f64 {
         1.0 - self.ring.slots() as f64 / self.ring.buffer().capacity() as f64
@@ -133,6 +138,11 @@ pub(crate) struct LaneReader<B> {
 }
 
 impl<B> LaneReader<B> {
+    /// How many blocks lie in the ring.
+    pub(crate) fn depth(&self) -> usize {
+        self.ring.slots()
+    }
+
     /// Takes the oldest block.
     pub(crate) fn take(&mut self) -> Option<B> {
         if self.ring.peek().is_err() {

@@ -86,6 +86,16 @@ impl<B> Outbox<B> {
         lanes.map(LaneWriter::fill).fold(0.0, f64::max)
     }
 
+    /// How many blocks lie in each lane, and the shard at its other end; what is held for want of room is counted too. Looks at a
+    /// word of each receiver's: not for every turn.
+    pub fn depths(&self) -> impl Iterator<Item = (ShardId, usize)> {
+        let lanes = self.lanes.iter().enumerate();
+        lanes.filter_map(|(to, lane)| {
+            let lane = lane.as_ref()?;
+            Some((ShardId::from_index(to), lane.depth() + lane.held()))
+        })
+    }
+
     /// The shards at the other ends, ascending: all but this one.
     pub fn peers(&self) -> impl Iterator<Item = ShardId> + use<B> {
         let from = self.from;

@@ -24,7 +24,7 @@ pub(crate) use glommio::GlommioReactor;
 pub use idle::Profile;
 pub(crate) use idle::{Idle, Rest};
 pub(crate) use poll::PollReactor;
-pub use refusal::ReactorError;
+pub use refusal::{MEMLOCK_BYTES_A_SHARD, ReactorError, io_uring_refusal};
 
 /// Which reactor is asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -5,8 +5,8 @@
 
 use std::{fmt, fs, io, mem};
 
-/// Locked memory that glommio wants of the limit.
-const MEMLOCK_BYTES: u64 = 512 * 1024;
+/// Memory that a shard wants to lock for its rings.
+pub const MEMLOCK_BYTES_A_SHARD: u64 = 512 * 1024;
 
 /// Why a reactor could not be opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,10 +86,33 @@ impl std::error::Error for ReactorError {}
 
 /// Asks the host why a reactor was refused. `reason` is what the reactor said.
 pub(super) fn diagnose(reason: &str, shards: usize) -> ReactorError {
-    let disabled = fs::read_to_string("/proc/sys/kernel/io_uring_disabled")
-        .ok()
-        .and_then(|level| level.trim().parse().ok());
-    judge(reason, io_uring_errno(), memlock_limit(), disabled, shards)
+    judge(
+        reason,
+        io_uring_errno(),
+        memlock_limit(),
+        io_uring_disabled(),
+        shards,
+    )
+}
+
+/// Why this host would refuse the rings of so many shards, asked with the smallest ring; nothing if it grants one. What may be
+/// locked is not asked for here.
+pub fn io_uring_refusal(shards: usize) -> Option<ReactorError> {
+    let errno = io_uring_errno()?;
+    let reason = io::Error::from_raw_os_error(errno).to_string();
+    Some(judge(
+        &reason,
+        Some(errno),
+        memlock_limit(),
+        io_uring_disabled(),
+        shards,
+    ))
+}
+
+/// `kernel.io_uring_disabled`, where the kernel has it.
+fn io_uring_disabled() -> Option<u8> {
+    let level = fs::read_to_string("/proc/sys/kernel/io_uring_disabled").ok()?;
+    level.trim().parse().ok()
 }
 
 /// What these findings mean.
@@ -103,13 +126,13 @@ fn judge(
     let reason = reason.to_owned();
     let memlock = ReactorError::Memlock {
         limit_kib: memlock_bytes / 1024,
-        needed_kib: MEMLOCK_BYTES / 1024 * shards as u64,
+        needed_kib: MEMLOCK_BYTES_A_SHARD / 1024 * shards as u64,
     };
     match setup_errno {
         Some(libc::EPERM | libc::EACCES) => ReactorError::Forbidden { disabled },
         Some(libc::ENOSYS) => ReactorError::Unsupported { reason },
         Some(libc::ENOMEM) => memlock,
-        _ if memlock_bytes < MEMLOCK_BYTES => memlock,
+        _ if memlock_bytes < MEMLOCK_BYTES_A_SHARD => memlock,
         _ if reason.contains("IORING_OP_") => ReactorError::Unsupported { reason },
         _ => ReactorError::Other { reason },
     }
@@ -188,7 +211,8 @@ mod tests {
     fn this_host_grants_a_ring_and_leaks_none() {
         for _ in 0..10 {
             assert_eq!(io_uring_errno(), None);
+            assert_eq!(io_uring_refusal(1), None);
         }
-        assert!(memlock_limit() >= MEMLOCK_BYTES);
+        assert!(memlock_limit() >= MEMLOCK_BYTES_A_SHARD);
     }
 }

@@ -86,6 +86,11 @@ impl StallDetector {
         self.turn_max
     }
 
+    /// How often each stage stalled, by its index.
+    pub(super) fn counts(&self) -> impl Iterator<Item = u64> {
+        self.by_stage.iter().map(|(_, stalls)| *stalls)
+    }
+
     /// The stages that stalled, and how often.
     pub(super) fn by_stage(&self) -> Vec<(&'static str, u64)> {
         let stalled = self.by_stage.iter().filter(|(_, stalls)| *stalls > 0);

@@ -22,7 +22,7 @@ use std::time::Duration;
 use super::figures::ShardFigures;
 use super::panic_message;
 use super::stall::StallDetector;
-use crate::backpressure::{Gauge, Shown};
+use crate::backpressure::Gauge;
 use crate::clock::{SystemClock, thread_cpu_ns};
 use crate::control::{FailureFlag, ShardFailure, StopHandle};
 use crate::core_map::Placement;
@@ -30,6 +30,7 @@ use crate::memory::{NodeMemory, Pages};
 use crate::mesh::Doorbell;
 use crate::reactor::{Idle, Next, Rest, Turns};
 use crate::shard::{Context, Progress, Shard};
+use crate::shown::{BusyRatio, Shown};
 
 /// A shard and its place in the runtime.
 pub(super) struct ShardLoop<S> {
@@ -46,6 +47,8 @@ pub(super) struct ShardLoop<S> {
     clock: SystemClock,
     stalls: StallDetector,
     gauge: Gauge,
+    busy_ratio: BusyRatio,
+    shown: Shown,
     counts: Counts,
     done: bool,
 }
@@ -100,7 +103,9 @@ impl<S: Shard> ShardLoop<S> {
             stopping: false,
             clock,
             stalls: StallDetector::new(budget_ns, now_ns),
-            gauge: Gauge::new(budget_ns, now_ns, watched.shown),
+            gauge: Gauge::new(budget_ns, now_ns, watched.shown.clone()),
+            busy_ratio: BusyRatio::new(now_ns),
+            shown: watched.shown,
             counts: Counts {
                 started_ns: now_ns,
                 turns: 0,
@@ -148,6 +153,16 @@ impl<S: Shard> ShardLoop<S> {
             elapsed_s: elapsed_ns as f64 / 1e9,
             pages,
             memory_refused: self.memory.refused(),
+        }
+    }
+
+    /// Shows other threads what was counted until `now_ns`. Called once a millisecond.
+    fn show(&mut self, now_ns: u64) {
+        let counts = &self.counts;
+        self.shown
+            .show_counts(counts.safety_tick_found_work, self.stalls.counts());
+        if let Some(ratio) = self.busy_ratio.at(now_ns, counts.busy) {
+            self.shown.show_busy_ratio(ratio);
         }
     }
 
@@ -217,7 +232,7 @@ pub(super) struct Ends {
 pub(super) struct Watched {
     /// A turn that takes longer is a stall.
     pub(super) turn_budget_us: u64,
-    /// By this other threads see how hard the shard is pressed.
+    /// By this other threads see how the shard fares.
     pub(super) shown: Shown,
 }
 
@@ -248,10 +263,13 @@ impl<S: Shard> Turns for ShardLoop<S> {
         self.stalls.turn(begun_ns, ended_ns, cx.stages());
 
         let turn = match self.gauge.turn(turn_ns, ended_ns) && turn.is_ok() {
-            true => catch_unwind(AssertUnwindSafe(|| self.shard.load())).and_then(|load| {
-                self.gauge.sample(&load, ended_ns);
-                turn
-            }),
+            true => {
+                self.show(ended_ns);
+                catch_unwind(AssertUnwindSafe(|| self.shard.load())).and_then(|load| {
+                    self.gauge.sample(&load, ended_ns);
+                    turn
+                })
+            }
             false => turn,
         };
 
