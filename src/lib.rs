@@ -12,6 +12,9 @@ pub mod time;
 /// What was configured: the file, the options of streams and queries.
 pub mod config;
 
+/// What a running job tells whoever watches it from outside.
+pub mod metrics;
+
 /// What travels inside a shard.
 pub mod batch;
 

@@ -22,5 +22,7 @@ mod layering;
 mod process;
 // Several queries in a file: windows chained, sources shared, over many records.
 mod several;
+// A running velo watched from outside: metrics, liveness, a service manager; the host it runs on.
+mod watched;
 // The acceptance scripts, over all flights and a real broker. Slow, so their names sort last.
 mod z_accept;

@@ -1,4 +1,4 @@
-//! The acceptance scripts, as a user runs them: scripts/accept 2 to 7 and 13, over all flights and, for 3, 6 and 7, a real
+//! The acceptance scripts, as a user runs them: scripts/accept 2 to 7, 13 and 410, over all flights and, for 3, 6 and 7, a real
 //! Apache Kafka that scripts/kafka starts. What they need and cannot have fails the test with their words; nothing is
 //! skipped. `ACCEPT_SHARDS` narrows the shard counts; 7 runs 30 s here unless `ACCEPT_SECONDS` says otherwise.
 
@@ -88,6 +88,11 @@ fn accept_7_latencies_of_two_processes_and_shards_that_idle() {
     let given = std::env::var("ACCEPT_SECONDS");
     let seconds = given.as_deref().unwrap_or("30");
     accept_with(7, &[("ACCEPT_SECONDS", seconds)]);
+}
+
+#[test]
+fn accept_410_a_host_a_unit_and_a_job_that_is_watched() {
+    accept(410);
 }
 
 /// With 600,000 keys, and a close of 500,000 as ever; the script alone takes 20 million.

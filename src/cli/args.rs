@@ -33,6 +33,8 @@ pub enum Command {
     Topology(TopologyArgs),
     /// Measure, through the shipped pipeline and beside a plain loop
     Bench(BenchArgs),
+    /// Check this host, with the command that mends what is wrong
+    Doctor(DoctorArgs),
     /// See real flights stream through an in-process broker and a windowed query
     Demo(DemoArgs),
 }
@@ -82,6 +84,15 @@ pub struct TopologyArgs {
     /// Print a [shards] section that names the cpus of this core map
     #[arg(long, conflicts_with = "format")]
     pub suggest: bool,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `velo doctor`.
+#[derive(Debug, Arguments)]
+pub struct DoctorArgs {
+    #[command(flatten)]
+    pub config: ConfigArgs,
     #[command(flatten)]
     pub output: OutputArgs,
 }

@@ -1,7 +1,7 @@
 //! The command line: one command a file.
 //!
 //! ```text
-//!   args.rs (what was typed) --> run.rs | check.rs | explain.rs | topology.rs | bench.rs | demo.rs --> render.rs (how errors look)
+//!   args.rs (what was typed) --> run.rs | check.rs | explain.rs | topology.rs | doctor/ | bench.rs | demo.rs --> render.rs (how errors look)
 //! ```
 //!
 //! Laws: data goes to standard output and everything else to standard error; the cause of an error alone decides the exit
@@ -11,6 +11,7 @@ mod args;
 mod bench;
 mod check;
 mod demo;
+mod doctor;
 mod explain;
 mod output;
 mod render;
@@ -68,6 +69,7 @@ fn run_command(command: &Command) -> Result<()> {
         Command::Check(args) => check::run(args),
         Command::Explain(args) => explain::run(args),
         Command::Topology(args) => topology::run(args),
+        Command::Doctor(args) => doctor::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Demo(args) => demo::run(args),
     }

@@ -1,7 +1,8 @@
 //! `velo run`: shows what a file asks to be shown, then runs its queries as one job.
 
 use super::args::{OutputFormat, RunArgs};
-use super::settings::startable_core_map;
+use super::doctor;
+use super::settings::{machine, startable_core_map_on};
 use super::show::show;
 use crate::error::{Error, Result};
 use crate::job::{self, RowFormat, RunRequest};
@@ -9,7 +10,8 @@ use crate::job::{self, RowFormat, RunRequest};
 /// Runs the command.
 pub fn run(args: &RunArgs) -> Result<()> {
     let config = args.config.read()?;
-    let core_map = startable_core_map(&config)?;
+    let machine = machine()?;
+    let core_map = startable_core_map_on(&machine, &config)?;
     let text = args.sql.read()?;
     let script = text.plan(&config, core_map.shards())?;
     let format = args.output.chosen();
@@ -34,5 +36,6 @@ pub fn run(args: &RunArgs) -> Result<()> {
         duration: args.duration,
         report: args.report.clone(),
     };
+    doctor::preflight(&config, &machine, &core_map);
     job::run(&script.job, &config, &core_map, &request)
 }

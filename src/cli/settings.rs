@@ -90,7 +90,12 @@ pub fn core_map(config: &Config) -> Result<CoreMap> {
 
 /// The same, if shards can be started by it: not on a machine that is only described.
 pub fn startable_core_map(config: &Config) -> Result<CoreMap> {
-    let map = core_map(config)?;
+    startable_core_map_on(&machine()?, config)
+}
+
+/// The same on `machine`.
+pub fn startable_core_map_on(machine: &Machine, config: &Config) -> Result<CoreMap> {
+    let map = core_map_on(machine, config)?;
     if map.foreign() {
         return Err(Error::Config(
             "this machine is only described (HWLOC_SYNTHETIC, HWLOC_XMLFILE), and shards cannot start on it; unset that, or \

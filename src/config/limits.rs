@@ -77,8 +77,8 @@ pub const RING_PANES_MAX: usize = 4096;
 /// Records that a busy shard takes before it tells its job of them; an idle one tells at once.
 pub const UNTOLD_RECORDS_MAX: u64 = 4096;
 
-/// How often a shard tells its job of latencies, at most, nanoseconds. A histogram is up to 190 KB.
-pub const LATENCY_TOLD_EVERY_NS: u64 = 500_000_000;
+/// How often a shard tells its job of latencies and counts, at most, nanoseconds. A histogram is up to 190 KB.
+pub const FIGURES_TOLD_EVERY_NS: u64 = 500_000_000;
 
 /// Busy turns after which a shard is taken to run steadily, where its allocations are counted.
 pub const STEADY_AFTER_TURNS: u64 = 64;
@@ -94,6 +94,21 @@ pub const BENCH_MESSAGES_DEFAULT: u64 = 10_000_000;
 
 /// Shards that `velo bench runtime` needs: one to send and one to take.
 pub const BENCH_RUNTIME_SHARDS_MIN: usize = 2;
+
+/// Bytes of a request's head that the metrics endpoint reads.
+pub const METRICS_REQUEST_BYTES_MAX: usize = 8 << 10;
+
+/// Requests that the metrics endpoint serves at once.
+pub const METRICS_REQUESTS_MAX: usize = 8;
+
+/// How long a client of the metrics endpoint may take to send its request, or to take the answer, milliseconds.
+pub const METRICS_CLIENT_MS_MAX: u64 = 2_000;
+
+/// How long the job's thread may take to answer a request before it counts as one that makes no rounds, milliseconds.
+pub const METRICS_ANSWER_MS_MAX: u64 = 5_000;
+
+/// Letters of the token of a metrics endpoint.
+pub const METRICS_TOKEN_BYTES: RangeInclusive<usize> = 16..=1024;
 
 /// How long the job's thread sleeps at most, microseconds: the longest that a signal or the end of the duration waits to be
 /// seen. All else rings.
@@ -157,6 +172,10 @@ const _: () = {
     assert!(
         *BATCH_RECORDS.start() <= BATCH_RECORDS_DEFAULT
             && BATCH_RECORDS_DEFAULT <= *BATCH_RECORDS.end()
+    );
+    assert!(
+        METRICS_ANSWER_MS_MAX * 1_000 > 100 * JOB_SLEEP_US_MAX,
+        "a job's thread that sleeps is not taken for one that makes no rounds"
     );
     assert!(
         QUERIES_MAX <= 1 << DELIVERY_QUERY_BITS,

@@ -11,6 +11,7 @@
 
 pub mod file;
 pub mod limits;
+mod metrics;
 pub mod nearest;
 pub mod options;
 
@@ -25,6 +26,7 @@ use velostream_shards::{
 
 use crate::error::{Error, Result};
 use file::{Origin, Written};
+pub use metrics::{MetricsConfig, Token};
 use nearest::nearest;
 
 /// What was configured.
@@ -38,6 +40,8 @@ pub struct Config {
     pub batch: BatchConfig,
     /// `[kafka]`.
     pub kafka: KafkaConfig,
+    /// `[metrics]`.
+    pub metrics: MetricsConfig,
 }
 
 /// `[shards]`: how many, on which cores, what drives them, and the lanes between them.
@@ -127,6 +131,11 @@ impl Config {
             config
                 .take(one)
                 .map_err(|wrong| Error::Config(format!("{}: {}: {wrong}", one.origin, one.key)))?;
+        }
+        if let Some((key, wrong)) = config.metrics.wrong() {
+            let written = written.iter().find(|one| one.key == key);
+            let origin = &written.expect("what is wrong was written").origin;
+            return Err(Error::Config(format!("{origin}: {key}: {wrong}")));
         }
         Ok(config)
     }
@@ -295,7 +304,26 @@ const KEYS: &[Key] = &[
         }),
     },
     Key::later("batch.min"),
-    Key::later("metrics.listen"),
+    Key {
+        path: "metrics.listen",
+        take: Some(|value, config| {
+            let text = string(value)?;
+            config.metrics.listen = match text {
+                "off" => None,
+                text => Some(text.parse().map_err(|_| {
+                    format!("must be \"off\", or an address and a port such as \"127.0.0.1:9646\", not {text:?}")
+                })?),
+            };
+            Ok(())
+        }),
+    },
+    Key {
+        path: "metrics.token",
+        take: Some(|value, config| {
+            config.metrics.token = Some(Token::new(string(value)?)?);
+            Ok(())
+        }),
+    },
 ];
 
 fn string(value: &Value) -> Result<&str, String> {
@@ -437,7 +465,8 @@ mod tests {
         let config = mean(
             "[job]\nname = 'flights'\n[shards]\ncores = '2-4,12'\nplacement = 'pack'\nhousekeeping = '0,1'\nturn_budget_us = 250\nsmt = 'use'\noversubscribe = true\n\
              numa = 'strict'\nlane_blocks = 1\nprofile = 'eco'\nreactor = 'poll'\n[batch]\nmax = 7\n[kafka]\n'bootstrap.servers' = 'a:1'\n'fetch.wait.max.ms' = 5\n\
-             [kafka.consumer]\n'fetch.wait.max.ms' = 9\n[kafka.producer]\n'linger.ms' = 1.5\n",
+             [kafka.consumer]\n'fetch.wait.max.ms' = 9\n[kafka.producer]\n'linger.ms' = 1.5\n\
+             [metrics]\nlisten = '0.0.0.0:9646'\ntoken = '0123456789abcdef'\n",
         )
         .expect("all are known");
         assert_eq!(config.job_name.as_deref(), Some("flights"));
@@ -460,6 +489,11 @@ mod tests {
             }
         );
         assert_eq!(config.batch.max, 7);
+        let metrics = MetricsConfig {
+            listen: Some(([0, 0, 0, 0], 9646).into()),
+            token: Some(Token::new("0123456789abcdef").expect("it is right")),
+        };
+        assert_eq!(config.metrics, metrics);
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         let every = vec![
             pair("bootstrap.servers", "a:1"),
@@ -545,5 +579,14 @@ mod tests {
         assert!(refused("shards.housekeeping=-1").contains("from 0 to"));
         assert!(refused("shards.cores=true").contains("must be \"auto\""));
         assert!(refused("job.name=a b").contains("not ' '"));
+        assert!(refused("metrics.listen='9646'").contains("such as \"127.0.0.1:9646\""));
+        assert_eq!(
+            refused("metrics.listen='0.0.0.0:9646'"),
+            "--set: metrics.listen: other machines can reach 0.0.0.0:9646: set metrics.token too, or listen on 127.0.0.1"
+        );
+        assert_eq!(
+            refused("metrics.token=hush"),
+            "--set: metrics.token: must have 16 to 1024 letters"
+        );
     }
 }

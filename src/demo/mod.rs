@@ -43,7 +43,7 @@ use self::show::Ended;
 use crate::config::{Config, KafkaConfig};
 use crate::error::{Error, Result};
 use crate::job::report::{End, Report};
-use crate::job::{Job, Outcome, RowFormat, Signals, Standing};
+use crate::job::{Going, Job, Outcome, RowFormat, Signals, Standing};
 use crate::kafka::{Layers, Settings};
 use crate::plan::JobPlan;
 use crate::sql::{self, plan_script};
@@ -116,6 +116,9 @@ pub fn run(
     let mut progress = Progress::new(records_all);
     let mut failed = None;
     let outcome = job.run(&mut |standing| {
+        if standing.going != Going::On {
+            return None;
+        }
         if signals.asked() {
             return Some(End::Signal);
         }

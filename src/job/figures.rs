@@ -68,7 +68,7 @@ impl Report {
             elapsed_s,
             records_in,
             rows_out: outcome.rows_out,
-            bad_records: bad_in_source + all.bad_records,
+            bad_records: bad_in_source + all.bad_records + all.bad_rows,
             late_records: all.late_records + all.late_after_idle,
             late_after_idle: all.late_after_idle,
             dead_letters: 0,

@@ -1,7 +1,7 @@
 //! What a person sees of a running job: one line on the terminal, drawn anew twice a second.
 //!
 //! ```text
-//!   velo: 10,003 records/s in, 1,790 rows/s out; watermark 2.0 s behind; end to end p50 12.5 ms p95 .. p99 ..; backpressure healthy
+//!   velo: 42 % read; 10,003 records/s in, 1,790 rows/s out; watermark 2.0 s behind; end to end p50 12.5 ms p95 .. p99 ..; backpressure healthy
 //! ```
 //!
 //! Law: only where standard error is a terminal, and not where the rows themselves run over that terminal. No colour, so
@@ -65,6 +65,7 @@ impl LiveLine {
         let line = text(
             self.before,
             now,
+            standing.share_read(),
             behind_us,
             end_to_end,
             standing.backpressure,
@@ -82,7 +83,7 @@ impl Drop for LiveLine {
 }
 
 /// How far the watermark stands behind the wall clock; `None` before the first promise and after the end.
-fn behind_us(watermark: Watermark, now_us: i64) -> Option<i64> {
+pub(super) fn behind_us(watermark: Watermark, now_us: i64) -> Option<i64> {
     match watermark {
         Watermark::NONE | Watermark::END => None,
         Watermark(us) => Some(now_us.saturating_sub(us)),
@@ -92,14 +93,17 @@ fn behind_us(watermark: Watermark, now_us: i64) -> Option<i64> {
 fn text(
     before: Counts,
     now: Counts,
+    share_read: Option<f64>,
     behind_us: Option<i64>,
     end_to_end: Summary,
     backpressure: Backpressure,
 ) -> String {
     let seconds = (now.elapsed - before.elapsed).as_secs_f64();
     let rate = |before: u64, now: u64| HumanCount(((now - before) as f64 / seconds).round() as u64);
+    let read = share_read.map(|share| format!("{:.0} % read; ", (100.0 * share).floor()));
     let mut line = format!(
-        "{} records/s in, {} rows/s out",
+        "{}{} records/s in, {} rows/s out",
+        read.unwrap_or_default(),
         rate(before.records_in, now.records_in),
         rate(before.rows_out, now.rows_out)
     );
@@ -153,17 +157,19 @@ mod tests {
             text(
                 before,
                 now,
+                Some(0.4299),
                 Some(2_040_000),
                 end_to_end,
                 Backpressure::Healthy
             ),
-            "10,000 records/s in, 0 rows/s out; watermark 2.0 s behind; end to end p50 12.5 ms p95 20.0 ms p99 31.2 ms; \
+            "42 % read; 10,000 records/s in, 0 rows/s out; watermark 2.0 s behind; end to end p50 12.5 ms p95 20.0 ms p99 31.2 ms; \
              backpressure healthy"
         );
         assert_eq!(
             text(
                 before,
                 now,
+                None,
                 None,
                 Summary::default(),
                 Backpressure::Saturated

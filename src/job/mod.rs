@@ -11,6 +11,7 @@
 //! Law: all queries of a file are one job. It ends when every shard has ended and every row is acknowledged, or with the first
 //! error. A stop by signal or duration drains and flushes, but closes no window of an input that has not ended.
 
+mod exposition;
 mod figures;
 mod files;
 mod housekeeping;
@@ -20,35 +21,38 @@ mod live_line;
 mod outputs;
 pub mod report;
 mod request;
+mod service;
 mod stop;
+mod watch;
 
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use velostream_shards::pin::Confined;
 use velostream_shards::{
-    Backpressure, CoreMap, Doorbell, Doorbells, Endpoint, ExitInbox, NodeMemory, Placement,
-    Runtime, RuntimeOptions, ShardEnd, ShardFailure, ShardId, StartError, StopHandle, SystemClock,
+    CoreMap, Doorbell, Doorbells, Endpoint, ExitInbox, NodeMemory, Placement, Runtime,
+    RuntimeOptions, ShardEnd, ShardFailure, ShardId, StartError, StopHandle, SystemClock,
     exit_lane, mesh,
 };
 
 pub use latency::Latency;
 pub use request::{RowFormat, RunRequest};
 pub use stop::Signals;
+pub use watch::{Going, Standing};
 
 use self::housekeeping::stand_on;
 use self::latency::monotonic_ns;
-use self::live_line::LiveLine;
 use self::report::{End, Report};
+use self::watch::Watchers;
 use crate::config::Config;
 use crate::config::limits::{EXIT_LANE_BLOCKS, JOB_SLEEP_US_MAX};
 use crate::error::{Error, Result, SqlError, exit};
 use crate::exchange::Block;
 use crate::pipeline::{
-    Lanes, QueryParts, ShardOutcome, ShardParts, ShardPipeline, ToJob, check_buildable,
+    Counts, Lanes, QueryParts, ShardOutcome, ShardParts, ShardPipeline, ToJob, check_buildable,
     shard_pipeline,
 };
-use crate::plan::{JobPlan, JobQuery, JobSink, SinkSpec, Target};
+use crate::plan::{JobPlan, JobQuery, Target};
 use crate::sink::{Acknowledged, Sink};
 use crate::time::Watermark;
 
@@ -70,25 +74,6 @@ pub struct Outcome {
     pub elapsed: Duration,
 }
 
-/// What a watcher of a running job sees.
-#[derive(Clone, Copy, Debug)]
-pub struct Standing<'s> {
-    /// Records taken from the sources so far, as far as the shards have told; bad ones included.
-    pub records_in: u64,
-    /// Rows acknowledged so far.
-    pub rows_out: u64,
-    /// Since the shards were started.
-    pub elapsed: Duration,
-    /// The least watermark of the inputs of the shards, as far as they have told.
-    pub watermark: Watermark,
-    /// Whether a sink has no room, so that the shards wait for it.
-    pub held_back: bool,
-    /// How hard the shard is pressed that is pressed the most.
-    pub backpressure: Backpressure,
-    /// How long it took so far; `ingest` as far as the shards have told.
-    pub latency: &'s Latency,
-}
-
 /// Runs `plan` until its inputs end, a signal comes or the time is over, and writes the report.
 pub fn run(
     plan: &JobPlan,
@@ -97,35 +82,30 @@ pub fn run(
     request: &RunRequest,
 ) -> Result<()> {
     let signals = Signals::catch()?;
-    let mut live_line = LiveLine::on_terminal(plan.sinks.iter().any(is_stdout));
-    let outcome = Job {
+    let job = Job {
         plan,
         config,
         core_map,
         rows: request.rows,
         gaps_are_errors: false,
-    }
-    .run(&mut |standing| {
-        if let Some(line) = &mut live_line {
-            line.show(&standing);
-        }
-        if signals.asked() {
-            return Some(End::Signal);
-        }
-        let over = request
-            .duration
-            .is_some_and(|duration| standing.elapsed >= duration);
-        over.then_some(End::Duration)
-    });
-    drop(live_line);
+    };
+    let outcome = match Watchers::open(plan, config, core_map) {
+        Ok(mut watchers) => job.run(&mut |standing| {
+            watchers.look(&standing);
+            if signals.asked() {
+                return Some(End::Signal);
+            }
+            let over = request
+                .duration
+                .is_some_and(|duration| standing.elapsed >= duration);
+            over.then_some(End::Duration)
+        }),
+        Err(error) => job.not_started(error),
+    };
     let report = request.report.as_ref();
     let written = report.map_or(Ok(()), |path| Report::of(plan, &outcome).write(path));
     // What went wrong with the run comes before what went wrong with its report.
     outcome.result.and(written)
-}
-
-fn is_stdout(sink: &JobSink) -> bool {
-    matches!(sink.spec, SinkSpec::Stdout)
 }
 
 /// Holds against `plan` and `config` what can be known without a broker or a file: operators that cannot be built, properties
@@ -173,20 +153,26 @@ pub struct Job<'j> {
 }
 
 impl Job<'_> {
-    /// Runs until the input ends or `watch`, which is called all the time, says why to stop.
+    /// Runs until the input ends or `watch`, which is called in every round, says why to stop. What it says of a run that stops
+    /// already changes nothing.
     pub fn run(&self, watch: &mut dyn FnMut(Standing<'_>) -> Option<End>) -> Outcome {
         let kept = self.stand_aside();
         match kept.and_then(|kept| Ok((self.start()?, kept))) {
             Ok((running, _kept)) => running.watch(watch),
-            Err(error) => Outcome {
-                end: End::Error,
-                result: Err(error),
-                shards: Vec::new(),
-                rows_out: 0,
-                rows_out_by_query: vec![0; self.plan.queries.len()],
-                latency: Latency::default(),
-                elapsed: Duration::ZERO,
-            },
+            Err(error) => self.not_started(error),
+        }
+    }
+
+    /// What a run leaves that could not begin.
+    fn not_started(&self, error: Error) -> Outcome {
+        Outcome {
+            end: End::Error,
+            result: Err(error),
+            shards: Vec::new(),
+            rows_out: 0,
+            rows_out_by_query: vec![0; self.plan.queries.len()],
+            latency: Latency::default(),
+            elapsed: Duration::ZERO,
         }
     }
 
@@ -301,6 +287,7 @@ impl Job<'_> {
             started: Instant::now(),
             records_in: 0,
             watermarks: vec![Watermark::END; shards],
+            counts: vec![Counts::default(); shards],
             totals: Totals {
                 rows_written: 0,
                 rows_out: vec![0; plan.queries.len()],
@@ -343,6 +330,8 @@ struct Running {
     records_in: u64,
     /// By shard, where its input stood when it last told; at the end for one that has told nothing.
     watermarks: Vec<Watermark>,
+    /// By shard, what it has counted when it last told.
+    counts: Vec<Counts>,
     totals: Totals,
 }
 
@@ -387,25 +376,13 @@ impl Running {
             if failed.is_some() {
                 self.stop.request();
             }
-            if asked.is_none() {
-                let standing = Standing {
-                    records_in: self.records_in,
-                    rows_out: self.totals.rows_out(),
-                    elapsed: self.started.elapsed(),
-                    watermark: self
-                        .watermarks
-                        .iter()
-                        .copied()
-                        .min()
-                        .unwrap_or(Watermark::END),
-                    held_back: !have_room(&self.sinks),
-                    backpressure: self.runtime.backpressure().max().unwrap_or_default(),
-                    latency: &self.totals.latency,
-                };
-                asked = watch(standing);
-                if asked.is_some() {
-                    self.stop.request();
-                }
+            let going = match asked.is_some() || failed.is_some() {
+                true => Going::Stopping,
+                false => Going::On,
+            };
+            if let Some(end) = watch(self.standing(going)).filter(|_| asked.is_none()) {
+                asked = Some(end);
+                self.stop.request();
             }
             // Room was made for shards that hold blocks.
             self.doorbell.ring_owed();
@@ -415,7 +392,30 @@ impl Running {
             }
             self.rest(progressed);
         }
+        watch(self.standing(Going::Ended));
         self.end(asked, failed, sink_failed)
+    }
+
+    /// How the job stands now.
+    fn standing(&self, going: Going) -> Standing<'_> {
+        Standing {
+            records_in: self.records_in,
+            rows_out: self.totals.rows_out(),
+            elapsed: self.started.elapsed(),
+            watermark: self
+                .watermarks
+                .iter()
+                .copied()
+                .min()
+                .unwrap_or(Watermark::END),
+            held_back: !have_room(&self.sinks),
+            backpressure: self.runtime.backpressure().max().unwrap_or_default(),
+            latency: &self.totals.latency,
+            going,
+            counts: &self.counts,
+            shown: self.runtime.shown(),
+            exits: &self.exits,
+        }
     }
 
     /// Sleeps when two rounds in a row found nothing, the second of them after the doorbell was armed.
@@ -440,6 +440,7 @@ impl Running {
             targets,
             records_in,
             watermarks,
+            counts,
             totals,
             ..
         } = self;
@@ -450,7 +451,7 @@ impl Running {
             }
         }
         let mut progressed = false;
-        for (exit, watermark) in exits.iter_mut().zip(watermarks) {
+        for ((exit, watermark), counts) in exits.iter_mut().zip(watermarks).zip(counts) {
             // Whose rows come next is not known before they are taken.
             if !have_room(sinks) {
                 break;
@@ -472,6 +473,7 @@ impl Running {
                     *records_in += records;
                     *watermark = stands_at;
                 }
+                ToJob::Counts(told) => *counts = *told,
                 ToJob::Ingest(recorded) => totals.latency.ingest.merge(&recorded),
                 ToJob::Notice(text) => tell(&text),
                 // The first is what ended the run; but of bad records of a file that several shards decode, the first of the file.

@@ -18,7 +18,8 @@ use super::egress::ToJob;
 use super::flow::{Flow, QueryCounts};
 use super::source_port::SourcePort;
 use super::stages;
-use crate::config::limits::{LATENCY_TOLD_EVERY_NS, UNTOLD_RECORDS_MAX};
+use super::standing::Counts;
+use crate::config::limits::{FIGURES_TOLD_EVERY_NS, UNTOLD_RECORDS_MAX};
 use crate::error::Result;
 use crate::plan::clock::set_batch_time;
 use crate::source::SourceFigures;
@@ -37,8 +38,10 @@ pub struct ShardPipeline {
     monotonic_ns: fn() -> u64,
     /// Records taken of which the job has been told.
     told: u64,
-    /// When the job was last told of latencies, on the monotonic clock.
-    latency_told_ns: u64,
+    /// When the job was last told of latencies and counts, on the monotonic clock.
+    figures_told_ns: u64,
+    /// The counts that it was told of last.
+    told_counts: Counts,
     allocations: AllocationCount,
 }
 
@@ -81,7 +84,8 @@ impl ShardPipeline {
             wall_us,
             monotonic_ns,
             told: 0,
-            latency_told_ns: monotonic_ns(),
+            figures_told_ns: monotonic_ns(),
+            told_counts: Counts::default(),
             allocations: AllocationCount::default(),
         }
     }
@@ -119,16 +123,30 @@ impl ShardPipeline {
         }
     }
 
-    /// Tells the job of latencies now and then, for whoever watches. The rest leaves with the shard.
-    fn tell_latency(&mut self) {
+    /// Tells the job of latencies and counts now and then, for whoever watches. The rest leaves with the shard.
+    fn tell_figures(&mut self) {
         let now_ns = (self.monotonic_ns)();
-        let due = now_ns - self.latency_told_ns >= LATENCY_TOLD_EVERY_NS;
+        let due = now_ns - self.figures_told_ns >= FIGURES_TOLD_EVERY_NS;
         if due && self.flow.exit().has_room() {
-            self.latency_told_ns = now_ns;
+            self.figures_told_ns = now_ns;
             let recorded = self.take_ingest();
             if !recorded.is_empty() {
                 self.flow.exit().post(ToJob::Ingest(Box::new(recorded)));
             }
+            let counts = self.counts();
+            if counts != self.told_counts {
+                self.told_counts = counts.clone();
+                self.flow.exit().post(ToJob::Counts(Box::new(counts)));
+            }
+        }
+    }
+
+    fn counts(&self) -> Counts {
+        Counts {
+            sources: self.sources.iter().map(SourcePort::counts).collect(),
+            queries: self.flow.counts(),
+            held: self.flow.held(),
+            lanes: self.flow.lane_depths(),
         }
     }
 
@@ -205,7 +223,7 @@ impl Shard for ShardPipeline {
         };
         cx.enter(stages::TELL);
         self.tell(progressed);
-        self.tell_latency();
+        self.tell_figures();
         match progressed {
             true => self.allocations.busy_turn(),
             false => self.wake_when_due(cx),

@@ -10,6 +10,7 @@
 
 use velostream_shards::{ExitOutbox, Recorder};
 
+use super::standing::Counts;
 use crate::emit::OutputRows;
 use crate::error::Error;
 use crate::format::Encoder;
@@ -30,6 +31,8 @@ pub enum ToJob {
         /// Where the least watermark of the shard's inputs stands.
         watermark: Watermark,
     },
+    /// What the shard has counted so far, and what it holds: instead of what it told before.
+    Counts(Box<Counts>),
     /// How long records took until they were applied: what the shard has recorded since it last said so.
     Ingest(Box<Recorder>),
     /// The shard cannot go on; the run ends with this error.

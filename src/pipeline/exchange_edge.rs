@@ -102,6 +102,12 @@ impl ExchangeEdge {
             .map_or((0.0, 0), |lanes| (lanes.outbox.fill(), lanes.outbox.held()))
     }
 
+    /// How many blocks lie in the lane to each peer, or are held for it.
+    pub fn depths(&self) -> impl Iterator<Item = (ShardId, usize)> {
+        let lanes = self.lanes.iter();
+        lanes.flat_map(|lanes| lanes.outbox.depths())
+    }
+
     /// Moves held blocks into the lanes; whether any moved.
     pub fn flush(&mut self) -> bool {
         self.lanes

@@ -14,16 +14,18 @@
 //! 3. A row keeps the event time that its query gave it, and a record its partition's watermark just before it, so that
 //!    lateness is decided once: for the row of a window nothing is left to decide.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion_common::arrow::array::{RecordBatch, RecordBatchOptions};
 use datafusion_common::arrow::datatypes::SchemaRef;
-use velostream_shards::{Context, Load, MemoryRange};
+use velostream_shards::{Context, Load, MemoryRange, ShardId};
 
 use super::egress::{Egress, Exit, ToJob};
 use super::ingest::Ingest;
 use super::query::QueryPipeline;
 use super::stages;
+use super::standing::Held;
 use crate::batch::{Batch, Origin};
 use crate::config::limits::{INBOX_BLOCKS_MAX, INBOX_ROWS_MAX, QUERIES_MAX};
 use crate::emit::OutputRows;
@@ -91,12 +93,14 @@ struct Inlet {
 }
 
 /// What a query has counted on one shard.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct QueryCounts {
     /// Rows that left it: for its sink, or for other queries.
     pub rows: u64,
-    /// Records for which an expression failed, and rows with a value out of range.
+    /// Records for which an expression failed.
     pub bad_records: u64,
+    /// Rows with a value out of range.
+    pub bad_rows: u64,
     /// Records whose window was closed by their own partition's watermark.
     pub late_records: u64,
     /// Records whose window the query had closed though their partition had not.
@@ -114,6 +118,7 @@ impl QueryCounts {
         QueryCounts {
             rows: self.rows + other.rows,
             bad_records: self.bad_records + other.bad_records,
+            bad_rows: self.bad_rows + other.bad_rows,
             late_records: self.late_records + other.late_records,
             late_after_idle: self.late_after_idle + other.late_after_idle,
             state_bytes_max: self.state_bytes_max + other.state_bytes_max,
@@ -308,6 +313,24 @@ impl Flow {
         &mut self.exit
     }
 
+    /// What each query holds now.
+    pub fn held(&self) -> Vec<Held> {
+        self.nodes.iter().map(|node| node.pipeline.held()).collect()
+    }
+
+    /// How many blocks lie in the lanes to each peer, or are held for them, over all queries.
+    pub fn lane_depths(&self) -> Vec<(ShardId, usize)> {
+        let mut depths = BTreeMap::new();
+        for (to, depth) in self
+            .nodes
+            .iter()
+            .flat_map(|node| node.pipeline.lane_depths())
+        {
+            *depths.entry(to).or_insert(0) += depth;
+        }
+        depths.into_iter().collect()
+    }
+
     /// What each query has counted.
     pub fn counts(&self) -> Vec<QueryCounts> {
         self.nodes.iter().map(Node::counts).collect()
@@ -457,7 +480,8 @@ impl Node {
         let (state_bytes_max, long_probes) = self.pipeline.state();
         QueryCounts {
             rows: self.rows,
-            bad_records: self.pipeline.bad_records() + self.bad_rows.skipped(),
+            bad_records: self.pipeline.bad_records(),
+            bad_rows: self.bad_rows.skipped(),
             late_records,
             late_after_idle,
             state_bytes_max,

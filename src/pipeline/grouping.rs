@@ -16,6 +16,7 @@ use super::exchange_edge::{Arrived, ExchangeEdge};
 use super::filter_project::Evaluated;
 use super::ingest::Ingest;
 use super::partial_aggregate::{Leaves, PartialAggregate};
+use super::standing::Held;
 use super::window_aggregate::WindowAggregate;
 use crate::batch::take_columns;
 use crate::emit::OutputRows;
@@ -142,6 +143,13 @@ impl Grouping {
             bytes + self.owned.state_bytes_max(),
             probes + self.owned.long_probes(),
         )
+    }
+
+    /// What is held now.
+    pub fn held(&self) -> Held {
+        let first_phase = self.first_phase.as_ref();
+        let before = first_phase.map_or(Held::default(), PartialAggregate::held);
+        before.beside(self.owned.held())
     }
 
     /// The memory that holds its state.

@@ -28,7 +28,8 @@ mod ingest;
 mod partial_aggregate;
 mod query;
 mod source_port;
-mod stages;
+pub mod stages;
+mod standing;
 mod window_aggregate;
 
 pub use allocation_count::AllocationFigures;
@@ -37,3 +38,4 @@ pub use driver::{ShardOutcome, ShardPipeline};
 pub use egress::{RowEncoder, ToJob};
 pub use exchange_edge::Lanes;
 pub use flow::QueryCounts;
+pub use standing::{Counts, Held, SourceCounts};

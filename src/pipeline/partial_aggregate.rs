@@ -28,6 +28,7 @@
 
 use velostream_shards::{MemoryRange, NodeMemory};
 
+use super::standing::Held;
 use super::window_aggregate::WindowAggregate;
 use crate::emit::PartialMaker;
 use crate::error::Result;
@@ -172,6 +173,11 @@ impl PartialAggregate {
     /// Most bytes of state at once, and searches in it that took long.
     pub fn state(&self) -> (u64, u64) {
         (self.groups.state_bytes_max(), self.groups.long_probes())
+    }
+
+    /// What it holds now.
+    pub fn held(&self) -> Held {
+        self.groups.held()
     }
 
     /// The memory that holds its state.

@@ -11,12 +11,14 @@
 //!
 //! It does not know where its rows go, nor whether there is room for them: `flow` does.
 
-use velostream_shards::MemoryRange;
+use velostream_shards::{MemoryRange, ShardId};
 
 use super::build::RowShape;
+use super::exchange_edge::ExchangeEdge;
 use super::filter_project::FilterProject;
 use super::grouping::Grouping;
 use super::ingest::Ingest;
+use super::standing::Held;
 use crate::batch::Batch;
 use crate::emit::OutputRows;
 use crate::error::Result;
@@ -116,6 +118,15 @@ impl QueryPipeline {
         }
     }
 
+    /// How many blocks lie in its lane to each peer, or are held for it.
+    pub fn lane_depths(&self) -> impl Iterator<Item = (ShardId, usize)> {
+        let edge = match &self.stage {
+            Stage::Stateless(_) => None,
+            Stage::Grouping(grouping) => Some(&grouping.edge),
+        };
+        edge.into_iter().flat_map(ExchangeEdge::depths)
+    }
+
     /// Takes a batch.
     pub fn take(&mut self, batch: Batch, made: &mut Vec<OutputRows>) -> Result<()> {
         assert!(self.open, "no batch follows the end of the input");
@@ -203,6 +214,14 @@ impl QueryPipeline {
         match &self.stage {
             Stage::Stateless(_) => (0, 0),
             Stage::Grouping(grouping) => grouping.state(),
+        }
+    }
+
+    /// What it holds now.
+    pub fn held(&self) -> Held {
+        match &self.stage {
+            Stage::Stateless(_) => Held::default(),
+            Stage::Grouping(grouping) => grouping.held(),
         }
     }
 

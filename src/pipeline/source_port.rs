@@ -9,8 +9,9 @@ use super::allocation_count::AllocationCount;
 use super::egress::ToJob;
 use super::flow::{Flow, Reader};
 use super::stages;
+use super::standing::SourceCounts;
 use crate::error::Result;
-use crate::source::{Polled, Source, SourceFigures};
+use crate::source::{Extent, Polled, Source, SourceFigures};
 use crate::time::Watermark;
 
 /// A shard's share of one stream from outside.
@@ -211,6 +212,22 @@ impl SourcePort {
     /// The queries that read it.
     pub fn readers(&self) -> impl Iterator<Item = usize> {
         self.readers.iter().map(|reader| reader.query)
+    }
+
+    /// What was read so far.
+    pub fn counts(&self) -> SourceCounts {
+        match &self.source {
+            Some(source) => SourceCounts {
+                records_in: source.records_in(),
+                bad_records: source.figures().bad_records,
+                extent: source.extent(),
+            },
+            // Nothing of nothing is read here.
+            None => SourceCounts {
+                extent: Some(Extent::default()),
+                ..SourceCounts::default()
+            },
+        }
     }
 
     /// What the source has counted; `None` if there was nothing to read.

@@ -26,12 +26,14 @@ pub const APPLY: Stage = Stage::new(5, "apply");
 /// The job is told of what was taken and how long it took.
 pub const TELL: Stage = Stage::new(6, "tell");
 
+/// All of them, and what a turn does before it enters one.
+pub const ALL: [Stage; 8] = [Stage::TURN, FLUSH, FIRE, PARTIALS, DRAIN, READ, APPLY, TELL];
+
 const _: () = {
-    let numbers = [FLUSH, FIRE, PARTIALS, DRAIN, READ, APPLY, TELL];
     let mut seen = 0u32;
     let mut place = 0;
-    while place < numbers.len() {
-        let bit = 1 << numbers[place].index();
+    while place < ALL.len() {
+        let bit = 1 << ALL[place].index();
         assert!(seen & bit == 0, "a number names one stage");
         seen |= bit;
         place += 1;

@@ -24,6 +24,7 @@ use std::collections::VecDeque;
 use datafusion_common::arrow::datatypes::DataType;
 use velostream_shards::{MemoryRange, NodeMemory};
 
+use super::standing::Held;
 use crate::config::limits::FIRE_PANES_MAX;
 use crate::emit::{Closing, Maker, OutputRows, PartialMaker, RowMaker, changes};
 use crate::error::Result;
@@ -306,8 +307,11 @@ impl<M: Maker> WindowAggregate<M> {
     }
 
     fn note_state_bytes(&mut self) {
-        let state_bytes = self.pane_bytes as u64 + self.space.bytes() as u64;
-        self.state_bytes_max = self.state_bytes_max.max(state_bytes);
+        self.state_bytes_max = self.state_bytes_max.max(self.state_bytes());
+    }
+
+    fn state_bytes(&self) -> u64 {
+        self.pane_bytes as u64 + self.space.bytes() as u64
     }
 
     /// The query's watermark on this shard stands at `time`, moved there by a record that was due at `due_us` (wall
@@ -404,6 +408,24 @@ impl<M: Maker> WindowAggregate<M> {
     /// Most bytes that groups and dictionaries have taken at once.
     pub fn state_bytes_max(&self) -> u64 {
         self.state_bytes_max
+    }
+
+    /// What it holds now. Looks at every open pane: for whoever asks, not for a turn.
+    pub fn held(&self) -> Held {
+        let (open, stores): (usize, u64) = match &self.state {
+            State::Windowed(panes) => (
+                panes.open(),
+                panes.stores().map(|groups| groups.held() as u64).sum(),
+            ),
+            State::Whole(whole) => (0, whole.iter().map(|groups| groups.held() as u64).sum()),
+        };
+        let leaving = self.closing.as_ref();
+        let windows_leaving = leaving.is_some_and(|closing| closing.pane().is_some());
+        Held {
+            groups: stores + leaving.map_or(0, |closing| closing.remaining() as u64),
+            open_windows: (open + usize::from(windows_leaving)) as u64,
+            state_bytes: self.state_bytes(),
+        }
     }
 
     /// Searches for a group or a dictionary entry that went past many others, in panes that have left and dictionaries.

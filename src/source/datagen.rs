@@ -21,7 +21,7 @@ use datafusion_common::arrow::datatypes::{DataType, SchemaRef};
 use rand_core::{RngCore, SeedableRng};
 use rand_xoshiro::SplitMix64;
 
-use super::{PartitionFigures, Polled, Source, SourceFigures};
+use super::{Extent, PartitionFigures, Polled, Source, SourceFigures};
 use crate::batch::{Batch, Origin};
 use crate::config::options::{ColumnSpec, DatagenSpec, Generator, singles};
 use crate::error::{Error, Result};
@@ -239,6 +239,18 @@ impl Source for DatagenSource {
 
     fn records_in(&self) -> u64 {
         self.records_in
+    }
+
+    fn extent(&self) -> Option<Extent> {
+        let bounded = self.rows != u64::MAX;
+        let of_partition = |partition: &Partition| {
+            let before = self.rows.saturating_sub(partition.number as u64);
+            before.div_ceil(PARTITIONS as u64)
+        };
+        bounded.then(|| Extent {
+            read: self.records_in,
+            whole: self.partitions.iter().map(of_partition).sum(),
+        })
     }
 
     fn figures(&self) -> SourceFigures {

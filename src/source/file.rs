@@ -12,7 +12,7 @@
 //! It does not deal a file to several shards: `dealt` does, where the plan says so. It does not wait for a file to grow.
 
 use super::file_records::{FileDecoder, Records, Wanted, clock, place};
-use super::{BadRecords, PartitionFigures, Polled, Source, SourceFigures};
+use super::{BadRecords, Extent, PartitionFigures, Polled, Source, SourceFigures};
 use crate::batch::{Batch, Origin};
 use crate::error::Result;
 use crate::format::{Decoded, Kernel};
@@ -116,6 +116,10 @@ impl Source for FileSource {
 
     fn records_in(&self) -> u64 {
         self.records_in
+    }
+
+    fn extent(&self) -> Option<Extent> {
+        self.records.extent()
     }
 
     fn figures(&self) -> SourceFigures {

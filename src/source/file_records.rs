@@ -8,7 +8,7 @@
 //! broken does not depend on what of it is decoded (`Wanted`).
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, ErrorKind, Read};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use datafusion_common::arrow::array::RecordBatch;
@@ -23,6 +23,7 @@ use crate::format::framing::{Frame, Framer, Framing};
 use crate::format::json::JsonDecoder;
 use crate::format::{Decoded, Decoder, Kernel};
 use crate::plan::{EventTimeColumn, SourceConnector, SourceSpec, StreamSpec};
+use crate::source::Extent;
 use crate::time::PartitionClock;
 
 const _: () = assert!(
@@ -44,6 +45,8 @@ pub(super) enum Wanted {
 /// The records of a file, as bytes.
 pub(super) struct Records {
     path: PathBuf,
+    /// The file under `reader`, to be asked how far it is read; nothing is read from here.
+    file: File,
     reader: Box<dyn Read + Send>,
     framer: Framer,
     /// Read and not yet taken: `buffer[start..filled]`.
@@ -70,6 +73,9 @@ impl Records {
     fn open_file(options: &FileOptions) -> Result<Records> {
         let path = options.path.clone();
         let file = File::open(&path).map_err(|error| Error::disk("open", &path, &error))?;
+        let under = file
+            .try_clone()
+            .map_err(|error| Error::disk("open", &path, &error))?;
         let reader: Box<dyn Read + Send> = match options.compression {
             Compression::None => Box::new(file),
             Compression::Zstd => Box::new(
@@ -85,6 +91,7 @@ impl Records {
         };
         let mut records = Records {
             path,
+            file: under,
             reader,
             framer: Framer::new(framing),
             buffer: Vec::new(),
@@ -126,6 +133,18 @@ impl Records {
     /// The line on which the next record starts, from 1.
     pub(super) fn line(&self) -> i64 {
         offset(self.framer.line())
+    }
+
+    /// How far the file is read, in its own bytes, packed or not; `None` for what is no regular file.
+    pub(super) fn extent(&self) -> Option<Extent> {
+        let found = self.file.metadata().ok()?;
+        let mut file = &self.file;
+        let read = found.is_file().then(|| file.stream_position())?.ok()?;
+        // It may grow while it is read.
+        Some(Extent {
+            read,
+            whole: found.len().max(read),
+        })
     }
 
     /// Where the file is.

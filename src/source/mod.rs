@@ -17,6 +17,8 @@ pub mod memory;
 
 pub use bad_records::BadRecords;
 
+use std::iter::Sum;
+
 use velostream_shards::Ringer;
 
 use crate::batch::Batch;
@@ -93,6 +95,11 @@ pub trait Source {
     /// What this source has counted.
     fn figures(&self) -> SourceFigures;
 
+    /// How far this shard is with its share, if that has an end which is known. For whoever watches; nothing is decided by it.
+    fn extent(&self) -> Option<Extent> {
+        None
+    }
+
     /// How full the queue is in which records wait for `poll`, 0 to 1; 0 for a source without one.
     fn fill(&self) -> f64 {
         0.0
@@ -101,6 +108,31 @@ pub trait Source {
     /// Takes what the operator should be told meanwhile, such as a broker that is away. Seldom anything.
     fn take_notices(&mut self) -> Vec<String> {
         Vec::new()
+    }
+}
+
+/// How far a bounded input has been read, in a unit of its own: bytes of a file, offsets of a topic, rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extent {
+    /// Read so far.
+    pub read: u64,
+    /// All there is to read.
+    pub whole: u64,
+}
+
+impl Extent {
+    /// The share that is read, 0 to 1; `None` of nothing.
+    pub fn share(self) -> Option<f64> {
+        (self.whole > 0).then(|| (self.read as f64 / self.whole as f64).min(1.0))
+    }
+}
+
+impl Sum for Extent {
+    fn sum<I: Iterator<Item = Extent>>(extents: I) -> Extent {
+        extents.fold(Extent::default(), |sum, extent| Extent {
+            read: sum.read + extent.read,
+            whole: sum.whole + extent.whole,
+        })
     }
 }
 

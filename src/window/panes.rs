@@ -126,6 +126,11 @@ impl<T> Panes<T> {
         None
     }
 
+    /// How many panes are open.
+    pub fn open(&self) -> usize {
+        self.ringed + self.sparse.len()
+    }
+
     /// The stores of all open panes, and the spare ones.
     pub fn stores(&self) -> impl Iterator<Item = &T> {
         let ringed = self.ring.iter().flatten().map(|(_, store)| store);
@@ -221,11 +226,12 @@ mod tests {
                 .expect("an open pane")
                 .push(pane);
         }
+        assert_eq!(panes.open(), 4);
         assert_eq!(fired(&mut panes, 4), Vec::<i64>::new());
         assert_eq!(fired(&mut panes, 15), [-1, 0]);
         assert_eq!(fired(&mut panes, 15), Vec::<i64>::new());
         assert_eq!(fired(&mut panes, i64::MAX), [3, 1_000_000]);
-        assert!(!panes.has_fired() && panes.first.is_none());
+        assert!(!panes.has_fired() && panes.first.is_none() && panes.open() == 0);
     }
 
     #[test]

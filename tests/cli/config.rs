@@ -18,9 +18,9 @@ fn an_unknown_key_is_answered_with_the_nearest_one() {
 
 #[test]
 fn a_key_of_later_work_is_refused() {
-    insta::assert_snapshot!(configured("[metrics]\nlisten = '127.0.0.1:9646'\n", &[]), @r"
+    insta::assert_snapshot!(configured("[batch]\nmin = 16\n", &[]), @r"
     exit 78
-    err| velo: velostream.toml: metrics.listen: not available yet; leave it out
+    err| velo: velostream.toml: batch.min: not available yet; leave it out
     ");
 }
 

@@ -73,6 +73,7 @@ fn the_help_lists_the_commands() {
     out|   explain   Show the plan, the exchange and why, and what is pushed into the source
     out|   topology  Show the core map that the configuration gives on this machine
     out|   bench     Measure, through the shipped pipeline and beside a plain loop
+    out|   doctor    Check this host, with the command that mends what is wrong
     out|   demo      See real flights stream through an in-process broker and a windowed query
     out|   help      Print this message or the help of the given subcommand(s)
     out|

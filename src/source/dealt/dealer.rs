@@ -14,8 +14,8 @@ use crate::config::limits::DEALT_BLOCK_BYTES;
 use crate::error::{Error, Result};
 use crate::format::{Decoded, Kernel};
 use crate::plan::SourceSpec;
-use crate::source::BadRecords;
 use crate::source::file_records::{FileDecoder, Records, Wanted, clock, place};
+use crate::source::{BadRecords, Extent};
 use crate::time::{PartitionClock, Watermark};
 
 /// Reads a file and deals its records.
@@ -113,6 +113,11 @@ impl Dealer {
             Err(error) => self.close(Behind::Failure(error)),
         }
         true
+    }
+
+    /// How far the file is read.
+    pub(super) fn extent(&self) -> Option<Extent> {
+        self.records.extent()
     }
 
     /// Reads no more.

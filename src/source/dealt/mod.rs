@@ -42,7 +42,7 @@ use velostream_shards::{Doorbells, Inbox, ShardId, mesh};
 
 use self::dealer::Dealer;
 use self::share::Share;
-use super::{PartitionFigures, Polled, Source, SourceFigures};
+use super::{Extent, PartitionFigures, Polled, Source, SourceFigures};
 use crate::config::limits::DEALT_LANE_BLOCKS_MAX;
 use crate::error::Result;
 use crate::format::Kernel;
@@ -181,6 +181,13 @@ impl Source for DealtSource {
             From::There(_) => 0,
         };
         self.share.records_in() + told_by_reader
+    }
+
+    fn extent(&self) -> Option<Extent> {
+        match &self.from {
+            From::Here(dealer) => dealer.extent(),
+            From::There(_) => Some(Extent::default()),
+        }
     }
 
     fn figures(&self) -> SourceFigures {

@@ -29,7 +29,7 @@ use crate::kafka::{Code, Consumer, Event, KafkaRecord, Settings};
 use crate::plan::{EventTimeColumn, EventTimeSpec};
 use crate::time::{EventTime, PartitionClock, Watermark};
 
-use super::{BadRecords, PartitionFigures, Polled, Source, SourceFigures};
+use super::{BadRecords, Extent, PartitionFigures, Polled, Source, SourceFigures};
 
 pub use range::{Range, deal, ranges};
 
@@ -75,6 +75,8 @@ const NOT_OURS: u32 = u32::MAX;
 
 struct Partition {
     partition: i32,
+    /// Where reading began.
+    begun: i64,
     next_offset: i64,
     end: Option<i64>,
     ended: bool,
@@ -174,6 +176,7 @@ impl Partition {
         }
         Partition {
             partition: range.partition,
+            begun: range.start,
             next_offset: range.start,
             end: range.end,
             ended: range.is_empty(),
@@ -339,6 +342,15 @@ impl<D: Decoder> Source for KafkaSource<D> {
 
     fn records_in(&self) -> u64 {
         self.records_in
+    }
+
+    fn extent(&self) -> Option<Extent> {
+        let mut extent = Extent::default();
+        for partition in &self.partitions {
+            extent.read += (partition.next_offset - partition.begun).max(0) as u64;
+            extent.whole += (partition.end? - partition.begun).max(0) as u64;
+        }
+        Some(extent)
     }
 
     fn figures(&self) -> SourceFigures {
