@@ -5,6 +5,7 @@
 //! either, unless `on_error = fail` makes one the end of the run.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::Path;
 
 /// What an operation of this crate returns.
@@ -180,7 +181,16 @@ impl Error {
 
     /// A file that could not be opened, read or written.
     pub fn disk(doing: &str, path: &Path, cause: &std::io::Error) -> Error {
-        Error::Disk(format!("cannot {doing} {}: {cause}", path.display()))
+        let remedy = match cause.kind() {
+            ErrorKind::NotFound => "; correct the path, which is relative to the working directory",
+            ErrorKind::PermissionDenied => "; allow this user to do that",
+            ErrorKind::StorageFull => "; make room",
+            _ => "",
+        };
+        Error::Disk(format!(
+            "cannot {doing} {}: {cause}{remedy}",
+            path.display()
+        ))
     }
 }
 

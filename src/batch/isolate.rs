@@ -16,6 +16,8 @@ use datafusion_common::arrow::compute::concat;
 use datafusion_common::{DataFusionError, Result};
 use datafusion_physical_expr::PhysicalExpr;
 
+use super::words;
+
 /// Expressions over the rows for which none of them fails.
 #[derive(Clone, Debug)]
 pub struct Isolated {
@@ -167,16 +169,10 @@ impl Search<'_> {
 /// What failed, without the names of the layers through which the error came.
 fn reason(error: &DataFusionError) -> String {
     let root = error.find_root();
-    match root {
+    words::reason(&match root {
         DataFusionError::ArrowError(cause, _) => cause.to_string(),
-        other => {
-            let reason = other.strip_backtrace();
-            match reason.strip_prefix("Execution error: ") {
-                Some(reason) => reason.to_owned(),
-                None => reason,
-            }
-        }
-    }
+        other => other.strip_backtrace(),
+    })
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! It does not cross a lane: `exchange` says what does.
 
 mod isolate;
+pub mod words;
 
 use std::sync::Arc;
 

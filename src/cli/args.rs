@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args as Arguments, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 use crate::bench::{Input, Scenario};
 use crate::config::limits;
@@ -37,6 +38,10 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// See real flights stream through an in-process broker and a windowed query
     Demo(DemoArgs),
+    /// Show what is configured
+    Config(ConfigCommandArgs),
+    /// Print a script that completes the commands in a shell
+    Completions(CompletionsArgs),
 }
 
 /// `velo run`.
@@ -213,6 +218,41 @@ pub struct DemoArgs {
     /// Records a second that are due, whether or not the run keeps up
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub rate: u32,
+}
+
+/// `velo config`.
+#[derive(Debug, Arguments)]
+pub struct ConfigCommandArgs {
+    /// What is done with it.
+    #[command(subcommand)]
+    pub command: ConfigCommand,
+}
+
+/// What can be done with the configuration.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Every key with its value; secrets are not shown
+    Show(ConfigShowArgs),
+}
+
+/// `velo config show`.
+#[derive(Debug, Arguments)]
+pub struct ConfigShowArgs {
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Say where each value was written
+    #[arg(long)]
+    pub origin: bool,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `velo completions`.
+#[derive(Debug, Arguments)]
+pub struct CompletionsArgs {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    pub shell: Shell,
 }
 
 /// Where the SQL text comes from.

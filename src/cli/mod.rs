@@ -1,7 +1,8 @@
 //! The command line: one command a file.
 //!
 //! ```text
-//!   args.rs (what was typed) --> run.rs | check.rs | explain.rs | topology.rs | doctor/ | bench.rs | demo.rs --> render.rs (how errors look)
+//!   args.rs (what was typed) --> run.rs | check.rs | explain.rs | topology.rs | doctor/ | bench.rs | demo.rs | config.rs | completions.rs
+//!                                                                                            --> render.rs (how errors look)
 //! ```
 //!
 //! Laws: data goes to standard output and everything else to standard error; the cause of an error alone decides the exit
@@ -10,6 +11,8 @@
 mod args;
 mod bench;
 mod check;
+mod completions;
+mod config;
 mod demo;
 mod doctor;
 mod explain;
@@ -72,5 +75,7 @@ fn run_command(command: &Command) -> Result<()> {
         Command::Doctor(args) => doctor::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Demo(args) => demo::run(args),
+        Command::Config(args) => config::run(args),
+        Command::Completions(args) => completions::run(args),
     }
 }

@@ -3,7 +3,7 @@
 use velostream_shards::{CoreMap, Machine};
 
 use super::args::{ConfigArgs, SqlArgs};
-use crate::config::{Config, job_name_is_wrong, limits};
+use crate::config::{Config, Layers, job_name_is_wrong, limits};
 use crate::error::{Error, Result};
 use crate::{kafka, sql};
 
@@ -57,15 +57,13 @@ impl SqlText {
 impl ConfigArgs {
     /// Reads the configuration.
     pub fn read(&self) -> Result<Config> {
-        if let Some((name, _)) =
-            std::env::vars_os().find(|(name, _)| name.to_string_lossy().starts_with("VELO__"))
-        {
-            return Err(Error::Config(format!(
-                "{}: configuration by environment variables is not available yet; write --set section.key=value or a file",
-                name.to_string_lossy()
-            )));
-        }
-        let config = Config::load(self.config.as_deref(), &self.set, self.shards)?;
+        let environment: Vec<_> = std::env::vars_os().collect();
+        let config = Config::read(&Layers {
+            file: self.config.as_deref(),
+            environment: &environment,
+            settings: &self.set,
+            shards: self.shards,
+        })?;
         // A key that no stream of this job uses is held against librdkafka all the same: a slip in it is never passed over.
         kafka::Settings::check(&config.kafka)?;
         Ok(config)

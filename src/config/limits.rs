@@ -129,11 +129,17 @@ pub const JSON_GUESSES_MAX: usize = 1024;
 /// Bytes of such a name, its quotes and colon included.
 pub const JSON_GUESS_BYTES_MAX: usize = 256;
 
+/// Letters of a text that `lpad`, `rpad` or `repeat` make of one record.
+pub const MADE_TEXT_MAX: i64 = 1 << 20;
+
 /// Bytes of lines that a sink gathers before it hands them on.
 pub const SINK_BUFFER_BYTES: usize = 128 << 10;
 
 /// Bytes of a job's name, which becomes a part of consumer group names.
 pub const JOB_NAME_BYTES: RangeInclusive<usize> = 1..=128;
+
+/// Bytes of a secret that is kept in a file: a chain of certificates fits.
+pub const SECRET_BYTES_MAX: usize = 64 << 10;
 
 /// How long a run may be asked to last, seconds: up to a hundred years.
 pub const DURATION_SECONDS_MAX: u64 = 36_525 * 24 * 60 * 60;

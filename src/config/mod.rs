@@ -1,36 +1,42 @@
 //! What was configured, in the form the rest of the crate asks for.
 //!
 //! ```text
-//!   built-in defaults <- velostream.toml <- --set, --shards        (file.rs: what was written)
-//!                 \------- KEYS: what each key means -------> Config
+//!   built-in defaults  <  velostream.toml  <  VELO__SECTION__KEY  <  --set, --shards       (written.rs: what was written)
+//!                 \------- keys.rs: what each key means -------> Config
 //! ```
 //!
 //! Law: every key that was written is used or refused, with the place it was written at and the nearest known key; one of
-//! later work is refused as not available yet. Options of streams and queries are not here but in `options`; every bound is
-//! in `limits`.
+//! later work is refused as not available yet. A secret is used and never shown (`secret`). Options of streams and queries
+//! are not here but in `options`; every bound is in `limits`.
 
-pub mod file;
+pub mod blot;
+mod keys;
 pub mod limits;
 mod metrics;
 pub mod nearest;
 pub mod options;
+mod origin;
+mod property;
+pub mod reference;
+pub mod secret;
+mod written;
 
-use std::ops::RangeInclusive;
 use std::path::Path;
 
 use toml::Value;
-use velostream_shards::core_map::CoreRequestError;
-use velostream_shards::{
-    Arrangement, CoreMapRequest, CoreRequest, Numa, Profile, ReactorChoice, Smt,
-};
+use velostream_shards::{CoreMapRequest, Numa, Profile, ReactorChoice};
 
 use crate::error::{Error, Result};
-use file::{Origin, Written};
+use secret::{Secret, is_secret_name};
+
+pub use keys::{Setting, job_name_is_wrong, markdown};
 pub use metrics::{MetricsConfig, Token};
-use nearest::nearest;
+pub use origin::Origin;
+pub use property::{Property, PropertyValue};
+pub use written::{Layers, variable_of};
 
 /// What was configured.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Config {
     /// `job.name`; `None` for the SQL file's stem.
     pub job_name: Option<String>,
@@ -42,6 +48,8 @@ pub struct Config {
     pub kafka: KafkaConfig,
     /// `[metrics]`.
     pub metrics: MetricsConfig,
+    /// The keys that were written, but for those of `[kafka]`, as they may be shown.
+    pub written: Vec<Setting>,
 }
 
 /// `[shards]`: how many, on which cores, what drives them, and the lanes between them.
@@ -70,15 +78,15 @@ pub struct BatchConfig {
     pub simd: bool,
 }
 
-/// `[kafka]`: librdkafka properties and their values. Which may be set, and which layer wins, `kafka` decides.
+/// `[kafka]`: librdkafka properties, their references read. Which may be set, and which layer wins, `kafka` decides.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KafkaConfig {
     /// For every client.
-    pub every: Vec<(String, String)>,
+    pub every: Vec<Property>,
     /// `[kafka.consumer]`.
-    pub consumer: Vec<(String, String)>,
+    pub consumer: Vec<Property>,
     /// `[kafka.producer]`.
-    pub producer: Vec<(String, String)>,
+    pub producer: Vec<Property>,
 }
 
 impl Default for ShardsConfig {
@@ -104,34 +112,27 @@ impl Default for BatchConfig {
 }
 
 impl Config {
-    /// Reads `file` (else `./velostream.toml` if it is there), each `settings` (`section.key=value`) over it, and `shards`
-    /// (`--shards N`) over that.
+    /// Reads all layers.
     ///
     /// # Errors
-    /// `Error::Config` names where a key was written, the key, and what to write instead; a setting that is no
+    /// `Error::Config` names for each wrong key where it was written, the key, and what to write instead; a setting that is no
     /// `key=value` is `Error::Usage`.
-    pub fn load(file: Option<&Path>, settings: &[String], shards: Option<usize>) -> Result<Config> {
-        let mut written = file::written(file, settings)?;
-        if let Some(count) = shards {
-            let value = Value::Integer(i64::try_from(count).unwrap_or(i64::MAX));
-            written.retain(|before| before.key != "shards.cores");
-            written.push(Written {
-                key: "shards.cores".into(),
-                value,
-                origin: Origin::Flag("--shards"),
-            });
-        }
-        Config::mean(&written)
-    }
-
-    /// What was written means this.
-    fn mean(written: &[Written]) -> Result<Config> {
+    pub fn read(layers: &Layers<'_>) -> Result<Config> {
         let mut config = Config::default();
-        for one in written {
-            config
-                .take(one)
-                .map_err(|wrong| Error::Config(format!("{}: {}: {wrong}", one.origin, one.key)))?;
-        }
+        let variable = |name: &str| {
+            let mut variables = layers.environment.iter();
+            let found = variables.find(|(known, _)| known.to_str() == Some(name))?;
+            Some(found.1.clone())
+        };
+        let written = written::written(layers)?;
+        let wrong = written.iter().filter_map(|one| {
+            let wrong = config.take(one, &variable).err()?;
+            Some(Error::Config(format!(
+                "{}: {}: {wrong}",
+                one.origin, one.key
+            )))
+        });
+        Error::all(wrong)?;
         if let Some((key, wrong)) = config.metrics.wrong() {
             let written = written.iter().find(|one| one.key == key);
             let origin = &written.expect("what is wrong was written").origin;
@@ -140,295 +141,104 @@ impl Config {
         Ok(config)
     }
 
-    fn take(&mut self, written: &Written) -> Result<(), String> {
+    /// The same without an environment, whose variables may then not be referred to either: `file` (else `./velostream.toml`
+    /// if it is there), each `settings` (`section.key=value`) over it, and `shards` (`--shards N`) over that.
+    pub fn load(file: Option<&Path>, settings: &[String], shards: Option<usize>) -> Result<Config> {
+        Config::read(&Layers {
+            file,
+            environment: &[],
+            settings,
+            shards,
+        })
+    }
+
+    /// Every key there is, but those of `[kafka]`, with its value and where that comes from.
+    pub fn settings(&self) -> Vec<Setting> {
+        keys::with_defaults(&self.written)
+    }
+
+    fn take(
+        &mut self,
+        written: &written::Written,
+        variables: reference::Variables<'_>,
+    ) -> Result<(), String> {
         let key = written.key.as_str();
-        let is_section = |name: &str| {
-            KEYS.iter()
-                .any(|known| known.path.split('.').next() == Some(name))
-        };
-        if let Some(known) = KEYS.iter().find(|known| known.path == key) {
-            return match known.take {
-                Some(take) => take(&written.value, self),
-                None => Err("not available yet; leave it out".into()),
-            };
-        }
         if let Some(property) = key.strip_prefix("kafka.") {
-            if matches!(written.value, Value::Table(_)) {
-                return Ok(());
+            let is_section = matches!(&written.value, written::WrittenValue::Here(Value::Table(_)));
+            return match is_section {
+                true => Ok(()),
+                false => self.take_property(property, written, variables),
+            };
+        }
+        let read;
+        let (value, shown) = match (written.value.reference()?, &written.value) {
+            (None, written::WrittenValue::Here(value)) => (value, None),
+            (Some(reference), _) if keys::is_known(key) && is_secret_name(key) => {
+                read = Value::String(reference.resolve(variables)?.reveal().to_owned());
+                (&read, Some(reference.to_string()))
             }
-            let (properties, property) = match property.split_once('.') {
-                Some(("consumer", property)) => (&mut self.kafka.consumer, property),
-                Some(("producer", property)) => (&mut self.kafka.producer, property),
-                _ => (&mut self.kafka.every, property),
-            };
-            return take_property(properties, property, &written.value);
-        }
-        if is_section(key) || key == "kafka" {
-            return match written.value {
-                Value::Table(_) => Ok(()),
-                _ => Err(format!("is a section; write [{key}] and its keys below it")),
-            };
-        }
-        Err(unknown(key))
-    }
-}
-
-/// Takes a key's value into the configuration, or says what it must be.
-type Take = fn(&Value, &mut Config) -> Result<(), String>;
-
-/// One key of the configuration.
-struct Key {
-    path: &'static str,
-    /// `None` for a key of later work.
-    take: Option<Take>,
-}
-
-impl Key {
-    const fn later(path: &'static str) -> Key {
-        Key { path, take: None }
-    }
-}
-
-/// Every key, but those of `[kafka]`, which are librdkafka's.
-const KEYS: &[Key] = &[
-    Key {
-        path: "job.name",
-        take: Some(|value, config| {
-            let name = string(value)?;
-            if let Some(wrong) = job_name_is_wrong(name) {
-                return Err(wrong);
+            _ if !keys::is_known(key) => return Err(keys::unknown(key, &written.origin)),
+            _ => {
+                return Err(format!(
+                    "takes its value as it stands, and no {{ file = \"..\" }} or ${{..}}; write the value, or set the \
+                     environment variable {}",
+                    variable_of(key)
+                ));
             }
-            config.job_name = Some(name.to_owned());
-            Ok(())
-        }),
-    },
-    Key {
-        path: "shards.cores",
-        take: Some(|value, config| {
-            config.shards.core_map.cores = cores(value, &limits::SHARDS)?;
-            Ok(())
-        }),
-    },
-    Key {
-        path: "shards.placement",
-        take: Some(|value, config| {
-            let words = [("spread", Arrangement::Spread), ("pack", Arrangement::Pack)];
-            config.shards.core_map.arrangement = word(value, &words)?;
-            Ok(())
-        }),
-    },
-    Key {
-        path: "shards.housekeeping",
-        take: Some(|value, config| {
-            config.shards.core_map.housekeeping = cores(value, &limits::HOUSEKEEPING_CORES)?;
-            Ok(())
-        }),
-    },
-    Key {
-        path: "shards.smt",
-        take: Some(|value, config| {
-            config.shards.core_map.smt = word(value, &[("avoid", Smt::Avoid), ("use", Smt::Use)])?;
-            Ok(())
-        }),
-    },
-    Key {
-        path: "shards.oversubscribe",
-        take: Some(|value, config| {
-            config.shards.core_map.oversubscribe =
-                value.as_bool().ok_or("must be true or false")?;
-            Ok(())
-        }),
-    },
-    Key {
-        path: "shards.lane_blocks",
-        take: Some(|value, config| {
-            config.shards.lane_blocks = count(value, &limits::LANE_BLOCKS)?;
-            Ok(())
-        }),
-    },
-    Key {
-        path: "shards.numa",
-        take: Some(|value, config| {
-            let words = [
-                ("strict", Numa::Strict),
-                ("prefer", Numa::Prefer),
-                ("off", Numa::Off),
-            ];
-            config.shards.numa = word(value, &words)?;
-            Ok(())
-        }),
-    },
-    Key {
-        path: "shards.profile",
-        take: Some(|value, config| {
-            let profiles = [
-                ("latency", Profile::Latency),
-                ("balanced", Profile::Balanced),
-                ("eco", Profile::Eco),
-            ];
-            config.shards.profile = word(value, &profiles)?;
-            Ok(())
-        }),
-    },
-    Key {
-        path: "shards.reactor",
-        take: Some(|value, config| {
-            let reactors = [
-                ("auto", ReactorChoice::Auto),
-                ("glommio", ReactorChoice::Glommio),
-                ("poll", ReactorChoice::Poll),
-            ];
-            config.shards.reactor = word(value, &reactors)?;
-            Ok(())
-        }),
-    },
-    Key {
-        path: "shards.turn_budget_us",
-        take: Some(|value, config| {
-            config.shards.turn_budget_us = count(value, &limits::TURN_BUDGET_US)? as u64;
-            Ok(())
-        }),
-    },
-    Key {
-        path: "batch.max",
-        take: Some(|value, config| {
-            config.batch.max = count(value, &limits::BATCH_RECORDS)?;
-            Ok(())
-        }),
-    },
-    Key {
-        path: "batch.simd",
-        take: Some(|value, config| {
-            config.batch.simd = word(value, &[("auto", true), ("off", false)])?;
-            Ok(())
-        }),
-    },
-    Key::later("batch.min"),
-    Key {
-        path: "metrics.listen",
-        take: Some(|value, config| {
-            let text = string(value)?;
-            config.metrics.listen = match text {
-                "off" => None,
-                text => Some(text.parse().map_err(|_| {
-                    format!("must be \"off\", or an address and a port such as \"127.0.0.1:9646\", not {text:?}")
-                })?),
-            };
-            Ok(())
-        }),
-    },
-    Key {
-        path: "metrics.token",
-        take: Some(|value, config| {
-            config.metrics.token = Some(Token::new(string(value)?)?);
-            Ok(())
-        }),
-    },
-];
-
-fn string(value: &Value) -> Result<&str, String> {
-    value
-        .as_str()
-        .ok_or_else(|| "must be text in quotes".into())
-}
-
-fn count(value: &Value, allowed: &RangeInclusive<usize>) -> Result<usize, String> {
-    let count = value
-        .as_integer()
-        .and_then(|count| usize::try_from(count).ok());
-    match count {
-        Some(count) if allowed.contains(&count) => Ok(count),
-        _ => Err(format!(
-            "must be a whole number from {} to {}, not {value}",
-            allowed.start(),
-            allowed.end()
-        )),
-    }
-}
-
-fn word<T: Copy>(value: &Value, words: &[(&str, T)]) -> Result<T, String> {
-    let written = string(value)?;
-    if let Some((_, meaning)) = words.iter().find(|(name, _)| *name == written) {
-        return Ok(*meaning);
-    }
-    let allowed = words
-        .iter()
-        .map(|(name, _)| format!("\"{name}\""))
-        .collect::<Vec<_>>()
-        .join(" or ");
-    Err(format!("must be {allowed}, not \"{written}\""))
-}
-
-/// A count, or text that the core map reads: `"auto"`, `"8"`, `"2-9,12"`.
-fn cores(value: &Value, allowed: &RangeInclusive<usize>) -> Result<CoreRequest, String> {
-    match value {
-        Value::Integer(_) => count(value, allowed).map(CoreRequest::Count),
-        Value::String(text) => text
-            .parse()
-            .map_err(|wrong: CoreRequestError| wrong.to_string()),
-        _ => Err("must be \"auto\", a count, or a list of cpus such as \"2-9,12\"".into()),
-    }
-}
-
-fn take_property(
-    properties: &mut Vec<(String, String)>,
-    property: &str,
-    value: &Value,
-) -> Result<(), String> {
-    if property.ends_with(".file") {
-        return Err("a value from a file is not available yet; write the value".into());
-    }
-    let text = match value {
-        Value::String(text) if text.contains("${") => {
-            return Err(
-                "a value from the environment is not available yet; write the value".into(),
-            );
+        };
+        if keys::take(key, value, &written.origin, self)? {
+            let shown = shown.or_else(|| is_secret_name(key).then(|| Secret::new("").to_string()));
+            self.written.push(Setting {
+                key: key.to_owned(),
+                value: Some(shown.map_or_else(|| value.clone(), Value::String)),
+                origin: written.origin.clone(),
+            });
         }
-        Value::String(text) => text.clone(),
-        Value::Integer(_) | Value::Float(_) | Value::Boolean(_) => value.to_string(),
-        _ => return Err("must be text, a number, true or false".into()),
-    };
-    properties.push((property.to_owned(), text));
-    Ok(())
-}
-
-fn unknown(key: &str) -> String {
-    let known = || {
-        KEYS.iter()
-            .filter(|known| known.take.is_some())
-            .map(|known| known.path)
-    };
-    let without_section =
-        known().find(|path| path.split_once('.').is_some_and(|(_, name)| name == key));
-    match nearest(key, known()).or(without_section) {
-        Some(path) => format!("unknown key; did you mean {path}?"),
-        None => format!(
-            "unknown key; the keys are {}, and properties of librdkafka in [kafka]",
-            known().collect::<Vec<_>>().join(", ")
-        ),
+        Ok(())
     }
-}
 
-/// What is wrong with `name` as the name of a job, if anything: it becomes a part of consumer group names.
-pub fn job_name_is_wrong(name: &str) -> Option<String> {
-    let letter = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '_' | '-');
-    if !limits::JOB_NAME_BYTES.contains(&name.len()) {
-        let (least, most) = limits::JOB_NAME_BYTES.into_inner();
-        return Some(format!(
-            "must have {least} to {most} letters, not {}",
-            name.len()
-        ));
+    fn take_property(
+        &mut self,
+        property: &str,
+        written: &written::Written,
+        variables: reference::Variables<'_>,
+    ) -> Result<(), String> {
+        let (properties, name) = match property.split_once('.') {
+            Some(("consumer", name)) => (&mut self.kafka.consumer, name),
+            Some(("producer", name)) => (&mut self.kafka.producer, name),
+            _ => (&mut self.kafka.every, property),
+        };
+        if matches!(property, "consumer" | "producer") {
+            return Err(format!(
+                "is a section and has no value; set librdkafka's properties in it, such as kafka.{property}.client.id"
+            ));
+        }
+        let (key, origin) = (written.key.as_str(), written.origin.clone());
+        let property = match &written.value {
+            written::WrittenValue::File(path) => Property::kept_in(name, path, key, origin),
+            written::WrittenValue::Here(value) => {
+                let text = match value {
+                    Value::String(text) => text.clone(),
+                    // 1.10 is a number that is written 1.1.
+                    _ if is_secret_name(name) => return Err("must be text in quotes".into()),
+                    Value::Integer(_) | Value::Float(_) | Value::Boolean(_) => value.to_string(),
+                    _ => return Err("must be text, a number, true or false".into()),
+                };
+                Property::new(name, text, key, origin)?
+            }
+        };
+        properties.push(property.resolved(variables)?);
+        Ok(())
     }
-    let odd = name.chars().find(|character| !letter(*character))?;
-    Some(format!(
-        "may hold letters, digits, '.', '_' and '-', not {odd:?}"
-    ))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+
+    use velostream_shards::{Arrangement, CoreRequest, Smt};
+
     use super::*;
-    use std::path::PathBuf;
 
     fn mean(text: &str) -> Result<Config> {
         let path = tempfile::NamedTempFile::new().expect("a temporary file");
@@ -436,12 +246,24 @@ mod tests {
         Config::load(Some(path.path()), &[], None)
     }
 
+    fn set(setting: &str, environment: &[(OsString, OsString)]) -> Result<Config> {
+        Config::read(&Layers {
+            file: Some(Path::new("/dev/null")),
+            environment,
+            settings: &[setting.to_owned()],
+            shards: None,
+        })
+    }
+
     fn refused(setting: &str) -> String {
-        let written = file::written(Some(&PathBuf::from("/dev/null")), &[setting.to_owned()])
-            .expect("is a setting");
-        Config::mean(&written)
-            .expect_err("must be refused")
-            .to_string()
+        set(setting, &[]).expect_err("must be refused").to_string()
+    }
+
+    fn pairs(properties: &[Property]) -> Vec<(&str, String)> {
+        let properties = properties.iter();
+        properties
+            .map(|one| (one.name.as_str(), one.value.to_string()))
+            .collect()
     }
 
     #[test]
@@ -494,34 +316,63 @@ mod tests {
             token: Some(Token::new("0123456789abcdef").expect("it is right")),
         };
         assert_eq!(config.metrics, metrics);
-        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        let every = vec![
-            pair("bootstrap.servers", "a:1"),
-            pair("fetch.wait.max.ms", "5"),
-        ];
-        let consumer = vec![pair("fetch.wait.max.ms", "9")];
-        let producer = vec![pair("linger.ms", "1.5")];
+        let pair = |name, value: &str| (name, value.to_owned());
+        let kafka = &config.kafka;
         assert_eq!(
-            config.kafka,
-            KafkaConfig {
-                every,
-                consumer,
-                producer
-            }
+            pairs(&kafka.every),
+            [
+                pair("bootstrap.servers", "a:1"),
+                pair("fetch.wait.max.ms", "5")
+            ]
         );
+        assert_eq!(pairs(&kafka.consumer), [pair("fetch.wait.max.ms", "9")]);
+        assert_eq!(pairs(&kafka.producer), [pair("linger.ms", "1.5")]);
+        let property = &kafka.consumer[0];
+        assert_eq!(property.key, "kafka.consumer.fetch.wait.max.ms");
+        assert!(property.origin.to_string().ends_with(":20"), "{property:?}");
     }
 
     #[test]
-    fn the_command_line_goes_before_the_file() {
+    fn the_command_line_goes_before_the_environment_and_that_before_the_file() {
         let path = tempfile::NamedTempFile::new().expect("a temporary file");
-        std::fs::write(path.path(), "[shards]\ncores = 2\n[batch]\nmax = 2\n")
-            .expect("it can be written");
-        let settings = ["batch.max=3".to_owned(), "shards.cores=4".to_owned()];
-        let config = Config::load(Some(path.path()), &settings, Some(5)).expect("all are known");
+        std::fs::write(
+            path.path(),
+            "[shards]\ncores = 2\nlane_blocks = 2\n[batch]\nmax = 2\n",
+        )
+        .expect("it can be written");
+        let environment = ["VELO__BATCH__MAX", "VELO__SHARDS__LANE_BLOCKS"]
+            .map(|name| (OsString::from(name), OsString::from("9")));
+        let config = Config::read(&Layers {
+            file: Some(path.path()),
+            environment: &environment,
+            settings: &["batch.max=3".to_owned(), "shards.cores=4".to_owned()],
+            shards: Some(5),
+        })
+        .expect("all are known");
         assert_eq!(
-            (config.batch.max, config.shards.core_map.cores),
-            (3, CoreRequest::Count(5))
+            (
+                config.batch.max,
+                config.shards.lane_blocks,
+                config.shards.core_map.cores.clone()
+            ),
+            (3, 9, CoreRequest::Count(5))
         );
+        let origins = config.settings().into_iter();
+        let origin = |setting: Setting| (setting.key, setting.origin.to_string());
+        let origins: Vec<_> = origins.map(origin).collect();
+        for (key, wanted) in [
+            ("batch.max", "--set"),
+            ("shards.lane_blocks", "VELO__SHARDS__LANE_BLOCKS"),
+            ("shards.cores", "--shards"),
+            ("shards.numa", "default"),
+        ] {
+            let found = origins.iter().find(|(known, _)| known == key);
+            assert_eq!(
+                found.map(|(_, origin)| origin.as_str()),
+                Some(wanted),
+                "{key}"
+            );
+        }
     }
 
     #[test]
@@ -534,23 +385,76 @@ mod tests {
             refused("lane_blocks=2"),
             "--set: lane_blocks: unknown key; did you mean shards.lane_blocks?"
         );
+        let environment = [("VELO__SHRDS__CORES".into(), "1".into())];
+        let error = set("batch.max=1", &environment).expect_err("no such key");
+        assert_eq!(
+            error.to_string(),
+            "VELO__SHRDS__CORES: shrds.cores: unknown key; did you mean shards.cores, which is VELO__SHARDS__CORES?"
+        );
         assert!(refused("weather.wind=2").contains("unknown key; the keys are job.name, "));
         assert!(refused("shards=2").contains("is a section"));
+        assert!(refused("kafka=2").contains("is a section"));
+        assert!(refused("kafka.consumer=2").contains("is a section"));
         let message = mean("[shrads]\n").expect_err("no such section").to_string();
-        assert!(message.contains(": shrads: unknown key"), "{message}");
+        assert!(message.contains(":1: shrads: unknown key"), "{message}");
     }
 
     #[test]
-    fn a_key_of_later_work_is_refused_and_not_ignored() {
-        for key in KEYS.iter().filter(|key| key.take.is_none()) {
-            assert!(
-                refused(&format!("{}=1", key.path)).contains("not available yet"),
-                "{}",
-                key.path
-            );
+    fn all_that_is_wrong_is_told() {
+        let error = mean("[shards]\ncoers = 1\n[batch]\nmax = 0\n").expect_err("two wrong keys");
+        let Error::Several(errors) = &error else {
+            panic!("{error}")
+        };
+        assert_eq!(errors.len(), 2, "{error}");
+        assert_eq!(error.exit_code(), crate::error::exit::CONFIG);
+    }
+
+    #[test]
+    fn a_secret_is_read_from_where_it_is_kept() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("password");
+        std::fs::write(&path, "hunter2\n").expect("a file");
+        let environment = [("PASSWORD".into(), "hunter2".into())];
+        let shown = path.display();
+        for setting in [
+            "kafka.sasl.password=${PASSWORD}".to_owned(),
+            "kafka.sasl.password=hunter2".to_owned(),
+            format!("kafka.sasl.password={{ file = '{shown}' }}"),
+            format!("kafka.sasl.password.file={shown}"),
+        ] {
+            let config = set(&setting, &environment).expect("it can be read");
+            let PropertyValue::Hidden { secret, .. } = &config.kafka.every[0].value else {
+                panic!("{setting} is not hidden")
+            };
+            assert_eq!(secret.reveal(), "hunter2", "{setting}");
+            assert!(!format!("{config:?}").contains("hunter2"), "{config:?}");
         }
-        assert!(refused("kafka.\"ssl.key.password\"={ file = 'p' }").contains("not available yet"));
-        assert!(refused("kafka.\"sasl.password\"=${PASSWORD}").contains("not available yet"));
+        let environment = [
+            ("TOKEN".into(), "0123456789abcdef".into()),
+            ("VELO__METRICS__LISTEN".into(), "0.0.0.0:1".into()),
+        ];
+        let config = set("metrics.token=${TOKEN}", &environment).expect("a token");
+        let shown = format!("{:?}", config.settings());
+        assert!(
+            shown.contains("${TOKEN}") && !shown.contains("0123456789"),
+            "{shown}"
+        );
+        assert_eq!(
+            refused("kafka.sasl.password=${ABSENT}"),
+            "--set: kafka.sasl.password: needs the environment variable ABSENT, which is not set; export it, or write \
+             { file = \"PATH\" }"
+        );
+        assert!(
+            refused("kafka.sasl.password.file=absent")
+                .contains("the file absent, which cannot be read")
+        );
+        let error = mean("[kafka]\n'sasl.password' = 1.10\n").expect_err("a number");
+        assert!(
+            error
+                .to_string()
+                .ends_with("kafka.sasl.password: must be text in quotes")
+        );
+        assert!(refused("batch.max=${MAX}").contains("the environment variable VELO__BATCH__MAX"));
     }
 
     #[test]

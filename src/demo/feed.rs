@@ -189,6 +189,7 @@ pub(super) mod tests {
     use super::super::broker::Broker;
     use super::super::read_back::ReadBack;
     use super::*;
+    use crate::config::Property;
     use crate::kafka::{KafkaRecord, Layers};
 
     pub(in super::super) fn wall_clock_us() -> i64 {
@@ -199,7 +200,7 @@ pub(super) mod tests {
     }
 
     pub(in super::super) fn settings(broker: &Broker) -> (Settings, Settings) {
-        let every = [("bootstrap.servers".to_owned(), broker.bootstrap())];
+        let every = [Property::built_in("bootstrap.servers", &broker.bootstrap())];
         let layers = Layers {
             every: &every,
             ..Layers::default()

@@ -40,7 +40,7 @@ use self::query::{INPUT, OUTPUT};
 use self::read_back::ReadBack;
 use self::recompute::Recomputation;
 use self::show::Ended;
-use crate::config::{Config, KafkaConfig};
+use crate::config::{Config, KafkaConfig, Property};
 use crate::error::{Error, Result};
 use crate::job::report::{End, Report};
 use crate::job::{Going, Job, Outcome, RowFormat, Signals, Standing};
@@ -196,7 +196,7 @@ fn planned(text: &str, config: &Config, shards: usize) -> Result<JobPlan> {
 
 /// `[kafka]` for the demo's broker. What was configured is for another, and may hold what this one refuses.
 fn kafka_of(broker: &Broker) -> KafkaConfig {
-    let property = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
+    let property = |name: &str, value: &str| vec![Property::built_in(name, value)];
     KafkaConfig {
         every: property("bootstrap.servers", &broker.bootstrap()),
         // A real broker answers when there is something to read; this one, once it had nothing, only after this time.

@@ -46,7 +46,7 @@ use self::report::{End, Report};
 use self::watch::Watchers;
 use crate::config::Config;
 use crate::config::limits::{EXIT_LANE_BLOCKS, JOB_SLEEP_US_MAX};
-use crate::error::{Error, Result, SqlError, exit};
+use crate::error::{Error, Result, exit};
 use crate::exchange::Block;
 use crate::pipeline::{
     Counts, Lanes, QueryParts, ShardOutcome, ShardParts, ShardPipeline, ToJob, check_buildable,
@@ -54,6 +54,7 @@ use crate::pipeline::{
 };
 use crate::plan::{JobPlan, JobQuery, Target};
 use crate::sink::{Acknowledged, Sink};
+use crate::sql::not_available;
 use crate::time::Watermark;
 
 /// How a run ended, and what it did until then.
@@ -116,14 +117,7 @@ pub fn check(plan: &JobPlan, config: &Config) -> Result<()> {
         check_buildable(plan).map_err(|error| {
             // What the planner let through has no place in the text any more; it is the text that has to change all the
             // same.
-            Error::Sql(Box::new(SqlError {
-                code: "V0601",
-                message: error.to_string(),
-                span: None,
-                hint: None,
-                source_text: plan.sql.clone(),
-                source_name: plan.name.clone(),
-            }))
+            not_available(plan, error.to_string())
         })
     });
     let sources = plan.sources.iter();

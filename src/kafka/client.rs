@@ -10,6 +10,7 @@
 )]
 
 use std::ffi::{CStr, c_char, c_int, c_void};
+use std::io::Write;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,11 +18,13 @@ use std::time::Duration;
 
 use rdkafka_sys as sys;
 
+use crate::config::secret::Secret;
 use crate::error::{Error, Result};
 
 use super::Code;
+use super::owned::Kind;
 use super::produce::Deliveries;
-use super::settings::{Kind, Settings};
+use super::settings::Settings;
 
 /// A client. Its threads are librdkafka's own and inherit the CPU affinity of the thread that creates it.
 pub struct Client {
@@ -43,12 +46,18 @@ pub(super) struct Heard {
     notes: Mutex<Notes>,
     deliveries: Mutex<Deliveries>,
     bootstrap: String,
+    /// What must not stand in anything that librdkafka says.
+    secrets: Vec<Secret>,
+    /// Whether librdkafka was asked, by `debug`, to say what it does.
+    talks: bool,
 }
 
 #[derive(Default)]
 struct Notes {
     /// Why the last connection failed.
     cause: Option<String>,
+    /// What to do about that, where it is another thing than to start the broker.
+    remedy: Option<&'static str>,
     fatal: Option<String>,
     notices: Vec<String>,
 }
@@ -62,6 +71,10 @@ impl Client {
             notes: Mutex::default(),
             deliveries: Mutex::default(),
             bootstrap: settings.bootstrap().to_owned(),
+            secrets: settings.secrets(),
+            talks: settings
+                .property("debug")
+                .is_some_and(|debug| !debug.is_empty()),
         });
         let conf = settings.native()?;
         let kind = match settings.kind() {
@@ -84,7 +97,8 @@ impl Client {
             // SAFETY: librdkafka terminates what it writes into `reason`.
             let reason = unsafe { CStr::from_ptr(reason.as_ptr()) }.to_string_lossy();
             return Err(Error::Config(format!(
-                "the Kafka client cannot be made: {reason}"
+                "the Kafka client cannot be made: {}; correct that under [kafka], or on the stream",
+                heard.scrubbed(&reason)
             )));
         };
         conf.taken();
@@ -131,6 +145,11 @@ impl Client {
         self.heard.notes().cause.clone()
     }
 
+    /// Whether a broker has refused this client's name or password, or its certificate is refused here.
+    pub(super) fn is_refused(&self) -> bool {
+        self.heard.notes().remedy.is_some()
+    }
+
     /// What the delivery callback noted.
     pub(super) fn deliveries(&self) -> MutexGuard<'_, Deliveries> {
         self.heard.deliveries()
@@ -154,9 +173,11 @@ impl Client {
             .cause()
             .map(|cause| format!(" ({cause})"))
             .unwrap_or_default();
+        let remedy = self.heard.notes().remedy;
         Error::Connector(format!(
-            "no Kafka broker answers at {}{cause}: start it, or correct \"bootstrap.servers\" under [kafka]",
-            self.bootstrap
+            "no Kafka broker answers at {}{cause}: {}",
+            self.bootstrap,
+            remedy.unwrap_or("start it, or correct \"bootstrap.servers\" under [kafka]")
         ))
     }
 }
@@ -191,7 +212,17 @@ impl Heard {
             .push(format!("the Kafka brokers at {} are back", self.bootstrap));
     }
 
-    fn error(&self, code: Code, reason: String) {
+    /// What librdkafka said, without secrets.
+    fn scrubbed(&self, text: &str) -> String {
+        let scrub = |text: String, secret: &Secret| secret.scrub(&text);
+        self.secrets.iter().fold(text.to_owned(), scrub)
+    }
+
+    fn error(&self, code: Code, reason: &str) {
+        let reason = self.scrubbed(reason);
+        if let Some(remedy) = code.remedy() {
+            self.notes().remedy = Some(remedy);
+        }
         if code == Code::ALL_BROKERS_DOWN {
             if !self.away.swap(true, Ordering::Relaxed) {
                 let mut notes = self.notes();
@@ -258,18 +289,18 @@ unsafe extern "C" fn on_log(
     line: *const c_char,
 ) {
     const SYSLOG_ERROR: c_int = 3;
-    if level > SYSLOG_ERROR {
+    // SAFETY: librdkafka passes its client, whose opaque pointer is that of `Client::new`.
+    let heard = unsafe { heard(sys::rd_kafka_opaque(client)) };
+    if level > SYSLOG_ERROR && !heard.talks {
         return;
     }
-    // SAFETY: librdkafka passes its client and two NUL-terminated texts; the opaque pointer is that of `Client::new`.
-    let (heard, facility, line) = unsafe {
-        (
-            heard(sys::rd_kafka_opaque(client)),
-            text(facility),
-            text(line),
-        )
-    };
-    if facility != "ERROR" {
+    // SAFETY: librdkafka passes two NUL-terminated texts.
+    let (facility, line) = unsafe { (text(facility), heard.scrubbed(&text(line))) };
+    if heard.talks {
+        // Standard error may be gone, and there is nowhere left to say so.
+        let _ = writeln!(std::io::stderr(), "velo: librdkafka: {facility}: {line}");
+    }
+    if level <= SYSLOG_ERROR && facility != "ERROR" {
         heard.notes().cause = Some(line);
     }
 }
@@ -284,7 +315,7 @@ unsafe extern "C" fn on_error(
     // SAFETY: librdkafka passes a NUL-terminated text and the opaque pointer of `Client::new`.
     let (heard, reason) = unsafe { (heard(opaque), text(reason)) };
     if Code(code) != Code::FATAL {
-        heard.error(Code(code), reason);
+        heard.error(Code(code), &reason);
         return;
     }
     let mut buffer = [0; 512];
@@ -293,5 +324,5 @@ unsafe extern "C" fn on_error(
         sys::rd_kafka_fatal_error(client, buffer.as_mut_ptr(), buffer.len());
         text(buffer.as_ptr())
     };
-    heard.fatal(reason);
+    heard.fatal(heard.scrubbed(&reason));
 }

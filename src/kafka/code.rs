@@ -35,6 +35,7 @@ impl Code {
     const AUTHENTICATION: Code = Code(native::RD_KAFKA_RESP_ERR__AUTHENTICATION as i32);
     const SASL_AUTHENTICATION_FAILED: Code =
         Code(native::RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED as i32);
+    const SSL: Code = Code(native::RD_KAFKA_RESP_ERR__SSL as i32);
     const TOPIC_AUTHORIZATION_FAILED: Code =
         Code(native::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED as i32);
     const CLUSTER_AUTHORIZATION_FAILED: Code =
@@ -69,6 +70,20 @@ impl Code {
             Code::CLUSTER_AUTHORIZATION_FAILED,
         ]
         .contains(&self)
+    }
+
+    /// What to do about a connection that failed so, where it is another thing than to start the broker.
+    pub(super) fn remedy(self) -> Option<&'static str> {
+        match self {
+            Code::AUTHENTICATION | Code::SASL_AUTHENTICATION_FAILED => Some(
+                "correct \"sasl.username\", \"sasl.password\" or \"sasl.mechanism\" under [kafka], or let the broker know this user",
+            ),
+            Code::SSL => Some(
+                "see that \"security.protocol\" is that of the listener, and that \"ssl.ca.location\" names the certificate that \
+                 signed the broker's",
+            ),
+            _ => None,
+        }
     }
 
     /// Whether bytes came that are not what was written.

@@ -3,6 +3,8 @@
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 
+use crate::config::Property;
+
 use super::{Consumer, Event, Layers, Outgoing, Position, Producer, Sent, Settings, inspect};
 
 /// A running mock cluster of one broker.
@@ -32,11 +34,11 @@ pub(crate) fn broker(topics: &[(&str, i32)]) -> Broker {
     Broker { cluster }
 }
 
-fn layers(bootstrap: &str, properties: &[(&str, &str)]) -> Vec<(String, String)> {
+fn layers(bootstrap: &str, properties: &[(&str, &str)]) -> Vec<Property> {
     let all = [("bootstrap.servers", bootstrap)]
         .into_iter()
         .chain(properties.iter().copied());
-    all.map(|(name, value)| (name.to_owned(), value.to_owned()))
+    all.map(|(name, value)| Property::built_in(name, value))
         .collect()
 }
 

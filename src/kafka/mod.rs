@@ -25,14 +25,18 @@ mod client;
 mod code;
 #[cfg(test)]
 pub(crate) mod mock;
+mod owned;
 mod produce;
+mod properties;
 mod queue_bell;
+mod security;
 mod settings;
 mod topic;
 
 pub use batch_consume::{Consumer, Event, KafkaRecord, Position, Taken};
 pub use client::Client;
 pub use code::Code;
+pub use owned::markdown;
 pub use produce::{Delivered, Outgoing, Producer, Sent};
 pub use settings::{Layers, Settings};
 pub use topic::{Span, inspect};

@@ -2,229 +2,117 @@
 //!
 //! ```text
 //!   engine's defaults  <  [kafka]  <  [kafka.consumer] or [kafka.producer]  <  kafka.<property> of the stream
+//!                                                 (owned.rs: what cannot be set; security.rs: what belongs together)
 //! ```
 //!
-//! Law: a property on which the engine's correctness rests is the engine's; setting it is refused by name, with what to
-//! write instead. All others are the user's, and a later layer wins. A secret is never printed.
+//! Law: a property is refused with where it was written and what to do: one that is the engine's, one that librdkafka does not
+//! know or take, one that this build does not have. All others are the user's, and a later layer wins. A secret is given to
+//! librdkafka and never shown.
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
-use std::fmt;
 use std::ptr::NonNull;
 
 use rdkafka_sys as sys;
 use sys::rd_kafka_conf_res_t as outcome;
 
-use crate::config::KafkaConfig;
+use crate::config::nearest::nearest;
+use crate::config::reference::process_variable;
+use crate::config::secret::Secret;
+use crate::config::{KafkaConfig, Origin, Property, PropertyValue, variable_of};
 use crate::error::{Error, Result};
+
+use super::owned::{self, Kind, one_name, why_owned};
+use super::properties::{Known, known};
+use super::security::{HAS_TLS, Sasl, why_not_built, why_unreadable};
 
 /// What was configured for one client, the weakest layer first.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Layers<'a> {
     /// `[kafka]`: every client.
-    pub every: &'a [(String, String)],
+    pub every: &'a [Property],
     /// `[kafka.consumer]` or `[kafka.producer]`: every client of the kind.
-    pub kind: &'a [(String, String)],
-    /// `kafka.<property>` in the stream's WITH, without the prefix.
-    pub stream: &'a [(String, String)],
-}
-
-/// Which way a client's records go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// It reads.
-    Consumer,
-    /// It writes.
-    Producer,
+    pub kind: &'a [Property],
+    /// `kafka.<property>` in the stream's WITH.
+    pub stream: &'a [Property],
 }
 
 /// The properties of one client, checked.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     kind: Kind,
-    properties: BTreeMap<String, String>,
+    /// By the one name of each.
+    properties: BTreeMap<String, Property>,
 }
-
-/// Why a property is the engine's, or what to write instead.
-type Remedy = &'static str;
-
-/// The engine's own, for both kinds.
-const OWNED: &[(&str, Remedy)] = &[
-    ("metadata.broker.list", "write bootstrap.servers"),
-    ("log.queue", "the engine collects the client's log itself"),
-    ("statistics.interval.ms", "nothing reads these statistics"),
-    (
-        "test.mock.num.brokers",
-        "a run reads and writes real brokers",
-    ),
-];
-
-/// The engine's own, of a consumer.
-const OWNED_BY_SOURCE: &[(&str, Remedy)] = &[
-    ("group.id", "write the stream's option group"),
-    (
-        "group.instance.id",
-        "the engine assigns partitions to its shards itself",
-    ),
-    (
-        "group.protocol",
-        "the engine assigns partitions to its shards itself",
-    ),
-    (
-        "group.remote.assignor",
-        "the engine assigns partitions to its shards itself",
-    ),
-    (
-        "partition.assignment.strategy",
-        "the engine assigns partitions to its shards itself",
-    ),
-    (
-        "enable.auto.commit",
-        "the engine decides when an offset is done",
-    ),
-    (
-        "auto.commit.enable",
-        "the engine decides when an offset is done",
-    ),
-    (
-        "auto.commit.interval.ms",
-        "the engine decides when an offset is done",
-    ),
-    (
-        "enable.auto.offset.store",
-        "the engine decides when an offset is done",
-    ),
-    ("auto.offset.reset", "write the stream's option start"),
-    (
-        "enable.partition.eof",
-        "the engine needs to see the end of a partition",
-    ),
-    (
-        "allow.auto.create.topics",
-        "reading a topic must not create it",
-    ),
-    (
-        "consume.callback.max.messages",
-        "the engine reads in batches",
-    ),
-];
-
-/// The engine's own, of a producer.
-const OWNED_BY_SINK: &[(&str, Remedy)] = &[
-    (
-        "enable.idempotence",
-        "without it a retry could double or reorder rows",
-    ),
-    (
-        "partitioner",
-        "rows go where the Java clients would put them, so that topics are co-partitioned",
-    ),
-    ("msg_order_cmp", "rows of equal keys keep their order"),
-    ("queuing.strategy", "rows of equal keys keep their order"),
-    (
-        "transactional.id",
-        "the engine names its transactions itself",
-    ),
-    (
-        "delivery.report.only.error",
-        "a row counts as out when its delivery is reported",
-    ),
-];
-
-/// What the engine sets on every client, unless configured.
-const DEFAULTS: &[(&str, &str)] = &[
-    ("client.id", "velo"),
-    // A request waits for nothing, and a broker that returns is found again within a second.
-    ("socket.nagle.disable", "true"),
-    ("reconnect.backoff.ms", "100"),
-    ("reconnect.backoff.max.ms", "1000"),
-];
-
-/// What the engine sets on a consumer, unless configured.
-const SOURCE_DEFAULTS: &[(&str, &str)] = &[
-    // librdkafka's 1000 means a second's stall each time the local queue has been full.
-    ("fetch.queue.backoff.ms", "5"),
-    // How long a broker may hold back an answer to fill it.
-    ("fetch.wait.max.ms", "10"),
-    // As the Java clients do: a damaged record is an error, not an answer.
-    ("check.crcs", "true"),
-];
-
-/// What the engine sets on a producer, unless configured.
-const SINK_DEFAULTS: &[(&str, &str)] = &[
-    ("linger.ms", "1"),
-    // A row that no broker has taken for a minute ends the run.
-    ("message.timeout.ms", "60000"),
-];
-
-/// What the engine sets on a consumer, whatever was configured.
-const SOURCE_FIXED: &[(&str, &str)] = &[
-    ("enable.auto.commit", "false"),
-    ("enable.auto.offset.store", "false"),
-    ("enable.partition.eof", "true"),
-    ("auto.offset.reset", "error"),
-    ("allow.auto.create.topics", "false"),
-];
-
-/// What the engine sets on a producer, whatever was configured.
-const SINK_FIXED: &[(&str, &str)] = &[
-    ("enable.idempotence", "true"),
-    ("partitioner", "murmur2_random"),
-];
-
-/// Two names of one property: what the first says must count for the second.
-const ALIASES: &[(&str, &str)] = &[
-    ("queue.buffering.max.ms", "linger.ms"),
-    ("delivery.timeout.ms", "message.timeout.ms"),
-];
 
 impl Settings {
     /// The properties of a consumer of group `group`. Refuses with `Error::Config` what the engine owns, what librdkafka
-    /// does not know or accept, and a missing `bootstrap.servers`. No broker is touched.
+    /// does not know or accept, and a missing `bootstrap.servers`. Reads the files and variables that the stream's properties
+    /// refer to. No broker is touched.
     pub fn consumer(layers: &Layers<'_>, group: &str) -> Result<Settings> {
         assert!(
             !group.is_empty(),
             "a consumer without a group cannot be assigned partitions"
         );
-        let mut settings = Settings::merge(
-            Kind::Consumer,
-            layers,
-            SOURCE_DEFAULTS,
-            OWNED_BY_SOURCE,
-            SOURCE_FIXED,
-        )?;
-        settings.properties.insert("group.id".into(), group.into());
+        let mut settings = Settings::merge(Kind::Consumer, layers)?;
+        settings.put(Property::built_in("group.id", group));
         settings.checked()
     }
 
     /// The properties of a producer, with the same refusals as `consumer`.
     pub fn producer(layers: &Layers<'_>) -> Result<Settings> {
-        Settings::merge(
-            Kind::Producer,
-            layers,
-            SINK_DEFAULTS,
-            OWNED_BY_SINK,
-            SINK_FIXED,
-        )?
-        .checked()
+        Settings::merge(Kind::Producer, layers)?.checked()
     }
 
-    /// Refuses what stands under `[kafka]` and may not, whether or not a client will be made of it. What only a source or only a
-    /// sink owns may stand under `[kafka]` itself as long as there is none.
+    /// Refuses what stands under `[kafka]` and may not, whether or not a client will be made of it: all that is wrong is
+    /// returned. What only a source or only a sink owns may stand under `[kafka]` itself as long as there is none.
     pub fn check(configured: &KafkaConfig) -> Result<()> {
         let native = NativeSettings::new();
-        let sections: [(_, &[(&str, Remedy)]); 3] = [
-            (&configured.every, &[]),
-            (&configured.consumer, OWNED_BY_SOURCE),
-            (&configured.producer, OWNED_BY_SINK),
+        let sections = [
+            (&configured.every, None),
+            (&configured.consumer, Some(Kind::Consumer)),
+            (&configured.producer, Some(Kind::Producer)),
         ];
-        for (properties, owned) in sections {
-            for (name, value) in properties {
-                refuse_owned(name, owned)?;
-                native.set(name, value)?;
+        let all = sections
+            .into_iter()
+            .flat_map(|(properties, kind)| properties.iter().map(move |property| (property, kind)));
+        Error::all(all.filter_map(|(property, kind)| {
+            let checked = refuse_owned(property, kind).and_then(|()| native.set(property));
+            let sided =
+                checked.and_then(|()| kind.map_or(Ok(()), |kind| refuse_other(property, kind)));
+            sided.err()
+        }))
+    }
+
+    /// What a client is made of unless its stream says otherwise, by key: the engine's defaults and what was configured.
+    pub fn shown(configured: &KafkaConfig) -> Vec<Property> {
+        let sections = [
+            ("consumer", Kind::Consumer, &configured.consumer),
+            ("producer", Kind::Producer, &configured.producer),
+        ];
+        let is_set = |properties: &[Property], name: &str| {
+            let same = |property: &Property| one_name(&property.name) == name;
+            properties.iter().any(same)
+        };
+        let mut shown = configured.every.clone();
+        for (name, value) in owned::defaults() {
+            if !is_set(&configured.every, name) {
+                shown.push(Property::built_in(name, value));
             }
         }
-        Ok(())
+        for (section, kind, properties) in sections {
+            shown.extend_from_slice(properties);
+            for (name, value) in kind.defaults() {
+                if !is_set(&configured.every, name) && !is_set(properties, name) {
+                    shown.push(Property {
+                        key: format!("kafka.{section}.{name}"),
+                        ..Property::built_in(name, value)
+                    });
+                }
+            }
+        }
+        shown.sort_by(|one, other| one.key.cmp(&other.key));
+        shown
     }
 
     /// The addresses at which the cluster is first asked for, as configured.
@@ -233,13 +121,25 @@ impl Settings {
             .expect("checked when the settings were made")
     }
 
-    /// The value of a property, if the engine or the user set it.
+    /// The value of a property, if the engine or the user set it and it may be seen.
     pub fn property(&self, name: &str) -> Option<&str> {
-        self.properties.get(name).map(String::as_str)
+        match &self.properties.get(one_name(name))?.value {
+            PropertyValue::Open(value) => Some(value),
+            PropertyValue::Hidden { .. } | PropertyValue::Reference(_) => None,
+        }
     }
 
     pub(super) fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// What librdkafka must not be heard to say.
+    pub(super) fn secrets(&self) -> Vec<Secret> {
+        let secret = |property: &Property| match &property.value {
+            PropertyValue::Hidden { secret, .. } => Some(secret.clone()),
+            PropertyValue::Open(_) | PropertyValue::Reference(_) => None,
+        };
+        self.properties.values().filter_map(secret).collect()
     }
 
     /// The same without a group: for a client that only asks about topics and must not look for a group's coordinator.
@@ -249,83 +149,104 @@ impl Settings {
         settings
     }
 
-    fn merge(
-        kind: Kind,
-        layers: &Layers<'_>,
-        defaults: &[(&str, &str)],
-        owned: &[(&str, Remedy)],
-        fixed: &[(&str, &str)],
-    ) -> Result<Settings> {
-        let mut properties = BTreeMap::new();
-        let mut set = |name: &str, value: &str| {
-            let name = ALIASES
-                .iter()
-                .find(|(alias, _)| *alias == name)
-                .map_or(name, |(_, name)| name);
-            properties.insert(name.to_owned(), value.to_owned());
+    fn merge(kind: Kind, layers: &Layers<'_>) -> Result<Settings> {
+        let mut settings = Settings {
+            kind,
+            properties: BTreeMap::new(),
         };
-        for (name, value) in DEFAULTS.iter().chain(defaults) {
-            set(name, value);
+        for (name, value) in owned::defaults().iter().chain(kind.defaults()) {
+            settings.put(Property::built_in(name, value));
         }
-        for (name, value) in layers.every.iter().chain(layers.kind).chain(layers.stream) {
-            refuse_owned(name, owned)?;
-            set(name, value);
+        for property in layers.every.iter().chain(layers.kind).chain(layers.stream) {
+            refuse_owned(property, Some(kind))?;
+            let resolved = property.clone().resolved(&process_variable);
+            settings.put(resolved.map_err(|wrong| refused(property, &format!(": {wrong}")))?);
         }
-        for (name, value) in fixed {
-            set(name, value);
+        for (name, value) in kind.fixed() {
+            settings.put(Property::built_in(name, value));
         }
-        Ok(Settings { kind, properties })
+        Ok(settings)
+    }
+
+    fn put(&mut self, property: Property) {
+        let name = one_name(&property.name).to_owned();
+        self.properties.insert(name, property);
     }
 
     fn checked(self) -> Result<Settings> {
-        if self
-            .property("bootstrap.servers")
-            .is_none_or(|servers| servers.trim().is_empty())
-        {
+        let servers = self.property("bootstrap.servers").map(str::trim);
+        if servers.is_none_or(str::is_empty) {
             return Err(Error::Config(
                 "no Kafka broker is configured: set \"bootstrap.servers\" = \"HOST:PORT\" under [kafka], or \
                  kafka.bootstrap.servers on the stream"
                     .into(),
             ));
         }
-        self.native().map(|_| self)
+        let is_set = |name| self.properties.contains_key(name);
+        let sasl = Sasl {
+            protocol: self.revealed("security.protocol"),
+            mechanism: self.revealed("sasl.mechanisms"),
+            has_credentials: is_set("sasl.username") && is_set("sasl.password"),
+        };
+        if let (Some(missing), Some(protocol)) =
+            (sasl.missing(), self.properties.get("security.protocol"))
+        {
+            return Err(refused(protocol, &format!(": {missing}")));
+        }
+        self.native()?;
+        for property in self.properties.values() {
+            let value = property.value.revealed().unwrap_or_default();
+            if let Some(why) = why_unreadable(&property.name, value) {
+                return Err(refused(property, &format!(": {} {why}", property.value)));
+            }
+        }
+        Ok(self)
+    }
+
+    fn revealed(&self, name: &str) -> Option<&str> {
+        self.properties.get(name)?.value.revealed()
     }
 
     /// librdkafka's form of the properties.
     pub(super) fn native(&self) -> Result<NativeSettings> {
         let native = NativeSettings::new();
-        for (name, value) in &self.properties {
-            native.set(name, value)?;
+        for property in self.properties.values() {
+            native.set(property)?;
         }
         Ok(native)
     }
 }
 
-/// Refuses a property that is the engine's own, `owned` besides those of every client.
-fn refuse_owned(name: &str, owned: &[(&str, Remedy)]) -> Result<()> {
-    match OWNED.iter().chain(owned).find(|(own, _)| *own == name) {
+/// What is wrong with a property, behind where and under which key it was written.
+fn refused(property: &Property, wrong: &str) -> Error {
+    let Property { key, origin, .. } = property;
+    Error::Config(format!("{origin}: {key}{wrong}"))
+}
+
+/// Refuses a property that is the engine's own, on every client or on one of this kind.
+fn refuse_owned(property: &Property, kind: Option<Kind>) -> Result<()> {
+    match why_owned(&property.name, kind) {
         None => Ok(()),
-        Some((_, remedy)) => Err(Error::Config(format!(
-            "the Kafka property {name} cannot be set: {remedy}"
-        ))),
+        Some(why) => Err(refused(property, &format!(" cannot be set: {why}"))),
     }
 }
 
-/// The names and values, without those that may be secret.
-impl fmt::Debug for Settings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let secret = |name: &str| {
-            ["password", "secret", "key", "pem", "jaas", "token", "oauth"]
-                .iter()
-                .any(|word| name.contains(word))
-        };
-        f.debug_map()
-            .entries(
-                self.properties
-                    .iter()
-                    .map(|(name, value)| (name, if secret(name) { "(not shown)" } else { value })),
-            )
-            .finish()
+/// Refuses a property that no client of this kind looks at.
+fn refuse_other(property: &Property, kind: Kind) -> Result<()> {
+    let all = known();
+    let Some(found) = all.iter().find(|known| known.name == property.name) else {
+        return Ok(());
+    };
+    let (is_used, of, there) = match kind {
+        Kind::Consumer => (found.reads, "a producer's", "[kafka.producer]"),
+        Kind::Producer => (found.writes, "a consumer's", "[kafka.consumer]"),
+    };
+    match is_used {
+        true => Ok(()),
+        false => Err(refused(
+            property,
+            &format!(" would not be looked at: it is {of}; write it under {there}"),
+        )),
     }
 }
 
@@ -339,11 +260,21 @@ impl NativeSettings {
         NativeSettings(NonNull::new(conf).expect("librdkafka allocates or aborts"))
     }
 
-    fn set(&self, name: &str, value: &str) -> Result<()> {
-        let refused =
-            |why: &str| Error::Config(format!("the Kafka property {name} cannot be set: {why}"));
-        let name_c = CString::new(name).map_err(|_| refused("its name holds a NUL byte"))?;
-        let value_c = CString::new(value).map_err(|_| refused("its value holds a NUL byte"))?;
+    fn set(&self, property: &Property) -> Result<()> {
+        let name = property.name.as_str();
+        let value = property.value.revealed();
+        let value = value.expect("references are read before a client is made");
+        if let Some(why) = why_not_built(name, value).filter(|_| !HAS_TLS) {
+            return Err(refused(property, &format!(" cannot be set: {why}")));
+        }
+        let nul = |what| {
+            refused(
+                property,
+                &format!(": its {what} holds a NUL byte; leave that out"),
+            )
+        };
+        let name_c = CString::new(name).map_err(|_| nul("name"))?;
+        let value_c = CString::new(value).map_err(|_| nul("value"))?;
         let mut reason = [0; 512];
         // SAFETY: the object is alive and not yet taken; both texts are NUL-terminated; `reason` is as long as stated, and
         // librdkafka terminates what it writes there.
@@ -356,12 +287,13 @@ impl NativeSettings {
                 reason.len(),
             )
         };
-        if set == outcome::RD_KAFKA_CONF_OK {
-            return Ok(());
-        }
         // SAFETY: as above, `reason` holds a terminated text (empty if librdkafka gave none).
         let reason = unsafe { CStr::from_ptr(reason.as_ptr()) }.to_string_lossy();
-        Err(refused(&reason))
+        match set {
+            outcome::RD_KAFKA_CONF_OK => Ok(()),
+            outcome::RD_KAFKA_CONF_UNKNOWN => Err(unknown(property)),
+            outcome::RD_KAFKA_CONF_INVALID => Err(wrong_value(property, &reason)),
+        }
     }
 
     /// The object, still owned.
@@ -372,6 +304,45 @@ impl NativeSettings {
     /// Gives the object up: a client has taken it.
     pub(super) fn taken(self) {
         std::mem::forget(self);
+    }
+}
+
+/// A property that librdkafka does not know.
+fn unknown(property: &Property) -> Error {
+    let all = known();
+    let names = all.iter().map(|known| known.name.as_str());
+    let section = property.key.strip_suffix(&property.name);
+    let wrong = match nearest(&property.name, names) {
+        Some(name) => {
+            let key = format!("{}{name}", section.unwrap_or("kafka."));
+            let here = match &property.origin {
+                Origin::Environment(_) => format!(", which is {}", variable_of(&key)),
+                _ => String::new(),
+            };
+            format!(": unknown property of librdkafka; did you mean {key}{here}?")
+        }
+        None => ": unknown property of librdkafka; its CONFIGURATION.md lists them all".to_owned(),
+    };
+    refused(property, &wrong)
+}
+
+/// A value that librdkafka does not take, for the reason that it gives.
+fn wrong_value(property: &Property, reason: &str) -> Error {
+    let all = known();
+    let takes = |known: &&Known| known.name == property.name && !known.takes.is_empty();
+    match all.iter().find(takes) {
+        Some(known) if !reason.contains("build") => refused(
+            property,
+            &format!(" cannot be {}; allowed: {}", property.value, known.takes),
+        ),
+        _ => {
+            let value = property.value.revealed().unwrap_or_default();
+            let reason = match &property.value {
+                PropertyValue::Hidden { .. } => Secret::new(value).scrub(reason),
+                PropertyValue::Open(_) | PropertyValue::Reference(_) => reason.to_owned(),
+            };
+            refused(property, &format!(" cannot be set: {reason}"))
+        }
     }
 }
 
@@ -386,11 +357,12 @@ impl Drop for NativeSettings {
 mod tests {
     use super::*;
 
-    fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
-        pairs
-            .iter()
-            .map(|(name, value)| ((*name).into(), (*value).into()))
-            .collect()
+    fn pairs(pairs: &[(&str, &str)]) -> Vec<Property> {
+        let property = |(name, value): &(&str, &str)| {
+            let key = format!("kafka.{name}");
+            Property::new(*name, *value, key, Origin::Flag("--set")).expect("right")
+        };
+        pairs.iter().map(property).collect()
     }
 
     #[test]
@@ -422,7 +394,8 @@ mod tests {
         })
         .expect("valid");
         assert_eq!(settings.property("linger.ms"), Some("9"));
-        assert_eq!(settings.property("queue.buffering.max.ms"), None);
+        assert_eq!(settings.property("queue.buffering.max.ms"), Some("9"));
+        assert_eq!(settings.properties.get("queue.buffering.max.ms"), None);
     }
 
     #[test]
@@ -471,14 +444,92 @@ mod tests {
         assert!(message.contains("bootstrap.servers"), "{message}");
     }
 
+    fn checked(every: &[(&str, &str)], consumer: &[(&str, &str)]) -> String {
+        let configured = KafkaConfig {
+            every: pairs(every),
+            consumer: pairs(consumer),
+            ..KafkaConfig::default()
+        };
+        Settings::check(&configured).map_or_else(|wrong| wrong.to_string(), |()| "right".into())
+    }
+
     #[test]
-    fn a_secret_is_not_printed() {
-        let every = pairs(&[("bootstrap.servers", "a:1"), ("sasl.password", "hunter2")]);
-        if let Ok(settings) = Settings::producer(&Layers {
+    fn what_is_wrong_is_told_with_where_it_stands_and_what_to_write() {
+        assert_eq!(
+            checked(&[("bootstrap_servers", "a:1")], &[]),
+            "--set: kafka.bootstrap_servers: unknown property of librdkafka; did you mean kafka.bootstrap.servers?"
+        );
+        assert_eq!(
+            checked(&[("acks", "most")], &[]),
+            "--set: kafka.acks cannot be most; allowed: -1 .. 1000"
+        );
+        assert_eq!(
+            checked(&[], &[("linger.ms", "1")]),
+            "--set: kafka.linger.ms would not be looked at: it is a producer's; write it under [kafka.producer]"
+        );
+        assert_eq!(
+            checked(&[("linger.ms", "1"), ("fetch.min.bytes", "1")], &[]),
+            "right"
+        );
+    }
+
+    #[test]
+    fn a_secret_goes_to_librdkafka_and_nowhere_else() {
+        let every = pairs(&[
+            ("bootstrap.servers", "a:1"),
+            ("security.protocol", "sasl_plaintext"),
+            ("sasl.mechanism", "PLAIN"),
+            ("sasl.username", "velo"),
+            ("sasl.password", "hunter2"),
+        ]);
+        let layers = Layers {
             every: &every,
             ..Layers::default()
-        }) {
-            assert!(!format!("{settings:?}").contains("hunter2"));
+        };
+        let settings = Settings::producer(&layers).expect("valid");
+        assert!(!format!("{settings:?}").contains("hunter2"));
+        assert_eq!(settings.property("sasl.password"), None);
+        assert_eq!(settings.revealed("sasl.password"), Some("hunter2"));
+        let secrets: Vec<_> = settings.secrets();
+        assert_eq!(secrets, [Secret::new("hunter2")]);
+        assert!(!checked(&[("ssl.endpoint.identification.algorithm", "hunter2")], &[]).is_empty());
+    }
+
+    #[test]
+    fn sasl_that_is_not_whole_is_refused_where_it_is_asked_for() {
+        let every = pairs(&[
+            ("bootstrap.servers", "a:1"),
+            ("security.protocol", "sasl_plaintext"),
+        ]);
+        let layers = Layers {
+            every: &every,
+            ..Layers::default()
+        };
+        let wrong = Settings::producer(&layers)
+            .expect_err("no mechanism")
+            .to_string();
+        assert!(
+            wrong.starts_with("--set: kafka.security.protocol: sasl_plaintext needs a mechanism"),
+            "{wrong}"
+        );
+    }
+
+    #[test]
+    fn the_engines_defaults_are_shown_until_they_are_set() {
+        let configured = KafkaConfig {
+            every: pairs(&[("check.crcs", "false")]),
+            producer: pairs(&[("queue.buffering.max.ms", "9")]),
+            ..KafkaConfig::default()
+        };
+        let shown = Settings::shown(&configured);
+        let keys: Vec<&str> = shown.iter().map(|one| one.key.as_str()).collect();
+        assert!(keys.is_sorted(), "{keys:?}");
+        assert!(
+            keys.contains(&"kafka.consumer.fetch.wait.max.ms"),
+            "{keys:?}"
+        );
+        for hidden in ["kafka.consumer.check.crcs", "kafka.producer.linger.ms"] {
+            assert!(!keys.contains(&hidden), "{keys:?}");
         }
     }
 }

@@ -110,6 +110,9 @@ pub(super) fn partitions_of(
     }
 }
 
+/// How often a question that waits for an answer looks up whether there can be one.
+const LOOK_UP: Duration = Duration::from_millis(500);
+
 /// One question for the metadata of one topic.
 fn metadata(
     client: &Client,
@@ -118,14 +121,21 @@ fn metadata(
     deadline: Instant,
 ) -> Result<(Code, Vec<i32>)> {
     let mut answer: *const sys::rd_kafka_metadata_t = ptr::null();
-    // SAFETY: client and topic are alive; `answer` is written if and only if the call succeeds.
-    let asked = unsafe {
-        let wait = milliseconds(deadline.saturating_duration_since(Instant::now()));
-        sys::rd_kafka_metadata(client.as_ptr(), 0, handle.as_ptr(), &mut answer, wait)
-    };
-    if Code::from(asked).is_error() {
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        // SAFETY: client and topic are alive; `answer` is written if and only if the call succeeds.
+        let asked = unsafe {
+            let wait = milliseconds(left.min(LOOK_UP));
+            sys::rd_kafka_metadata(client.as_ptr(), 0, handle.as_ptr(), &mut answer, wait)
+        };
+        if !Code::from(asked).is_error() {
+            break;
+        }
         client.serve(Duration::ZERO);
-        return Err(client.unreachable());
+        // A name, a password or a certificate does not come right by waiting.
+        if left <= LOOK_UP || client.is_refused() {
+            return Err(client.unreachable());
+        }
     }
     // SAFETY: the call succeeded, so `answer` points to `topic_cnt` topics, each with `partition_cnt` partitions, until it
     // is destroyed below; error codes are read as integers (see `Code`).

@@ -15,6 +15,7 @@ mod dealing;
 pub mod explain;
 pub mod in_memory;
 mod job;
+pub mod long_text;
 pub mod required;
 pub mod typed;
 mod types;

@@ -18,6 +18,7 @@ use datafusion_sql::sqlparser::ast;
 
 use crate::plan::StreamSpec;
 use crate::plan::clock::clock_functions;
+use crate::plan::long_text::bounded;
 
 /// Event time, and every TIMESTAMP: microseconds, UTC.
 pub(super) const TIMESTAMP: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
@@ -42,6 +43,7 @@ impl Functions {
     pub fn new() -> Functions {
         let mut scalar = BTreeMap::new();
         for function in datafusion_functions::all_default_functions() {
+            let function = bounded(function);
             for alias in function.aliases() {
                 scalar.insert(alias.clone(), Arc::clone(&function));
             }

@@ -8,8 +8,12 @@ use datafusion_sql::sqlparser::tokenizer::Location;
 
 use super::catalog::{NEGATIVE_SCALE, WINDOW_END, WINDOW_START};
 use super::tokens::Tokens;
+use crate::batch::words::sql_types;
+use crate::config::Origin;
+use crate::config::blot::blot;
 use crate::config::nearest::nearest;
 use crate::error::{Error, Span, SqlError};
+use crate::plan::Plan;
 use crate::plan::typed::OUT_OF_RANGE;
 
 /// What is wrong, by kind. The code is stable: documentation and golden tests name it.
@@ -82,10 +86,24 @@ impl Code {
     }
 }
 
+/// An error of a query that has been planned, and so has no place in the text any more: this version does not run it.
+pub fn not_available(plan: &Plan, message: String) -> Error {
+    Error::Sql(Box::new(SqlError {
+        code: Code::NotAvailable.text(),
+        message,
+        span: None,
+        hint: Some("write it in another way; docs/SQL.md says what can be written".to_owned()),
+        source_text: plan.sql.clone(),
+        source_name: plan.name.clone(),
+    }))
+}
+
 /// A named SQL text whose lines can be found.
 pub(super) struct Place {
     name: String,
     text: String,
+    /// The text without its secrets, as long as it.
+    shown: String,
     line_starts: Vec<usize>,
 }
 
@@ -97,6 +115,7 @@ impl Place {
         Place {
             name: name.to_owned(),
             text: text.to_owned(),
+            shown: blot(text),
             line_starts,
         }
     }
@@ -104,6 +123,11 @@ impl Place {
     /// The text.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// The text as it may be shown: its secrets are blotted out.
+    pub fn shown(&self) -> &str {
+        &self.shown
     }
 
     /// The byte at which a line and column (both from 1, columns in characters) stand.
@@ -115,6 +139,17 @@ impl Place {
             .char_indices()
             .nth(columns)
             .map_or(self.text.len(), |(at, _)| start + at)
+    }
+
+    /// Where a span stands, for a message that is not about the text.
+    pub fn origin(&self, span: Span) -> Origin {
+        let line = self
+            .line_starts
+            .partition_point(|start| *start <= span.start);
+        Origin::Sql {
+            name: self.name.clone(),
+            line,
+        }
     }
 
     /// The bytes between two locations, the second exclusive.
@@ -137,7 +172,7 @@ impl Place {
             message: message.into(),
             span,
             hint,
-            source_text: self.text.clone(),
+            source_text: self.shown().to_owned(),
             source_name: self.name.clone(),
         }))
     }
@@ -481,46 +516,6 @@ fn plain_message(error: &DataFusionError) -> String {
         .join(" ")
         .trim()
         .to_owned()
-}
-
-/// The names of types as people write them, in place of Arrow's.
-fn sql_types(text: &str) -> String {
-    const NAMES: &[(&str, &str)] = &[
-        ("Utf8View", "VARCHAR"),
-        ("LargeUtf8", "VARCHAR"),
-        ("Utf8", "VARCHAR"),
-        ("String", "VARCHAR"),
-        ("Boolean", "BOOLEAN"),
-        ("Int8", "TINYINT"),
-        ("Int16", "SMALLINT"),
-        ("Int32", "INT"),
-        ("Int64", "BIGINT"),
-        ("Integer", "INT"),
-        ("Float32", "REAL"),
-        ("Float64", "DOUBLE"),
-        ("Decimal", "DECIMAL"),
-        ("BinaryView", "BYTES"),
-        ("Binary", "BYTES"),
-        ("Date32", "DATE"),
-        ("Interval", "INTERVAL"),
-    ];
-    let text = text
-        .replace("Timestamp(µs)", "TIMESTAMP")
-        .replace("Time64(µs)", "TIME");
-    let mut words = String::new();
-    let mut word = String::new();
-    for letter in text.chars().chain([' ']) {
-        if letter.is_ascii_alphanumeric() || letter == '_' {
-            word.push(letter);
-            continue;
-        }
-        let name = NAMES.iter().find(|(arrow, _)| *arrow == word);
-        words.push_str(name.map_or(word.as_str(), |(_, sql)| sql));
-        word.clear();
-        words.push(letter);
-    }
-    words.pop();
-    words
 }
 
 /// The quoted word behind `prefix`, quoted by ' or ".

@@ -29,6 +29,7 @@ mod tokens;
 
 use std::sync::Arc;
 
+pub use self::diagnose::not_available;
 use self::diagnose::{Code, Place};
 use self::planner::Planner;
 use self::tokens::Tokens;

@@ -264,7 +264,7 @@ impl<'t> Planner<'t> {
 
     /// Plans a query.
     fn query(&mut self, statement: Statement<'t>, whole: Span) -> Result<Planned> {
-        let sql = self.place.text()[whole.start..whole.end].to_owned();
+        let sql = self.place.shown()[whole.start..whole.end].to_owned();
         let session = self.session_options()?;
         self.session_used = true;
         let (name, query, span, written, into) = match statement {

@@ -410,5 +410,11 @@ fn option(part: &mut Tokens<'_>) -> Result<WrittenOption> {
         }
     };
     let value = if negative { format!("-{value}") } else { value };
-    Ok(WrittenOption { key, value, span })
+    let origin = part.place().origin(span);
+    Ok(WrittenOption {
+        key,
+        value,
+        span,
+        origin,
+    })
 }

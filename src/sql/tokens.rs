@@ -195,7 +195,11 @@ impl<'t> Tokens<'t> {
 
     /// "Expected this, found that", at the next token.
     pub fn expected(&self, what: &str) -> Error {
+        let span = self.span();
+        let (text, shown) = (self.place.text(), self.place.shown());
+        let is_secret = text[span.start..span.end] != shown[span.start..span.end];
         let found = match self.peek() {
+            Some(_) if is_secret => "found what is a secret".to_owned(),
             Some(token) => format!("found '{token}'"),
             None => "the statement ends here".to_owned(),
         };

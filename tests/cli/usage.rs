@@ -55,7 +55,7 @@ fn a_wrong_duration_is_answered_with_its_spelling() {
 fn a_setting_needs_a_key_and_a_value() {
     insta::assert_snapshot!(typed(&["topology", "--set", "shards"]), @r"
     exit 2
-    err| velo: --set shards: write --set section.key=value
+    err| velo: --set shards: has no value; write --set section.key=value
     ");
 }
 
@@ -68,14 +68,16 @@ fn the_help_lists_the_commands() {
     out| Usage: velo <COMMAND>
     out|
     out| Commands:
-    out|   run       Run the query until its input ends, a signal comes or the duration is over
-    out|   check     Parse, plan and validate without touching a broker
-    out|   explain   Show the plan, the exchange and why, and what is pushed into the source
-    out|   topology  Show the core map that the configuration gives on this machine
-    out|   bench     Measure, through the shipped pipeline and beside a plain loop
-    out|   doctor    Check this host, with the command that mends what is wrong
-    out|   demo      See real flights stream through an in-process broker and a windowed query
-    out|   help      Print this message or the help of the given subcommand(s)
+    out|   run          Run the query until its input ends, a signal comes or the duration is over
+    out|   check        Parse, plan and validate without touching a broker
+    out|   explain      Show the plan, the exchange and why, and what is pushed into the source
+    out|   topology     Show the core map that the configuration gives on this machine
+    out|   bench        Measure, through the shipped pipeline and beside a plain loop
+    out|   doctor       Check this host, with the command that mends what is wrong
+    out|   demo         See real flights stream through an in-process broker and a windowed query
+    out|   config       Show what is configured
+    out|   completions  Print a script that completes the commands in a shell
+    out|   help         Print this message or the help of the given subcommand(s)
     out|
     out| Options:
     out|   -h, --help     Print help
@@ -87,6 +89,6 @@ fn the_help_lists_the_commands() {
 fn a_file_that_cannot_be_read_is_named() {
     insta::assert_snapshot!(typed(&["check", "absent.sql"]), @r"
     exit 73
-    err| velo: cannot read absent.sql: No such file or directory (os error 2)
+    err| velo: cannot read absent.sql: No such file or directory (os error 2); correct the path, which is relative to the working directory
     ");
 }

@@ -141,23 +141,30 @@ impl fmt::Display for CoreMapError {
                 "cpu {cpu} is listed for a shard, and its SMT sibling {kept} for housekeeping: list another (shards.cores, \
                  shards.housekeeping)"
             ),
-            CoreMapError::Housekeeping(wrong) => write!(f, "shards.housekeeping: {wrong}"),
+            CoreMapError::Housekeeping(wrong) => {
+                let wrong = wrong.to_string();
+                let wrong = wrong.strip_prefix("shards.cores: ").unwrap_or(&wrong);
+                write!(f, "shards.housekeeping: {wrong}")
+            }
             CoreMapError::UnknownCpu { cpu, known } => write!(
                 f,
-                "there is no cpu {cpu} on this machine; there are {}",
+                "shards.cores: there is no cpu {cpu} on this machine; there are {}",
                 Ranges(known)
             ),
             CoreMapError::NotUsable { cpu, usable } => write!(
                 f,
-                "this process may not run on cpu {cpu}, only on {}: list these, or widen its cpuset or `taskset`",
+                "shards.cores: this process may not run on cpu {cpu}, only on {}: list these, or widen its cpuset or `taskset`",
                 Ranges(usable)
             ),
             CoreMapError::Repeated { cpu } => {
-                write!(f, "cpu {cpu} is listed twice: list each cpu once")
+                write!(
+                    f,
+                    "shards.cores: cpu {cpu} is listed twice: list each cpu once"
+                )
             }
             CoreMapError::SharedCore { cpu, sibling, core } => write!(
                 f,
-                "cpus {sibling} and {cpu} are SMT siblings on core {core}: list one of them, or set shards.smt = \"use\""
+                "shards.cores: cpus {sibling} and {cpu} are SMT siblings on core {core}: list one of them, or set shards.smt = \"use\""
             ),
         }
     }

@@ -2,6 +2,7 @@
 
 use super::table::{OPTIONS, OptionSpec, Scope, ValueKind};
 use super::{OptionError, WrittenOption};
+use crate::config::Property;
 use crate::config::nearest::nearest;
 
 /// Options that the table admits in some scopes, each at most once.
@@ -90,15 +91,31 @@ impl<'a> Admitted<'a> {
         Ok(Some(columns))
     }
 
-    pub(super) fn properties(&self) -> Vec<(String, String)> {
-        self.iter()
-            .filter_map(|option| {
-                Some((
-                    option.key.strip_prefix("kafka.")?.to_owned(),
-                    option.value.clone(),
-                ))
-            })
-            .collect()
+    /// `kafka.*`; planning reads no file, so that what refers to one, or to a variable, stays a reference.
+    pub(super) fn properties(&self) -> Result<Vec<Property>, OptionError> {
+        let mut properties: Vec<Property> = Vec::new();
+        for option in self.iter() {
+            let Some(name) = option.key.strip_prefix("kafka.") else {
+                continue;
+            };
+            let origin = option.origin.clone();
+            let property = match name.strip_suffix(".file") {
+                Some(name) => {
+                    Property::kept_in(name, &option.value, &format!("kafka.{name}"), origin)
+                }
+                None => Property::new(name, option.value.as_str(), option.key.as_str(), origin)
+                    .map_err(|wrong| {
+                        let (wrong, hint) = wrong.split_once("; ").unwrap_or((&wrong, ""));
+                        refuse(option, format!("option {} {wrong}", option.key), Some(hint))
+                    })?,
+            };
+            if properties.iter().any(|before| before.name == property.name) {
+                let message = format!("option {} stands twice", property.key);
+                return Err(refuse(option, message, Some("leave one of them out")));
+            }
+            properties.push(property);
+        }
+        Ok(properties)
     }
 }
 

@@ -600,6 +600,7 @@ mod tests {
     use datafusion_common::arrow::datatypes::TimeUnit;
 
     use super::*;
+    use crate::config::Origin;
     use crate::config::options::{StreamConnector, stream_options};
     use crate::error::Span;
 
@@ -623,6 +624,7 @@ mod tests {
                 key: (*key).to_owned(),
                 value: (*value).to_owned(),
                 span: Span { start: 0, end: 1 },
+                origin: Origin::Default,
             })
             .collect();
         let StreamConnector::Datagen(options) = stream_options(&written)?.connector else {

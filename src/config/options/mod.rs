@@ -15,6 +15,7 @@ mod table;
 use std::fmt;
 use std::path::PathBuf;
 
+use super::{Origin, Property};
 use crate::error::Span;
 
 pub use datagen::{ColumnSpec, DatagenOptions, DatagenSpec, Generator, singles};
@@ -22,7 +23,7 @@ pub use read::{query_options, sink_options, stream_options};
 pub use table::{OPTIONS, OptionSpec, Scope, ValueKind, markdown};
 
 /// One option as it stands in the text.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct WrittenOption {
     /// Its name, unquoted.
     pub key: String,
@@ -30,6 +31,18 @@ pub struct WrittenOption {
     pub value: String,
     /// Where `key = 'value'` stands.
     pub span: Span,
+    /// The same for messages that are not about the text.
+    pub origin: Origin,
+}
+
+/// Its value may be a secret.
+impl fmt::Debug for WrittenOption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let WrittenOption {
+            key, span, origin, ..
+        } = self;
+        write!(f, "{key} = .. ({origin}, {span:?})")
+    }
 }
 
 /// What is wrong with an option.
@@ -253,7 +266,7 @@ pub struct KafkaSourceOptions {
     /// Where to end.
     pub end: End,
     /// librdkafka properties, as `kafka.<property>` gave them.
-    pub properties: Vec<(String, String)>,
+    pub properties: Vec<Property>,
 }
 
 /// How a message key is written.
@@ -279,7 +292,7 @@ pub struct KafkaSinkOptions {
     /// `key.format`; `None` for raw where the key is one VARCHAR, else json.
     pub key_format: Option<KeyFormat>,
     /// librdkafka properties, as `kafka.<property>` gave them.
-    pub properties: Vec<(String, String)>,
+    pub properties: Vec<Property>,
 }
 
 impl fmt::Display for OptionError {

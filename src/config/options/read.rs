@@ -117,7 +117,7 @@ fn kafka_source(options: &Admitted<'_>) -> Result<KafkaSourceOptions, OptionErro
                 _ => End::Offsets(offsets(end)?),
             },
         },
-        properties: options.properties(),
+        properties: options.properties()?,
     })
 }
 
@@ -140,7 +140,7 @@ fn kafka_sink(options: &Admitted<'_>) -> Result<KafkaSinkOptions, OptionError> {
             "raw" => KeyFormat::Raw,
             _ => KeyFormat::Json,
         }),
-        properties: options.properties(),
+        properties: options.properties()?,
     })
 }
 
@@ -333,6 +333,7 @@ fn connector<'w>(written: &'w [WrittenOption], scopes: &[Scope]) -> Result<&'w s
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Origin;
     use crate::config::options::OPTIONS;
     use crate::error::Span;
 
@@ -347,6 +348,7 @@ mod tests {
                     start: place * 10,
                     end: place * 10 + 9,
                 },
+                origin: Origin::Default,
             })
             .collect()
     }
@@ -413,9 +415,10 @@ mod tests {
         assert_eq!(kafka.start, Start::Offsets(vec![(0, 17), (1, 4)]));
         assert_eq!(kafka.end, End::Offsets(vec![(0, 170), (1, 44)]));
         assert_eq!(kafka.group.as_deref(), Some("g"));
+        let property = &kafka.properties[0];
         assert_eq!(
-            kafka.properties,
-            [("bootstrap.servers".to_owned(), "localhost:9092".to_owned())]
+            (property.name.as_str(), property.value.to_string().as_str()),
+            ("bootstrap.servers", "localhost:9092")
         );
         assert_eq!(
             (options.on_error, options.event_time_unit),

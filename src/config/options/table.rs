@@ -262,7 +262,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         scopes: ANY_KAFKA,
         kind: Some(ValueKind::AnyText),
         default: "that of `[kafka]` in the configuration",
-        about: "a librdkafka property, such as `kafka.bootstrap.servers`",
+        about: "a librdkafka property, such as `kafka.bootstrap.servers`; `'${NAME}'` or `'{ file = \"..\" }'` says where a secret is kept",
     },
     OptionSpec {
         name: "on_error",

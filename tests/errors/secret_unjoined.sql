@@ -1,0 +1,1 @@
+CREATE STREAM trades (symbol VARCHAR) WITH (connector = 'kafka', kafka.sasl.password 'hunter2', topic = 'trades');
