@@ -112,6 +112,15 @@ pub enum Error {
     },
     /// A file could not be read or written.
     Disk(String),
+    /// What ended the reading of a file.
+    Reading {
+        /// The file as named in the stream's options.
+        file: String,
+        /// The line that was to be read next, from 1.
+        line: u64,
+        /// What it was; it alone is told, and decides the exit code.
+        cause: Box<Error>,
+    },
     /// The host forbids what the run needs; the message names the command that allows it.
     Permission(String),
     /// A panic: of a shard, and every shard was stopped, or of the command itself.
@@ -125,7 +134,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether both are of records of one file, and this one stands before the other.
+    /// Whether both are of one file, and this one stands before the other: what ended its reading stands behind its records.
     pub fn is_before(&self, other: &Error) -> bool {
         match (self.line(), other.line()) {
             (Some((file, line)), Some((other_file, other_line))) => {
@@ -135,9 +144,10 @@ impl Error {
         }
     }
 
-    /// The file and the line of a bad record of a file.
+    /// The file and the line of a bad record of a file, or of what ended its reading.
     fn line(&self) -> Option<(&str, u64)> {
         match self {
+            Error::Reading { file, line, .. } => Some((file, *line)),
             Error::Data {
                 place: Place::Line { file, line },
                 ..
@@ -154,6 +164,7 @@ impl Error {
             Error::Config(_) => exit::CONFIG,
             Error::Connector(_) => exit::UNAVAILABLE,
             Error::Disk(_) => exit::DISK,
+            Error::Reading { cause, .. } => cause.exit_code(),
             Error::Permission(_) => exit::PERMISSION,
             Error::Runtime(_) => exit::INTERNAL,
             Error::Failed(_) => exit::FAILED,
@@ -221,6 +232,7 @@ impl fmt::Display for Error {
                 f,
                 "bad record of {stream} at {place}: {reason}; mend it, or set on_error = 'skip' on the stream"
             ),
+            Error::Reading { cause, .. } => cause.fmt(f),
             Error::Usage(message)
             | Error::Config(message)
             | Error::Connector(message)

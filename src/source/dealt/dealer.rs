@@ -110,7 +110,7 @@ impl Dealer {
         match read {
             Ok(true) => {}
             Ok(false) => self.close(Behind::End),
-            Err(error) => self.close(Behind::Failure(error)),
+            Err(error) => self.close(Behind::Failure(self.behind_records(error))),
         }
         true
     }
@@ -207,6 +207,18 @@ impl Dealer {
         }
         block.watermark = self.clock.watermark();
         (block, read)
+    }
+
+    /// `error` with its place in the file, so that it counts as what stands behind the records before it, whoever tells first.
+    fn behind_records(&self, error: Error) -> Error {
+        match error {
+            bad @ Error::Data { .. } => bad,
+            cause => Error::Reading {
+                file: self.records.path().display().to_string(),
+                line: self.line().unsigned_abs(),
+                cause: Box::new(cause),
+            },
+        }
     }
 
     /// Reads up to `max` records into `block`. Whether there were any.

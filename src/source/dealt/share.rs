@@ -78,7 +78,11 @@ impl Share {
                 }
                 Decoded::Bad(bad) => {
                     let (path, line) = (&self.path, origins[record].offset);
-                    self.bad.take(|| place(path, line), &bad.reason)?;
+                    if let Err(error) = self.bad.take(|| place(path, line), &bad.reason) {
+                        // The blocks behind this one are decoded all the same, into columns of their own.
+                        self.decoder.finish();
+                        return Err(error);
+                    }
                 }
             }
         }

@@ -341,6 +341,49 @@ fn of_several_bad_records_the_first_of_the_file_is_told() {
     }
 }
 
+/// Regression: the good records before the bad one stayed in the decoder, and the next block was longer than its stamps.
+#[test]
+fn a_share_that_has_failed_decodes_what_follows_afresh() {
+    let directory = TempDir::new().expect("a temporary directory");
+    let path = written(&directory, "a.json", &json([0, 1, 0, 0, 0, 0]));
+    let spec = spec(&path, Format::Json, OnError::Fail);
+    let doorbells = Doorbells::open(2).expect("there are descriptors");
+    let mut sources = open(&spec, kernel(), || 77, &doorbells, 4).expect("readable");
+    for _ in 0..3 {
+        assert!(sources[0].deal(2));
+    }
+    assert!(sources[1].poll(2).is_err());
+    for _ in 0..2 {
+        match sources[1].poll(2).expect("good records") {
+            Polled::Batch(batch) => assert_eq!(batch.len(), 2),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// Regression: what ended the reading was told when it was dealt, before the records in front of it were decoded.
+#[test]
+fn a_bad_record_counts_before_what_ended_the_reading_behind_it() {
+    let directory = TempDir::new().expect("a temporary directory");
+    let bytes = json([0, 0, 0, 1, 0, 0]);
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut packed, &bytes).expect("memory takes it");
+    let mut packed = packed.finish().expect("memory takes it");
+    packed.truncate(packed.len() - 4);
+    let path = written(&directory, "a.json.gz", &packed);
+    let spec = spec(&path, Format::Json, OnError::Fail);
+    for seed in 0..200 {
+        for how in DEALS {
+            let error = dealt_read(&spec, Deal { seed, ..how }).expect_err("bad and cut off");
+            assert_eq!(
+                error.exit_code(),
+                crate::error::exit::DATA,
+                "{error} {how:?}"
+            );
+        }
+    }
+}
+
 #[test]
 fn a_stop_ends_behind_what_was_dealt() {
     let directory = TempDir::new().expect("a temporary directory");
