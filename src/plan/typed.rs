@@ -1,16 +1,17 @@
 //! Values of the type that was planned: what holds DataFusion's expressions to our types.
 //!
 //! ```text
-//!   expression --evaluate--> column --of another type?--> converted --TIME?--> held to a day --> column of the planned type
+//!   expression --evaluate--> column --of another type?--> converted --TIME?--> held to a day -------\
+//!                                                               \----DECIMAL?--> held to its digits --> column of the planned type
 //! ```
 //!
 //! Law: what leaves a planned expression has its planned type, and a value that this type cannot hold is an error, so that
 //! its row is bad like any other for which an expression fails. Whoever takes a column (accumulators, keys, schemas, encoders)
-//! may rely on it. A column that has its type already is handed on as it is.
+//! may rely on it. A column that has its type already is handed on as it is, but for these two: a TIME may be made of any number,
+//! though it is a time of day, and arithmetic on decimals stops at 128 or 256 bits, not at the digits of the type.
 //!
 //! Without it a type could change behind the planner's back: `round(d, 1)` is a `DECIMAL(11,2)` while its second argument is
-//! a cast of a constant and a `DECIMAL(10,1)` once that is folded; and a TIME may be made of any number, though it is a time
-//! of day.
+//! a cast of a constant and a `DECIMAL(10,1)` once that is folded.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -21,9 +22,11 @@ use datafusion_common::arrow::array::{
 };
 use datafusion_common::arrow::compute::{CastOptions, cast_with_options};
 use datafusion_common::arrow::datatypes::{
-    DataType, FieldRef, Schema, Time32MillisecondType, Time32SecondType, Time64MicrosecondType,
-    Time64NanosecondType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
-    TimestampNanosecondType, TimestampSecondType,
+    DECIMAL32_MAX_PRECISION, DECIMAL64_MAX_PRECISION, DECIMAL128_MAX_PRECISION,
+    DECIMAL256_MAX_PRECISION, DataType, Decimal32Type, Decimal64Type, Decimal128Type,
+    Decimal256Type, DecimalType, FieldRef, Schema, Time32MillisecondType, Time32SecondType,
+    Time64MicrosecondType, Time64NanosecondType, TimeUnit, TimestampMicrosecondType,
+    TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
 };
 use datafusion_common::{Result, ScalarValue, exec_err};
 use datafusion_expr::ColumnarValue;
@@ -55,6 +58,18 @@ pub fn time_or_null(inner: Arc<dyn PhysicalExpr>, planned: DataType) -> Arc<dyn 
 /// Whether values of this type are times of day.
 pub fn is_time(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Time32(_) | DataType::Time64(_))
+}
+
+/// Whether values of this type are decimals of as many digits as there may be: arithmetic whose result would need one more is
+/// planned with these.
+pub fn has_most_digits(data_type: &DataType) -> bool {
+    matches!(
+        data_type,
+        DataType::Decimal32(DECIMAL32_MAX_PRECISION, _)
+            | DataType::Decimal64(DECIMAL64_MAX_PRECISION, _)
+            | DataType::Decimal128(DECIMAL128_MAX_PRECISION, _)
+            | DataType::Decimal256(DECIMAL256_MAX_PRECISION, _)
+    )
 }
 
 /// `column` as a column of the type `planned`.
@@ -146,6 +161,34 @@ fn within_a_day(column: ArrayRef, or_null: bool) -> Result<ArrayRef> {
     }
 }
 
+/// `column`, if it is of decimals, without any that has more digits than its type: such a value is an error.
+fn within_digits(column: ArrayRef) -> Result<ArrayRef> {
+    fn held<T: DecimalType>(column: ArrayRef, precision: u8, scale: i8) -> Result<ArrayRef> {
+        let decimals = column.as_primitive::<T>();
+        let beyond = |value: &T::Native| !T::is_valid_decimal_precision(*value, precision);
+        let found = match decimals.null_count() {
+            0 => decimals.values().iter().copied().find(beyond),
+            // What stands under a NULL is nobody's value.
+            _ => decimals.iter().flatten().find(beyond),
+        };
+        match found {
+            None => Ok(column),
+            Some(value) => exec_err!(
+                "{} {OUT_OF_RANGE} {}",
+                T::format_decimal(value, u8::MAX, scale),
+                sql_type(column.data_type())
+            ),
+        }
+    }
+    match *column.data_type() {
+        DataType::Decimal32(precision, scale) => held::<Decimal32Type>(column, precision, scale),
+        DataType::Decimal64(precision, scale) => held::<Decimal64Type>(column, precision, scale),
+        DataType::Decimal128(precision, scale) => held::<Decimal128Type>(column, precision, scale),
+        DataType::Decimal256(precision, scale) => held::<Decimal256Type>(column, precision, scale),
+        _ => Ok(column),
+    }
+}
+
 /// An expression whose values are brought to the planned type.
 #[derive(Debug, Eq)]
 struct Typed {
@@ -157,7 +200,10 @@ struct Typed {
 
 impl Typed {
     fn hold(&self, column: &ArrayRef) -> Result<ArrayRef> {
-        within_a_day(converted(column, &self.planned)?, self.or_null)
+        within_digits(within_a_day(
+            converted(column, &self.planned)?,
+            self.or_null,
+        )?)
     }
 }
 
@@ -181,7 +227,8 @@ impl PhysicalExpr for Typed {
 
     fn evaluate(&self, batch: &RecordBatch) -> Result<ColumnarValue> {
         let value = self.inner.evaluate(batch)?;
-        if value.data_type() == self.planned && !is_time(&self.planned) {
+        let is_held = is_time(&self.planned) || self.planned.is_decimal();
+        if value.data_type() == self.planned && !is_held {
             return Ok(value);
         }
         Ok(match value {

@@ -29,7 +29,7 @@ use datafusion_physical_expr::{PhysicalExpr, ScalarFunctionExpr, create_physical
 use super::catalog::NEGATIVE_SCALE;
 use super::lengths::compare_lengths;
 use crate::plan::PlannedExpr;
-use crate::plan::typed::{is_time, time_or_null, typed};
+use crate::plan::typed::{has_most_digits, is_time, time_or_null, typed};
 
 /// Why an expression could not be compiled.
 pub(super) enum CompileError {
@@ -89,25 +89,33 @@ fn checked(expr: Arc<dyn PhysicalExpr>, schema: &Schema) -> Result<Arc<dyn Physi
                 Arc::clone(binary.right()),
             )
             .with_fail_on_overflow(true);
-            return Ok(Transformed::yes(Arc::new(rebuilt) as Arc<dyn PhysicalExpr>));
+            let rebuilt: Arc<dyn PhysicalExpr> = Arc::new(rebuilt);
+            let planned = rebuilt.data_type(schema)?;
+            // What is planned with fewer digits has one more than its operands need.
+            return Ok(Transformed::yes(match has_most_digits(&planned) {
+                true => typed(rebuilt, planned),
+                false => rebuilt,
+            }));
         }
-        if node.is::<TryCastExpr>() {
-            let planned = node.data_type(schema)?;
+        let cast = node.downcast_ref::<CastExpr>();
+        let tries = node.is::<TryCastExpr>();
+        if cast.is_none() && !tries && !node.is::<ScalarFunctionExpr>() {
+            return Ok(Transformed::no(node));
+        }
+        let planned = node.data_type(schema)?;
+        if let DataType::Decimal32(_, scale)
+        | DataType::Decimal64(_, scale)
+        | DataType::Decimal128(_, scale)
+        | DataType::Decimal256(_, scale) = planned
+            && scale < 0
+        {
+            return plan_err!("{NEGATIVE_SCALE}'{planned}'");
+        }
+        if tries {
             return Ok(match is_time(&planned) {
                 true => Transformed::yes(time_or_null(node, planned)),
                 false => Transformed::no(node),
             });
-        }
-        let cast = node.downcast_ref::<CastExpr>();
-        if cast.is_none() && !node.is::<ScalarFunctionExpr>() {
-            return Ok(Transformed::no(node));
-        }
-        let planned = node.data_type(schema)?;
-        if matches!(
-            planned,
-            DataType::Decimal128(_, ..0) | DataType::Decimal256(_, ..0)
-        ) {
-            return plan_err!("{NEGATIVE_SCALE}'{planned}'");
         }
         let Some(cast) = cast else {
             return Ok(Transformed::yes(typed(node, planned)));
