@@ -16,6 +16,7 @@ use datafusion_expr::{
 };
 use datafusion_sql::sqlparser::ast;
 
+use super::by_row::by_row;
 use crate::plan::StreamSpec;
 use crate::plan::clock::clock_functions;
 use crate::plan::long_text::bounded;
@@ -43,7 +44,7 @@ impl Functions {
     pub fn new() -> Functions {
         let mut scalar = BTreeMap::new();
         for function in datafusion_functions::all_default_functions() {
-            let function = bounded(function);
+            let function = bounded(by_row(function));
             for alias in function.aliases() {
                 scalar.insert(alias.clone(), Arc::clone(&function));
             }

@@ -13,6 +13,7 @@
 //! Laws: planning touches no broker and no file. Every error carries a code, the place, and a hint (`diagnose`); a statement
 //! that is wrong hides nothing that is wrong in another.
 
+mod by_row;
 mod catalog;
 mod clause;
 mod compile;
