@@ -467,6 +467,20 @@ fn a_file_with_two_names_is_neither_read_and_written_nor_written_twice() {
         assert!(!folder.path(one).exists(), "{one} was made");
     }
 
+    // Nor does the report destroy what the job reads, what it writes, or the text of it.
+    for report in ["soft.csv", "./o.json", "job.sql"] {
+        let sql = numbers("numbers.csv", "") + &sink("o", "o.json");
+        folder.write("job.sql", &sql);
+        let ended = folder.run(&["run", "job.sql", "--shards", "1", "--report", report]);
+        assert_code(&ended, 78, &["the report", report]);
+        let left = fs::read_to_string(&numbers_csv).expect("it is there");
+        assert_eq!(left, input, "{report} emptied it");
+        let left = fs::read_to_string(folder.path("job.sql")).expect("it is there");
+        assert_eq!(left, sql, "{report} emptied it");
+    }
+    let ended = run(&sink("o", "job.sql"));
+    assert_code(&ended, 78, &["job.sql", "the statements of the job"]);
+
     // Nothing is lost where nothing is kept.
     let ended = run("CREATE STREAM one WITH (connector = 'file', path = '/dev/null', format = 'json') AS SELECT k FROM numbers;
         CREATE STREAM other WITH (connector = 'file', path = '/dev/null', format = 'csv') AS SELECT k FROM numbers;");

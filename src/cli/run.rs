@@ -35,6 +35,7 @@ pub fn run(args: &RunArgs) -> Result<()> {
         },
         duration: args.duration,
         report: args.report.clone(),
+        script: args.sql.file.clone(),
     };
     doctor::preflight(&config, &machine, &core_map);
     job::run(&script.job, &config, &core_map, &request)

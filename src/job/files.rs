@@ -14,8 +14,20 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result};
 use crate::plan::{JobPlan, SinkSpec, SourceConnector};
 
-/// Refuses sinks that would empty or overwrite what a source reads or another sink writes.
-pub(super) fn refuse_shared(plan: &JobPlan) -> Result<()> {
+use super::RunRequest;
+
+/// Refuses sinks that would empty or overwrite what a source reads or another sink writes, and a report that would.
+pub(super) fn refuse_shared(plan: &JobPlan, request: &RunRequest) -> Result<()> {
+    let mut known = Vec::new();
+    if let Some(script) = &request.script
+        && let Some(identity) = at(script)
+    {
+        known.push(Used {
+            identity,
+            name: Name::Path(script),
+            by: By::Script,
+        });
+    }
     let read = plan.sources.iter().filter_map(|source| {
         let SourceConnector::File(file) = &source.stream.connector else {
             return None;
@@ -23,24 +35,25 @@ pub(super) fn refuse_shared(plan: &JobPlan) -> Result<()> {
         Some(Used {
             identity: at(&file.path)?,
             name: Name::Path(&file.path),
-            reader: Some(&source.stream.name),
+            by: By::Reader(&source.stream.name),
         })
     });
-    let mut known: Vec<Used<'_>> = read.collect();
+    known.extend(read);
+    let sinks = plan.sinks.iter().filter_map(|sink| match &sink.spec {
+        SinkSpec::File(file) => Some((at(&file.path)?, Name::Path(&file.path))),
+        SinkSpec::Stdout => Some((of_stdout()?, Name::Stdout)),
+        SinkSpec::Kafka(_) | SinkSpec::Checksum(_) | SinkSpec::Stream(_) => None,
+    });
+    let report = request.report.iter();
+    let report = report.filter_map(|path| Some((at(path)?, Name::Report(path))));
     let mut refused = Vec::new();
-    for sink in &plan.sinks {
-        let (identity, name) = match &sink.spec {
-            SinkSpec::File(file) => (at(&file.path), Name::Path(&file.path)),
-            SinkSpec::Stdout => (of_stdout(), Name::Stdout),
-            SinkSpec::Kafka(_) | SinkSpec::Checksum(_) | SinkSpec::Stream(_) => continue,
-        };
-        let Some(identity) = identity else { continue };
+    for (identity, name) in sinks.chain(report) {
         match known.iter().find(|used| used.identity == identity) {
             Some(other) => refused.push(shared(&name, other)),
             None => known.push(Used {
                 identity,
                 name,
-                reader: None,
+                by: By::Writer,
             }),
         }
     }
@@ -51,13 +64,24 @@ pub(super) fn refuse_shared(plan: &JobPlan) -> Result<()> {
 struct Used<'p> {
     identity: Identity,
     name: Name<'p>,
-    /// The stream that reads it, if one does.
-    reader: Option<&'p str>,
+    by: By<'p>,
+}
+
+/// Who uses a file.
+#[derive(Clone, Copy)]
+enum By<'p> {
+    /// The statements of the job stand in it.
+    Script,
+    /// This stream reads it.
+    Reader(&'p str),
+    /// Rows are written to it.
+    Writer,
 }
 
 /// What people call a file.
 enum Name<'p> {
     Path(&'p Path),
+    Report(&'p Path),
     Stdout,
 }
 
@@ -72,12 +96,22 @@ enum Identity {
 
 fn shared(sink: &Name<'_>, other: &Used<'_>) -> Error {
     let name = &other.name;
-    Error::Config(match other.reader {
-        Some(stream) => format!(
-            "{sink} and {name} are one file: stream {stream} reads it, and the rows written to it would destroy it; write \
-             them to another path"
+    let what = match sink {
+        Name::Report(_) => "what is written to it",
+        Name::Path(_) | Name::Stdout => "the rows written to it",
+    };
+    Error::Config(match (other.by, sink) {
+        (By::Script, _) => format!(
+            "{sink} and {name} are one file: the statements of the job stand in it, and {what} would destroy them; write \
+             to another path"
         ),
-        None => format!(
+        (By::Reader(stream), _) => format!(
+            "{sink} and {name} are one file: stream {stream} reads it, and {what} would destroy it; write to another path"
+        ),
+        (By::Writer, Name::Report(_)) => format!(
+            "{sink} and {name} are one file: the report would destroy the rows; write it to another path"
+        ),
+        (By::Writer, _) => format!(
             "{sink} and {name} are one file: rows written to one would overwrite those of the other; give one of them \
              another path, or write both into one stream with INSERT INTO"
         ),
@@ -122,6 +156,7 @@ impl fmt::Display for Name<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Name::Path(path) => path.display().fmt(f),
+            Name::Report(path) => write!(f, "the report {}", path.display()),
             Name::Stdout => f.write_str("standard output"),
         }
     }

@@ -82,6 +82,9 @@ pub fn run(
     core_map: &CoreMap,
     request: &RunRequest,
 ) -> Result<()> {
+    check(plan, config)?;
+    // Before anything is opened: neither the report nor a sink may empty what the job needs.
+    files::refuse_shared(plan, request)?;
     let signals = Signals::catch()?;
     let job = Job {
         plan,
@@ -188,7 +191,6 @@ impl Job<'_> {
         } = *self;
         let shards = core_map.shards();
         check(plan, config)?;
-        files::refuse_shared(plan)?;
         let doorbells = open_doorbells(shards)?;
         let mut sources: Vec<_> = (0..shards).map(|_| Vec::new()).collect();
         for source in &plan.sources {

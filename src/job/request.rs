@@ -12,6 +12,8 @@ pub struct RunRequest {
     pub duration: Option<Duration>,
     /// Where the report goes; `None` for nowhere.
     pub report: Option<PathBuf>,
+    /// The file in which the statements stand; `None` if they were typed.
+    pub script: Option<PathBuf>,
 }
 
 /// How rows on standard output are written.
