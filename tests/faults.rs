@@ -478,7 +478,9 @@ fn a_file_with_two_names_is_neither_read_and_written_nor_written_twice() {
         let left = fs::read_to_string(folder.path("job.sql")).expect("it is there");
         assert_eq!(left, sql, "{report} emptied it");
     }
-    let ended = run(&sink("o", "job.sql"));
+    let ended = run(
+        "CREATE STREAM o WITH (connector = 'file', path = 'job.sql', format = 'json') AS SELECT k FROM numbers;",
+    );
     assert_code(&ended, 78, &["job.sql", "the statements of the job"]);
 
     // Nothing is lost where nothing is kept.

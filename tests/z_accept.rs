@@ -1,4 +1,4 @@
-//! The acceptance scripts, as a user runs them: scripts/accept 2 to 7, 13 and 410, over all flights and, for 3, 6 and 7, a real
+//! The acceptance scripts, as a user runs them: scripts/accept 2 to 7, 13 and 41 on, over all flights and, for most, a real
 //! Apache Kafka that scripts/kafka starts. What they need and cannot have fails the test with their words; nothing is
 //! skipped. `ACCEPT_SHARDS` narrows the shard counts; 7 runs 30 s here unless `ACCEPT_SECONDS` says otherwise.
 
@@ -95,8 +95,24 @@ fn accept_410_a_host_a_unit_and_a_job_that_is_watched() {
     accept(410);
 }
 
+/// With few records: the ratios are of CPU time and hold all the same.
+#[test]
+fn accept_47_a_batch_saves_what_it_must() {
+    accept_with(47, &[("ACCEPT_RECORDS", "400000"), ("ACCEPT_SECONDS", "2")]);
+}
+
+#[test]
+fn accept_48_keys_land_where_the_java_producer_puts_them() {
+    accept(48);
+}
+
 /// With 600,000 keys, and a close of 500,000 as ever; the script alone takes 20 million.
 #[test]
 fn accept_13_state_stays_flat_and_closes_in_slices() {
     accept_with(13, &[("ACCEPT_KEYS", "600000")]);
+}
+
+#[test]
+fn accept_49_a_password_is_shown_nowhere() {
+    accept(49);
 }

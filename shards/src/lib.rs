@@ -16,6 +16,7 @@
 //! | [`memory`] | memory kept on a node, and looked up again |
 //! | [`mesh`](mod@mesh) | lanes from every shard to every other, by edge |
 //! | [`control`] | the one crossing between shards and ordinary threads |
+//! | [`helper`] | a thread off the shard cores that works ahead of a shard |
 //! | `reactor` | what drives the turns on a pinned thread, and when it parks |
 //! | [`runtime`] | start all, stop all, join |
 //! | [`backpressure`] | how hard a shard is pressed |
@@ -35,8 +36,8 @@
 //! 4. A lane keeps its order. Between lanes there is none.
 //! 5. A panic anywhere ends every shard.
 //!
-//! Under the model checker (`--cfg loom`, see `scripts/loom`) the reactor and the runtime are left
-//! out: what is modelled is how threads wake each other, not the threads.
+//! Under the model checker (`--cfg loom`, see `scripts/loom`) the helpers, the reactor and the runtime are
+//! left out: what is modelled is how threads wake each other, not the threads.
 //!
 //! Deliberately absent: work stealing (a record's place is decided by its key, not by who is free),
 //! locks and shared maps on the way of a block, async functions in shards (a turn is a plain call),
@@ -57,6 +58,9 @@ pub mod memory;
 pub mod mesh;
 
 pub mod control;
+
+#[cfg(not(loom))]
+pub mod helper;
 
 #[cfg(not(loom))]
 mod reactor;
@@ -85,9 +89,11 @@ pub use control::{ExitInbox, ExitOutbox, ShardFailure, StopHandle, exit_lane};
 pub use core_map::{
     Arrangement, CoreMap, CoreMapError, CoreMapRequest, CoreRequest, Placement, Smt,
 };
+#[cfg(not(loom))]
+pub use helper::{Help, Helper};
 pub use latency::{Recorder, Summary};
 pub use memory::{HugePageOffer, MemoryRange, MemoryRefusal, NodeMemory, Numa, Pages};
-pub use mesh::{Doorbell, Doorbells, Endpoint, Inbox, Outbox, Ringer, mesh};
+pub use mesh::{Doorbell, Doorbells, Endpoint, HelperSeat, Inbox, Outbox, Ringer, mesh};
 #[cfg(not(loom))]
 pub use reactor::{
     MEMLOCK_BYTES_A_SHARD, Profile, ReactorChoice, ReactorError, ReactorKind, io_uring_refusal,
@@ -98,4 +104,4 @@ pub use shard::{Context, Progress, Shard, ShardId};
 pub use shown::Shown;
 pub use stage::Stage;
 pub use topology::{Cpu, Machine, TopologyError};
-pub use usage::peak_rss_bytes;
+pub use usage::{peak_rss_bytes, process_cpu_ns, thread_cpu_ns};

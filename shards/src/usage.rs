@@ -1,19 +1,45 @@
-//! What the process has used, as the kernel counted it.
+//! What the process and its threads have used, as the kernel counted it.
 
-/// The most memory that this process ever held in RAM, bytes. The shared pages of its binary and libraries are in it.
+use crate::clock;
+
+/// CPU time of the calling thread so far, nanoseconds.
+pub fn thread_cpu_ns() -> u64 {
+    clock::thread_cpu_ns()
+}
+
+/// CPU time of all threads of the process so far, nanoseconds; those that have ended are in it.
+pub fn process_cpu_ns() -> u64 {
+    clock::process_cpu_ns()
+}
+
+/// The most memory that this process ever held in RAM, bytes. The shared pages of its binary and libraries are in it, what
+/// the process held before it became this program is not: `getrusage` counts that too, which makes every child of a large
+/// process look as large.
 pub fn peak_rss_bytes() -> u64 {
-    // SAFETY: all integers, for which zero is a value.
-    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-    // SAFETY: `usage` is a valid rusage that lives across the call.
-    let result = unsafe { libc::getrusage(libc::RUSAGE_SELF, &mut usage) };
-    assert_eq!(result, 0, "the kernel counts for every process");
-    // Linux counts in KiB.
-    usage.ru_maxrss as u64 * 1024
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    kib.expect("the kernel counts for every process") * 1024
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_threads_work_is_in_its_own_time_and_in_the_processs() {
+        let (own, all) = (thread_cpu_ns(), process_cpu_ns());
+        let other = std::thread::spawn(|| {
+            let begun = thread_cpu_ns();
+            while thread_cpu_ns() - begun < 20_000_000 {}
+        });
+        other.join().expect("it only counts");
+        assert!(process_cpu_ns() - all >= 20_000_000);
+        assert!(
+            thread_cpu_ns() - own < 20_000_000,
+            "another's time is not ours"
+        );
+    }
 
     #[test]
     fn memory_that_was_touched_is_in_the_peak() {

@@ -180,7 +180,8 @@ mod tests {
     use datafusion_common::ScalarValue;
     use datafusion_common::arrow::array::{Array, AsArray, Int64Array};
     use datafusion_common::arrow::datatypes::{DataType, Field, Int64Type, Schema};
-    use datafusion_expr::Operator;
+    use datafusion_expr::{ColumnarValue, Operator, Volatility, create_udf};
+    use datafusion_physical_expr::ScalarFunctionExpr;
     use datafusion_physical_expr::expressions::{BinaryExpr, Column, lit};
     use proptest::prelude::*;
 
@@ -257,6 +258,47 @@ mod tests {
         assert_eq!(
             bad.columns[0].as_ref(),
             &Int64Array::from(Vec::<i64>::new())
+        );
+    }
+
+    /// `x`, computed by a function that panics over seven.
+    fn fragile() -> Arc<dyn PhysicalExpr> {
+        let compute = |arguments: &[ColumnarValue]| {
+            let numbers = arguments[0].to_array(1)?;
+            for number in numbers.as_primitive::<Int64Type>() {
+                assert_ne!(number, Some(7), "seven is too much");
+            }
+            Ok(arguments[0].clone())
+        };
+        let int = DataType::Int64;
+        let function = create_udf(
+            "fragile",
+            vec![int.clone()],
+            int.clone(),
+            Volatility::Immutable,
+            Arc::new(compute),
+        );
+        Arc::new(ScalarFunctionExpr::new(
+            "fragile",
+            Arc::new(function),
+            vec![x()],
+            Arc::new(Field::new("fragile", int, true)),
+            Arc::default(),
+        ))
+    }
+
+    #[test]
+    fn a_function_that_panics_over_a_value_makes_its_row_bad() {
+        let values = [Some(1), Some(7), None, Some(7), Some(3)];
+        let result = evaluate_isolated(&[fragile()], &batch(&values));
+        assert_eq!(result.kept, [0, 2, 4]);
+        let rows: Vec<u32> = result.bad.iter().map(|(row, _)| *row).collect();
+        assert_eq!(rows, [1, 3]);
+        let reason = &result.bad[0].1;
+        assert!(
+            reason.contains("a function cannot compute this value")
+                && reason.contains("seven is too much"),
+            "{reason}"
         );
     }
 

@@ -83,17 +83,23 @@ impl Line {
 
     /// Adds the line to `<folder>/<date>-<cores>c/scenario-<scenario>.jsonl`, and returns that path.
     pub fn keep(&self, folder: &Path) -> Result<PathBuf> {
-        let folder = folder.join(format!("{}-{}c", today(), self.machine.cores));
-        fs::create_dir_all(&folder).map_err(|cause| Error::disk("create", &folder, &cause))?;
-        let path = folder.join(format!("scenario-{}.jsonl", self.scenario));
-        OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&path)
-            .and_then(|mut file| writeln!(file, "{}", self.json()))
-            .map_err(|cause| Error::disk("write", &path, &cause))?;
-        Ok(path)
+        let name = format!("scenario-{}", self.scenario);
+        keep(folder, &self.machine, &name, &self.json())
     }
+}
+
+/// Adds a line to `<folder>/<date>-<cores>c/<name>.jsonl`, and returns that path.
+pub(super) fn keep(folder: &Path, machine: &Machine, name: &str, json: &str) -> Result<PathBuf> {
+    let folder = folder.join(format!("{}-{}c", today(), machine.cores));
+    fs::create_dir_all(&folder).map_err(|cause| Error::disk("create", &folder, &cause))?;
+    let path = folder.join(format!("{name}.jsonl"));
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&path)
+        .and_then(|mut file| writeln!(file, "{json}"))
+        .map_err(|cause| Error::disk("write", &path, &cause))?;
+    Ok(path)
 }
 
 /// The date, UTC.

@@ -5,7 +5,8 @@
 //!                  \---------> baseline: a hand-written loop ----------- equal? --> Line: figures and their ratio
 //! ```
 //!
-//! `runtime` has no query and no baseline: it measures the lanes and the doorbells alone.
+//! `runtime` has no query and no baseline: it measures the lanes and the doorbells alone. `kafka` reads a real broker by each
+//! consumer tier.
 //!
 //! Laws of the scenarios: what is measured is planned from SQL text and run as `velo run` runs a file; only source and sink
 //! are in memory. A figure stands for an answer: rows and checksum of every run are those of the baseline, or there is no
@@ -13,6 +14,7 @@
 //! is what counts.
 
 mod baseline;
+pub mod kafka;
 mod line;
 mod machine;
 mod orders;

@@ -104,6 +104,11 @@ pub fn generate(records: u64, keys: Keys) -> Orders {
 impl Orders {
     /// Every record, nearly in the order in which they were made.
     pub fn records(&self) -> impl Iterator<Item = &[u8]> {
+        self.placed().map(|(_, record)| record)
+    }
+
+    /// The same, each behind the number of its partition.
+    pub fn placed(&self) -> impl Iterator<Item = (usize, &[u8])> {
         let starts = std::iter::once([0; PARTITIONS]).chain(self.rounds.iter().copied());
         let rounds = starts.zip(&self.rounds);
         rounds
@@ -112,8 +117,10 @@ impl Orders {
             })
             .flat_map(|(place, from, to)| {
                 let partition = &self.input.partitions[place];
-                (from..to)
-                    .map(|index| &partition.bytes[partition.start(index)..partition.ends[index]])
+                (from..to).map(move |index| {
+                    let record = &partition.bytes[partition.start(index)..partition.ends[index]];
+                    (place, record)
+                })
             })
     }
 }

@@ -179,7 +179,7 @@ impl Bench<'_> {
         S: Shard<Summary = Recorder> + 'static,
         F: Fn(Endpoint<Block>, ShardId) -> S + Clone + Send + 'static,
     {
-        let doorbells = open_doorbells(self.core_map.shards())?;
+        let doorbells = open_doorbells(self.core_map.shards(), 0)?.0;
         let seats = mesh(&doorbells, 1, LANE_BLOCKS_DEFAULT)
             .into_iter()
             .map(|endpoint| {

@@ -102,24 +102,30 @@ impl Scenario {
         }
     }
 
-    /// The whole text over the records at `path`. Only a window needs event time.
+    /// The whole text over the records at `path`.
     fn sql(self, path: &str) -> String {
+        let path = path.replace('\'', "''");
+        self.sql_over(&format!(
+            "connector = 'file', format = 'json', path = '{path}'"
+        ))
+    }
+
+    /// The whole text over a source with these options. Only a window needs event time.
+    pub(super) fn sql_over(self, options: &str) -> String {
         let watermark = match self {
             Scenario::Filter | Scenario::BySymbol => "",
             Scenario::ByMinute | Scenario::ByMinuteChanges => {
                 ",\n  WATERMARK FOR ts AS ts - INTERVAL '2' SECOND"
             }
         };
-        let path = path.replace('\'', "''");
         format!(
             "CREATE STREAM orders (\n  order_id BIGINT, trader_id VARCHAR, symbol VARCHAR, price DOUBLE, quantity BIGINT,\n  \
-             side VARCHAR, venue VARCHAR, ts TIMESTAMP{watermark}\n) WITH (connector = 'file', format = 'json', path = \
-             '{path}');\n{};\n",
+             side VARCHAR, venue VARCHAR, ts TIMESTAMP{watermark}\n) WITH ({options});\n{};\n",
             self.select()
         )
     }
 
-    fn baseline(self) -> BaselineQuery {
+    pub(super) fn baseline(self) -> BaselineQuery {
         match self {
             Scenario::Filter => BaselineQuery::Dear,
             Scenario::BySymbol => BaselineQuery::BySymbol,
@@ -129,7 +135,7 @@ impl Scenario {
     }
 
     /// `groups` different keys; of traders and symbols, as many as make up at least that.
-    fn keys(self, groups: Option<u64>) -> Keys {
+    pub(super) fn keys(self, groups: Option<u64>) -> Keys {
         match self {
             Scenario::BySymbol => Keys {
                 traders: 50,
@@ -296,18 +302,7 @@ impl Pair {
 
 impl Bench<'_> {
     fn pair(&mut self) -> Result<Pair> {
-        let partitions: Vec<Partition<'_>> = self
-            .input
-            .partitions
-            .iter()
-            .map(|partition| Partition {
-                bytes: &partition.bytes,
-                ends: &partition.ends,
-            })
-            .collect();
-        let partitions: [Partition<'_>; PARTITIONS] = partitions
-            .try_into()
-            .expect("the generator fills all partitions");
+        let partitions = by_the_loop(self.input);
         let started = Instant::now();
         let baseline = baseline::run(self.query, &partitions, self.rounds);
         let baseline_elapsed = started.elapsed();
@@ -344,6 +339,20 @@ impl Bench<'_> {
     }
 }
 
+/// Records as the baseline reads them.
+pub(super) fn by_the_loop(input: &MemoryInput) -> [Partition<'_>; PARTITIONS] {
+    let partitions = input.partitions.iter();
+    let partitions: Vec<Partition<'_>> = partitions
+        .map(|partition| Partition {
+            bytes: &partition.bytes,
+            ends: &partition.ends,
+        })
+        .collect();
+    partitions
+        .try_into()
+        .expect("the generator fills all partitions")
+}
+
 /// The plan of `scenario` over records in memory.
 fn over(input: &Arc<MemoryInput>, scenario: Scenario, form: Input, shards: usize) -> Result<Plan> {
     let mut plan = planned(&scenario.sql(ORDERS), shards)?;
@@ -358,7 +367,7 @@ fn over(input: &Arc<MemoryInput>, scenario: Scenario, form: Input, shards: usize
 }
 
 /// The plan of `text`, as `velo run` makes it.
-fn planned(text: &str, shards: usize) -> Result<Plan> {
+pub(super) fn planned(text: &str, shards: usize) -> Result<Plan> {
     let settings = sql::Settings {
         shards,
         job_name: Some("bench".into()),

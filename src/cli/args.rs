@@ -9,8 +9,10 @@ use std::time::Duration;
 use clap::{Args as Arguments, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::bench::kafka::Part;
 use crate::bench::{Input, Scenario};
 use crate::config::limits;
+use crate::config::options::Tier;
 
 /// Streaming SQL for Kafka on a thread-per-core runtime.
 #[derive(Debug, Parser)]
@@ -117,6 +119,106 @@ pub enum BenchCommand {
     Scenario(ScenarioArgs),
     /// The runtime without a query: a turn, a block over a lane, a wake of a parked shard
     Runtime(RuntimeArgs),
+    /// The consumer tiers on a real broker: records/s, CPU, memory and latencies
+    Kafka(KafkaArgs),
+    /// One process of `bench kafka`, which starts it
+    #[command(hide = true)]
+    KafkaPart(KafkaPartArgs),
+}
+
+/// `velo bench kafka`.
+#[derive(Debug, Arguments)]
+pub struct KafkaArgs {
+    /// Which tiers
+    #[arg(
+        long,
+        value_name = "TIER",
+        value_delimiter = ',',
+        default_value = "standard,buffered,dedicated"
+    )]
+    pub tier: Vec<TierName>,
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Records of a run
+    #[arg(long, value_name = "N", default_value_t = limits::BENCH_KAFKA_RECORDS_DEFAULT, value_parser = bench_records)]
+    pub records: u64,
+    /// Runs of each tier, in turn; the one that took the least CPU counts
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = repeats)]
+    pub repeat: usize,
+    /// Records a second of the feed by which latencies are measured
+    #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(limits::DATAGEN_RATE))]
+    pub rate: u64,
+    /// How long that feed lasts, seconds; 0 for no latencies
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(limits::BENCH_SECONDS))]
+    pub seconds: u64,
+    /// Keep the lines below this folder, by date and cores
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `velo bench kafka-part`.
+#[derive(Debug, Arguments)]
+pub struct KafkaPartArgs {
+    /// What is measured
+    pub part: PartName,
+    /// Of which tier
+    #[arg(long)]
+    pub tier: TierName,
+    /// The topic
+    #[arg(long)]
+    pub topic: String,
+    /// Where the read ends, as the option end takes it
+    #[arg(long)]
+    pub end: String,
+    /// How many records there are
+    #[arg(long)]
+    pub records: u64,
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+/// The consumer tiers as they are typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TierName {
+    /// A call for each record
+    Standard,
+    /// A call for each batch
+    Buffered,
+    /// A thread of its own takes batches
+    Dedicated,
+}
+
+impl From<TierName> for Tier {
+    fn from(name: TierName) -> Tier {
+        match name {
+            TierName::Standard => Tier::Standard,
+            TierName::Buffered => Tier::Buffered,
+            TierName::Dedicated => Tier::Dedicated,
+        }
+    }
+}
+
+/// The parts of `velo bench kafka`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PartName {
+    /// The query over a filled topic
+    Read,
+    /// Taking records alone
+    Client,
+    /// The query while the topic is fed
+    Live,
+}
+
+impl From<PartName> for Part {
+    fn from(name: PartName) -> Part {
+        match name {
+            PartName::Read => Part::Read,
+            PartName::Client => Part::Client,
+            PartName::Live => Part::Live,
+        }
+    }
 }
 
 /// `velo bench runtime`.

@@ -1,11 +1,17 @@
 //! `velo bench`: measures, through the shipped pipeline.
 
+use std::ffi::OsString;
+
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::Value;
 
-use super::args::{BenchArgs, BenchCommand, OutputFormat, RuntimeArgs, ScenarioArgs};
+use super::args::{
+    BenchArgs, BenchCommand, ConfigArgs, KafkaArgs, KafkaPartArgs, OutputFormat, RuntimeArgs,
+    ScenarioArgs,
+};
 use super::output::{csv_line, print};
 use super::settings::startable_core_map;
+use crate::bench::kafka::{self, KafkaRequest, PartRequest};
 use crate::bench::{self, ScenarioRequest, runtime};
 use crate::error::Result;
 
@@ -14,7 +20,63 @@ pub fn run(args: &BenchArgs) -> Result<()> {
     match &args.bench {
         BenchCommand::Scenario(args) => scenario(args),
         BenchCommand::Runtime(args) => measure_runtime(args),
+        BenchCommand::Kafka(args) => measure_tiers(args),
+        BenchCommand::KafkaPart(args) => measure_part(args),
     }
+}
+
+fn measure_tiers(args: &KafkaArgs) -> Result<()> {
+    let config = args.config.read()?;
+    let core_map = startable_core_map(&config)?;
+    let request = KafkaRequest {
+        tiers: args.tier.iter().map(|&tier| tier.into()).collect(),
+        records: args.records,
+        repeat: args.repeat,
+        rate: args.rate,
+        seconds: args.seconds,
+    };
+    let mut tell = |text: &str| eprintln!("velo: {text}");
+    let typed = as_typed(&args.config);
+    let lines = kafka::run(&config, core_map.shards(), &request, &typed, &mut tell)?;
+    if let Some(folder) = &args.out {
+        for line in &lines {
+            let path = line.keep(folder)?;
+            eprintln!("velo: kept in {}", path.display());
+        }
+    }
+    let texts: Vec<String> = lines
+        .iter()
+        .map(|line| text(&line.json(), args.output.chosen()))
+        .collect();
+    print(&texts.concat())
+}
+
+fn measure_part(args: &KafkaPartArgs) -> Result<()> {
+    let config = args.config.read()?;
+    let core_map = startable_core_map(&config)?;
+    let request = PartRequest {
+        part: args.part.into(),
+        tier: args.tier.into(),
+        topic: args.topic.clone(),
+        end: args.end.clone(),
+        records: args.records,
+    };
+    kafka::measure(&config, &core_map, &request)
+}
+
+/// The arguments by which another process is configured as this one was.
+fn as_typed(config: &ConfigArgs) -> Vec<OsString> {
+    let mut typed = Vec::new();
+    if let Some(file) = &config.config {
+        typed.extend(["--config".into(), file.clone().into_os_string()]);
+    }
+    for setting in &config.set {
+        typed.extend(["--set".into(), setting.into()]);
+    }
+    if let Some(shards) = config.shards {
+        typed.extend(["--shards".into(), shards.to_string().into()]);
+    }
+    typed
 }
 
 fn measure_runtime(args: &RuntimeArgs) -> Result<()> {

@@ -1,8 +1,8 @@
 //! The command line: one command a file.
 //!
 //! ```text
-//!   args.rs (what was typed) --> run.rs | check.rs | explain.rs | topology.rs | doctor/ | bench.rs | demo.rs | config.rs | completions.rs
-//!                                                                                            --> render.rs (how errors look)
+//!   args.rs (what was typed) --> run.rs | check.rs | explain.rs | topology.rs | doctor/ | bench.rs | demo.rs | config.rs
+//!                                | completions.rs --> render.rs (how errors look)
 //! ```
 //!
 //! Laws: data goes to standard output and everything else to standard error; the cause of an error alone decides the exit

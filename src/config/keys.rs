@@ -39,20 +39,7 @@ struct Key {
     takes: &'static str,
     /// What it is, in one line.
     about: &'static str,
-    /// `None` for a key of later work.
-    take: Option<Take>,
-}
-
-impl Key {
-    const fn later(path: &'static str) -> Key {
-        Key {
-            path,
-            default: "",
-            takes: "",
-            about: "",
-            take: None,
-        }
-    }
+    take: Take,
 }
 
 /// Every key, but those of `[kafka]`, which are librdkafka's.
@@ -62,84 +49,84 @@ const KEYS: &[Key] = &[
         default: "",
         takes: "text",
         about: "the job's name: letters, digits, `.`, `_` and `-`; without it the SQL file's name without `.sql`, else `velo`; SET 'job.name' in the text wins",
-        take: Some(|value, config| {
+        take: |value, config| {
             let name = string(value)?;
             if let Some(wrong) = job_name_is_wrong(name) {
                 return Err(wrong);
             }
             config.job_name = Some(name.to_owned());
             Ok(())
-        }),
+        },
     },
     Key {
         path: "shards.cores",
         default: "\"auto\"",
         takes: "`\"auto\"`, a count, cpus",
         about: "how many shards, on which cpus: one on each usable core, so many, or these: `\"2-9,12\"` (one alone: `\"3-3\"`)",
-        take: Some(|value, config| {
+        take: |value, config| {
             config.shards.core_map.cores = cores(value, &limits::SHARDS)?;
             Ok(())
-        }),
+        },
     },
     Key {
         path: "shards.placement",
         default: "\"spread\"",
         takes: "spread, pack",
         about: "spread: over NUMA nodes, then L3 domains; pack: one of either is filled before the next",
-        take: Some(|value, config| {
+        take: |value, config| {
             let words = [("spread", Arrangement::Spread), ("pack", Arrangement::Pack)];
             config.shards.core_map.arrangement = word(value, &words)?;
             Ok(())
-        }),
+        },
     },
     Key {
         path: "shards.housekeeping",
         default: "\"auto\"",
         takes: "`\"auto\"`, a count, cpus",
         about: "cores that are kept for client and control threads",
-        take: Some(|value, config| {
+        take: |value, config| {
             config.shards.core_map.housekeeping = cores(value, &limits::HOUSEKEEPING_CORES)?;
             Ok(())
-        }),
+        },
     },
     Key {
         path: "shards.smt",
         default: "\"avoid\"",
         takes: "avoid, use",
         about: "avoid: one shard a core; use: SMT siblings may carry shards",
-        take: Some(|value, config| {
+        take: |value, config| {
             config.shards.core_map.smt = word(value, &[("avoid", Smt::Avoid), ("use", Smt::Use)])?;
             Ok(())
-        }),
+        },
     },
     Key {
         path: "shards.oversubscribe",
         default: "false",
         takes: "true, false",
         about: "true: more shards than cores wrap round the usable cpus (tests)",
-        take: Some(|value, config| {
+        take: |value, config| {
             config.shards.core_map.oversubscribe = value
                 .as_bool()
                 .ok_or_else(|| format!("must be true or false, not {value}"))?;
             Ok(())
-        }),
+        },
     },
     Key {
         path: "shards.lane_blocks",
         default: "64",
         takes: "1 to 4,096",
         about: "blocks that a lane holds",
-        take: Some(|value, config| {
+        take: |value, config| {
             config.shards.lane_blocks = count(value, &limits::LANE_BLOCKS)?;
             Ok(())
-        }),
+        },
     },
     Key {
         path: "shards.numa",
         default: "\"prefer\"",
         takes: "strict, prefer, off",
         about: "a shard's memory on its node: or not at all, as long as there is room, wherever the kernel puts it",
-        take: Some(|value, config| {
+        take: |value, config| {
             let words = [
                 ("strict", Numa::Strict),
                 ("prefer", Numa::Prefer),
@@ -147,14 +134,14 @@ const KEYS: &[Key] = &[
             ];
             config.shards.numa = word(value, &words)?;
             Ok(())
-        }),
+        },
     },
     Key {
         path: "shards.profile",
         default: "\"balanced\"",
         takes: "latency, balanced, eco",
         about: "an idle shard never parks and costs its core, looks for 50 us and then parks, or parks at once",
-        take: Some(|value, config| {
+        take: |value, config| {
             let profiles = [
                 ("latency", Profile::Latency),
                 ("balanced", Profile::Balanced),
@@ -162,14 +149,14 @@ const KEYS: &[Key] = &[
             ];
             config.shards.profile = word(value, &profiles)?;
             Ok(())
-        }),
+        },
     },
     Key {
         path: "shards.reactor",
         default: "\"auto\"",
         takes: "auto, glommio, poll",
         about: "what drives a shard: glommio (io_uring), poll (a plain thread), or glommio where the host allows it, else poll, with a line that says why",
-        take: Some(|value, config| {
+        take: |value, config| {
             let reactors = [
                 ("auto", ReactorChoice::Auto),
                 ("glommio", ReactorChoice::Glommio),
@@ -177,45 +164,54 @@ const KEYS: &[Key] = &[
             ];
             config.shards.reactor = word(value, &reactors)?;
             Ok(())
-        }),
+        },
     },
     Key {
         path: "shards.turn_budget_us",
         default: "100",
         takes: "1 to 1,000,000",
         about: "a turn that takes more CPU time than this is a stall, microseconds",
-        take: Some(|value, config| {
+        take: |value, config| {
             config.shards.turn_budget_us = count(value, &limits::TURN_BUDGET_US)? as u64;
             Ok(())
-        }),
+        },
+    },
+    Key {
+        path: "batch.min",
+        default: "16",
+        takes: "1 to 65,536",
+        about: "records that a turn over its budget may still take from its source",
+        take: |value, config| {
+            config.batch.min = count(value, &limits::BATCH_RECORDS)?;
+            Ok(())
+        },
     },
     Key {
         path: "batch.max",
         default: "1024",
         takes: "1 to 65,536",
-        about: "records that a turn takes from its source",
-        take: Some(|value, config| {
+        about: "records that a turn takes at most from its source",
+        take: |value, config| {
             config.batch.max = count(value, &limits::BATCH_RECORDS)?;
             Ok(())
-        }),
+        },
     },
     Key {
         path: "batch.simd",
         default: "\"auto\"",
         takes: "auto, off",
         about: "off: records are scanned by the portable twin of the machine's vector instructions",
-        take: Some(|value, config| {
+        take: |value, config| {
             config.batch.simd = word(value, &[("auto", true), ("off", false)])?;
             Ok(())
-        }),
+        },
     },
-    Key::later("batch.min"),
     Key {
         path: "metrics.listen",
         default: "\"off\"",
-        takes: "off, an address and a port",
-        about: "where `/metrics`, `/livez` and `/readyz` are answered, such as `127.0.0.1:9646`",
-        take: Some(|value, config| {
+        takes: "`\"off\"`, an address",
+        about: "where `/metrics`, `/livez` and `/readyz` are answered, such as `\"127.0.0.1:9646\"`; one that other machines can reach needs `metrics.token`",
+        take: |value, config| {
             let text = string(value)?;
             config.metrics.listen = match text {
                 "off" => None,
@@ -224,17 +220,17 @@ const KEYS: &[Key] = &[
                 })?),
             };
             Ok(())
-        }),
+        },
     },
     Key {
         path: "metrics.token",
         default: "",
-        takes: "text of 16 letters or more",
-        about: "what clients send as `Authorization: Bearer ..`; an address that other machines can reach needs one. A secret: `{ file = \"..\" }` or `${NAME}`",
-        take: Some(|value, config| {
+        takes: "16 to 1,024 letters",
+        about: "what clients of the endpoint send as `Authorization: Bearer ..`; a secret",
+        take: |value, config| {
             config.metrics.token = Some(Token::new(string(value)?)?);
             Ok(())
-        }),
+        },
     },
 ];
 
@@ -246,8 +242,7 @@ pub(super) fn take(
     config: &mut Config,
 ) -> Result<bool, String> {
     if let Some(key) = KEYS.iter().find(|key| key.path == path) {
-        let take = key.take.ok_or("not available yet; leave it out")?;
-        return take(value, config).map(|()| true);
+        return (key.take)(value, config).map(|()| true);
     }
     if path != "kafka" && !is_section(path) {
         return Err(unknown(path, origin));
@@ -277,10 +272,7 @@ fn is_section(path: &str) -> bool {
 
 /// What is wrong with a key that is none.
 pub(super) fn unknown(path: &str, origin: &Origin) -> String {
-    let known = || {
-        let known = KEYS.iter().filter(|key| key.take.is_some());
-        known.map(|key| key.path)
-    };
+    let known = || KEYS.iter().map(|key| key.path);
     let without_section =
         known().find(|known| known.split_once('.').is_some_and(|(_, name)| name == path));
     match (nearest(path, known()).or(without_section), origin) {
@@ -298,7 +290,6 @@ pub(super) fn unknown(path: &str, origin: &Origin) -> String {
 
 /// Every key, as it was written or as it is without that.
 pub(super) fn with_defaults(written: &[Setting]) -> Vec<Setting> {
-    let known = KEYS.iter().filter(|key| key.take.is_some());
     let setting = |key: &Key| {
         let written = written.iter().find(|one| one.key == key.path);
         written.cloned().unwrap_or_else(|| Setting {
@@ -307,7 +298,7 @@ pub(super) fn with_defaults(written: &[Setting]) -> Vec<Setting> {
             origin: Origin::Default,
         })
     };
-    known.map(setting).collect()
+    KEYS.iter().map(setting).collect()
 }
 
 fn default_of(key: &Key) -> Option<Value> {
@@ -318,33 +309,20 @@ fn default_of(key: &Key) -> Option<Value> {
 /// The table as documentation.
 pub fn markdown() -> String {
     let mut page = String::from("| key | takes | default | meaning |\n| --- | --- | --- | --- |\n");
-    let mut later = Vec::new();
     for key in KEYS {
         let Key {
             path,
             default,
             takes,
             about,
-            take,
+            ..
         } = key;
-        if take.is_none() {
-            later.push(format!("`{path}`"));
-            continue;
-        }
         let default = match default.is_empty() {
             true => "none".to_owned(),
             false => format!("`{default}`"),
         };
         writeln!(page, "| `{path}` | {takes} | {default} | {about} |")
             .expect("writing to a string does not fail");
-    }
-    if !later.is_empty() {
-        let later = later.join(", ");
-        writeln!(
-            page,
-            "\nNot available yet, and refused with that message: {later}."
-        )
-        .expect("writing to a string does not fail");
     }
     page
 }
@@ -416,7 +394,7 @@ mod tests {
     #[test]
     fn a_default_is_what_holds_without_the_key() {
         for key in KEYS {
-            let (Some(take), Some(value)) = (key.take, default_of(key)) else {
+            let Some(value) = default_of(key) else {
                 assert!(
                     key.default.is_empty(),
                     "{} has a default that is none",
@@ -425,22 +403,8 @@ mod tests {
                 continue;
             };
             let mut config = Config::default();
-            take(&value, &mut config).expect(key.path);
+            (key.take)(&value, &mut config).expect(key.path);
             assert_eq!(config, Config::default(), "{}", key.path);
-        }
-    }
-
-    #[test]
-    fn a_key_of_later_work_is_refused_and_not_ignored() {
-        for key in KEYS.iter().filter(|key| key.take.is_none()) {
-            let value = Value::Integer(1);
-            let refused = take(key.path, &value, &Origin::Default, &mut Config::default());
-            assert_eq!(
-                refused,
-                Err("not available yet; leave it out".into()),
-                "{}",
-                key.path
-            );
         }
     }
 

@@ -36,6 +36,9 @@ pub const BATCH_RECORDS: RangeInclusive<usize> = 1..=65_536;
 /// Records that a turn takes from its source at most unless configured.
 pub const BATCH_RECORDS_DEFAULT: usize = 1024;
 
+/// Records that a turn over its budget may still take from its source unless configured.
+pub const BATCH_RECORDS_MIN_DEFAULT: usize = 16;
+
 /// Operators of one statement. Each may nest one deeper than the last, and what evaluates them does so by recursion.
 pub const OPERATORS_MAX: usize = 1_000;
 
@@ -60,6 +63,12 @@ pub const INBOX_BLOCKS_MAX: usize = 64;
 /// Records of a partition that librdkafka keeps waiting before it fetches no more of it (its `queued.min.messages`, as it is
 /// unless configured).
 pub const KAFKA_QUEUE_RECORDS: usize = 100_000;
+
+/// Records of a batch that the helper of a consumer of tier `dedicated` takes at most.
+pub const FETCH_BLOCK_RECORDS: usize = 1_024;
+
+/// Such batches that lie between a helper and its shard.
+pub const FETCH_LANE_BLOCKS: usize = 8;
 
 /// Rows, or groups of partials, after which a shard takes no further block from its inbox in one turn: a block of partials
 /// holds more than a batch does.
@@ -165,6 +174,12 @@ pub const BENCH_RECORDS: RangeInclusive<u64> = 1..=100_000_000;
 /// Records of one run of a benchmark unless asked for.
 pub const BENCH_RECORDS_DEFAULT: u64 = 1_000_000;
 
+/// Records of one run of `velo bench kafka` unless asked for.
+pub const BENCH_KAFKA_RECORDS_DEFAULT: u64 = 2_000_000;
+
+/// How long the feed of `velo bench kafka` lasts, seconds.
+pub const BENCH_SECONDS: RangeInclusive<u64> = 0..=3_600;
+
 /// Different keys of a benchmark's records.
 pub const BENCH_GROUPS_MAX: u64 = 100_000_000;
 
@@ -182,6 +197,10 @@ const _: () = {
     assert!(
         METRICS_ANSWER_MS_MAX * 1_000 > 100 * JOB_SLEEP_US_MAX,
         "a job's thread that sleeps is not taken for one that makes no rounds"
+    );
+    assert!(
+        *BATCH_RECORDS.start() <= BATCH_RECORDS_MIN_DEFAULT
+            && BATCH_RECORDS_MIN_DEFAULT <= BATCH_RECORDS_DEFAULT
     );
     assert!(
         QUERIES_MAX <= 1 << DELIVERY_QUERY_BITS,

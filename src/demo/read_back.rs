@@ -4,7 +4,7 @@
 //! polls often enough to stay within what that broker keeps.
 
 use crate::error::{Error, Result};
-use crate::kafka::{Consumer, Event, KafkaRecord, Position, Settings, inspect};
+use crate::kafka::{Consumer, Event, Fetching, KafkaRecord, Position, Settings, inspect};
 
 /// How many records a poll takes at most.
 const TAKE_MAX: usize = 1024;
@@ -30,7 +30,7 @@ impl ReadBack {
         Ok(ReadBack {
             settings: settings.clone(),
             topic: topic.to_owned(),
-            consumer: Consumer::new(settings, topic, &positions)?,
+            consumer: Consumer::new(settings, topic, &positions, Fetching::Buffered)?,
             next_offsets,
         })
     }

@@ -206,11 +206,11 @@ impl Dense {
         (self.low_bits, self.rows) = (low_bits, rows);
         self.marks.clear();
         self.marks.resize(places as usize + 1, 0);
-        for id in 0..groups as usize {
-            let key: [u64; W] = std::array::from_fn(|word| words[word][id]);
+        for id in 0..groups {
+            let key: [u64; W] = std::array::from_fn(|word| words[word][id as usize]);
             let (low, high) = parts(&key);
             if let Some(place) = self.place(low, high) {
-                self.marks[place] = u64::from(self.generation) << 32 | id as u64;
+                self.marks[place] = u64::from(self.generation) << 32 | id;
             }
         }
         Some(())

@@ -269,7 +269,7 @@ mod tests {
         let mut table = GroupTable::new(1, 7, None);
         let mut seen = BTreeMap::new();
         let small = (0..20_000u64).map(|n| n % 5_000);
-        let large = (0..60_000u64).map(|n| n % 30_000 << 20 | 1 << 60);
+        let large = (0..60_000u64).map(|n| ((n % 30_000) << 20) | 1 << 60);
         let keys: Vec<u64> = small.clone().chain(large).chain(small).collect();
         let mut used = Vec::new();
         for block in keys.chunks(1_000) {

@@ -111,11 +111,7 @@ impl Report {
                     }
                 })
                 .collect(),
-            latency_us: LatencyReport {
-                ingest: outcome.latency.ingest.summary().into(),
-                emit: outcome.latency.emit.summary().into(),
-                end_to_end: outcome.latency.end_to_end.summary().into(),
-            },
+            latency_us: LatencyReport::of(&outcome.latency),
         }
     }
 }

@@ -4,15 +4,15 @@
 //! so. Where a bounded read of a topic ends is decided once for the whole job, before it starts. The threads of a shard's
 //! client run on the node of the shard, on cores that are kept for them if there are any.
 
-use velostream_shards::{CoreMap, Doorbells};
+use velostream_shards::{CoreMap, Doorbells, HelperSeat};
 
 use crate::config::Config;
-use crate::config::options::{DatagenSpec, Format, KafkaSourceOptions};
+use crate::config::options::{DatagenSpec, Format, KafkaSourceOptions, Tier};
 use crate::error::Result;
 use crate::format::Kernel;
 use crate::format::csv::CsvDecoder;
 use crate::format::json::JsonDecoder;
-use crate::kafka::{Layers, Settings};
+use crate::kafka::{Fetching, Layers, Settings};
 use crate::plan::{EventTimeColumn, MemoryOptions, SourceConnector, SourceSpec, StreamSpec};
 use crate::source::Source;
 use crate::source::datagen::{self, DatagenSource};
@@ -24,20 +24,34 @@ use crate::source::memory::MemorySource;
 use super::housekeeping::stand_on;
 use super::wall_us;
 
-/// One source a shard; `None` for a shard with nothing to read. `gaps_are_errors` is for a broker that may drop records
-/// silently.
+/// How many helper threads the sources of a job need beside each shard.
+pub(super) fn helpers<'s>(sources: impl Iterator<Item = &'s SourceSpec>) -> usize {
+    sources.filter(|spec| has_helper(spec)).count()
+}
+
+fn has_helper(spec: &SourceSpec) -> bool {
+    match &spec.stream.connector {
+        SourceConnector::Kafka(options) => options.tier == Tier::Dedicated,
+        _ => false,
+    }
+}
+
+/// One source a shard; `None` for a shard with nothing to read. `helpers` are seats for helper threads, by shard.
+/// `gaps_are_errors` is for a broker that may drop records silently.
 pub(super) fn open(
     spec: &SourceSpec,
     config: &Config,
     job: &str,
     core_map: &CoreMap,
     doorbells: &Doorbells,
+    helpers: &mut [Vec<HelperSeat>],
     gaps_are_errors: bool,
 ) -> Result<Vec<Option<Box<dyn Source + Send>>>> {
     match &spec.stream.connector {
         SourceConnector::File(_) => open_file(spec, config, doorbells),
         SourceConnector::Kafka(options) => {
-            open_topic(spec, options, config, job, core_map, gaps_are_errors)
+            let place = Place { core_map, helpers };
+            open_topic(spec, options, config, job, place, gaps_are_errors)
         }
         SourceConnector::Memory(options) => open_memory(spec, options, config, core_map.shards()),
         SourceConnector::Datagen(datagen) => Ok(open_datagen(spec, datagen, core_map.shards())),
@@ -152,15 +166,34 @@ fn declared_event_time(stream: &StreamSpec) -> Option<usize> {
     }
 }
 
+/// Where the sources of a topic are to run.
+struct Place<'p> {
+    core_map: &'p CoreMap,
+    /// Seats for helper threads, by shard.
+    helpers: &'p mut [Vec<HelperSeat>],
+}
+
+/// How a source of this tier takes its records, on the shard that has these seats for helpers.
+fn fetching(tier: Tier, helpers: &mut Vec<HelperSeat>) -> Fetching {
+    match tier {
+        Tier::Standard => Fetching::Standard,
+        Tier::Buffered => Fetching::Buffered,
+        Tier::Dedicated => {
+            Fetching::Dedicated(helpers.pop().expect("a seat for each source with helpers"))
+        }
+    }
+}
+
 fn open_topic(
     spec: &SourceSpec,
     options: &KafkaSourceOptions,
     config: &Config,
     job: &str,
-    core_map: &CoreMap,
+    place: Place<'_>,
     gaps_are_errors: bool,
 ) -> Result<Vec<Option<Box<dyn Source + Send>>>> {
     let stream = &spec.stream;
+    let Place { core_map, helpers } = place;
     let settings = settings(stream, options, config, job)?;
     let ranges = ranges(options, &settings)?;
     let event_time = declared_event_time(stream);
@@ -175,20 +208,22 @@ fn open_topic(
     deal(&ranges, core_map.shards())
         .iter()
         .zip(core_map.placements())
-        .map(|(share, placement)| {
+        .zip(helpers)
+        .map(|((share, placement), helpers)| {
             if share.is_empty() {
                 return Ok(None);
             }
             let _beside_its_shard = stand_on(&core_map.client_cpus(placement.node))?;
             let unit = stream.event_time_unit;
             let kernel = Kernel::detect(config.batch.simd);
+            let fetching = fetching(options.tier, helpers);
             let source: Box<dyn Source + Send> = match options.format {
                 Format::Json => {
                     let decoder = JsonDecoder::new(columns, projection, event_time, unit)?
                         .validating(options.json_validate)
                         .on(kernel);
                     Box::new(KafkaSource::new(
-                        &described, &settings, share, decoder, wall_us,
+                        &described, &settings, share, decoder, fetching, wall_us,
                     )?)
                 }
                 Format::Csv => {
@@ -196,7 +231,7 @@ fn open_topic(
                         CsvDecoder::new(columns, projection, event_time, unit, &options.csv, None)?
                             .on(kernel);
                     Box::new(KafkaSource::new(
-                        &described, &settings, share, decoder, wall_us,
+                        &described, &settings, share, decoder, fetching, wall_us,
                     )?)
                 }
             };

@@ -30,7 +30,7 @@ use std::time::{Duration, Instant};
 
 use velostream_shards::pin::Confined;
 use velostream_shards::{
-    CoreMap, Doorbell, Doorbells, Endpoint, ExitInbox, NodeMemory, Placement, Runtime,
+    CoreMap, Doorbell, Doorbells, Endpoint, ExitInbox, HelperSeat, NodeMemory, Placement, Runtime,
     RuntimeOptions, ShardEnd, ShardFailure, ShardId, StartError, StopHandle, SystemClock,
     exit_lane, mesh,
 };
@@ -49,8 +49,8 @@ use crate::config::limits::{EXIT_LANE_BLOCKS, JOB_SLEEP_US_MAX};
 use crate::error::{Error, Result, exit};
 use crate::exchange::Block;
 use crate::pipeline::{
-    Counts, Lanes, QueryParts, ShardOutcome, ShardParts, ShardPipeline, ToJob, check_buildable,
-    shard_pipeline,
+    BatchSize, Counts, Lanes, QueryParts, ShardOutcome, ShardParts, ShardPipeline, ToJob,
+    check_buildable, shard_pipeline,
 };
 use crate::plan::{JobPlan, JobQuery, Target};
 use crate::sink::{Acknowledged, Sink};
@@ -191,7 +191,8 @@ impl Job<'_> {
         } = *self;
         let shards = core_map.shards();
         check(plan, config)?;
-        let doorbells = open_doorbells(shards)?;
+        let (doorbells, mut helpers) =
+            open_doorbells(shards, inputs::helpers(plan.sources.iter()))?;
         let mut sources: Vec<_> = (0..shards).map(|_| Vec::new()).collect();
         for source in &plan.sources {
             let opened = inputs::open(
@@ -200,6 +201,7 @@ impl Job<'_> {
                 &plan.name,
                 core_map,
                 &doorbells,
+                &mut helpers,
                 self.gaps_are_errors,
             )?;
             for (index, mut source) in opened.into_iter().enumerate() {
@@ -230,7 +232,8 @@ impl Job<'_> {
                 })
                 .collect();
             let plan = plan.clone();
-            let batch_max = config.batch.max;
+            let budget_ns = config.shards.turn_budget_us * 1_000;
+            let batch = BatchSize::new(config.batch.min, config.batch.max, budget_ns);
             seats.push(move |placement: &Placement, node: &NodeMemory| {
                 assert_eq!(
                     placement.shard.index(),
@@ -244,7 +247,7 @@ impl Job<'_> {
                     sources: sources
                         .map(|source| source.map(|source| source as _))
                         .collect(),
-                    batch_max,
+                    batch,
                     queries,
                     exit,
                     node: node.clone(),
@@ -567,12 +570,15 @@ fn failure_text(failure: &ShardFailure) -> String {
     )
 }
 
-/// Doorbells for so many shards and the thread that starts them.
-pub(crate) fn open_doorbells(shards: usize) -> Result<Doorbells> {
-    Doorbells::open(shards).map_err(|cause| {
+/// Doorbells for so many shards, the thread that starts them, and so many helper threads of each shard, by shard.
+pub(crate) fn open_doorbells(
+    shards: usize,
+    helpers: usize,
+) -> Result<(Doorbells, Vec<Vec<HelperSeat>>)> {
+    Doorbells::open_beside(shards, helpers).map_err(|cause| {
         Error::Config(format!(
             "{} descriptors are needed and cannot be had: {cause}; raise `ulimit -n`",
-            shards + 1
+            shards * (1 + helpers) + 1
         ))
     })
 }

@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use velostream_shards::Summary;
 
+use super::Latency;
 use crate::error::{Error, Result};
 use crate::format::write_timestamp;
 use crate::time::Watermark;
@@ -155,7 +156,7 @@ pub struct ShardReport {
 }
 
 /// How long it took.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LatencyReport {
     /// From when a record was due to when it was applied to state.
     pub ingest: Quantiles,
@@ -165,8 +166,19 @@ pub struct LatencyReport {
     pub end_to_end: Quantiles,
 }
 
+impl LatencyReport {
+    /// The figures of these histograms.
+    pub fn of(latency: &Latency) -> LatencyReport {
+        LatencyReport {
+            ingest: latency.ingest.summary().into(),
+            emit: latency.emit.summary().into(),
+            end_to_end: latency.end_to_end.summary().into(),
+        }
+    }
+}
+
 /// Quantiles of a latency, microseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quantiles {
     /// How many were measured.
     pub count: u64,

@@ -2,21 +2,21 @@
 //!
 //! ```text
 //!   partition queues --\
-//!   client's own queue --> the consumer's queue --take(max)--> Taken { Record | End | Failed }   (callbacks run in passing)
+//!   client's own queue --> the consumer's queue --a tier's take(max)--> Taken { Record | End | Failed }   (callbacks run in passing)
 //! ```
 //!
 //! Laws:
-//! 1. `take` never waits: it gives what librdkafka has fetched. It is the only call that serves this client, so a shard that
+//! 1. `take` never waits: it gives what librdkafka has fetched. Nothing else serves this client, so a shard that
 //!    polls also hears that a broker is away.
 //! 2. Within a partition, records come in the order of their offsets.
 //! 3. Who serves the queue may be rung when something comes by it (`ring_by`).
 //! 4. A record is borrowed from `Taken`; dropping that gives all its memory back at once.
 //!
-//! librdkafka has an event interface too, one event a record; the batch call costs a third of it (docs/PERFORMANCE.md).
-//! Each partition's queue and the client's own are forwarded to the consumer's queue by librdkafka itself.
+//! How the queue is read is the tier's affair (`tiers`). Each partition's queue and the client's own are forwarded to the
+//! consumer's queue by librdkafka itself.
 
 use std::ffi::CStr;
-use std::ptr::{self, NonNull};
+use std::ptr;
 use std::time::Instant;
 
 use rdkafka_sys as sys;
@@ -25,24 +25,19 @@ use velostream_shards::Ringer;
 use crate::error::{Error, Result};
 
 use super::client::text;
+use super::consumer_queue::ConsumerQueue;
 use super::produce::read_decimal;
-use super::queue_bell::QueueBell;
+use super::tiers::{self, Fetch, Fetching};
 use super::topic::{PartitionList, Patience, partitions_of};
 use super::{BROKER_PATIENCE, Client, Code, DUE_HEADER, Settings};
 
 /// Reads some partitions of one topic.
 pub struct Consumer {
-    queue: NonNull<sys::rd_kafka_queue_t>,
+    /// Dropped before the client, whose records it holds.
+    fetch: Box<dyn Fetch>,
     topic: String,
-    /// Room for a batch's records; between calls of `take` none of them is ours.
-    room: Vec<*mut sys::rd_kafka_message_t>,
-    bell: Option<QueueBell>,
     client: Client,
 }
-
-// SAFETY: the queue may be used from any thread, and `room` holds no live pointer outside of a `Taken`, which borrows
-// `self` and therefore cannot stay behind when it moves.
-unsafe impl Send for Consumer {}
 
 /// Where a partition is read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,10 +48,11 @@ pub enum Position {
     Offset(i64),
 }
 
-/// What a poll brought; gives the records back when dropped.
+/// What a poll brought; the records are given back when it is dropped.
 pub struct Taken<'a> {
-    consumer: &'a mut Consumer,
-    count: usize,
+    records: &'a mut [*mut sys::rd_kafka_message_t],
+    /// Whether they are destroyed with this; else by the tier, when it is asked for the next.
+    destroys: bool,
 }
 
 /// One thing that came by the queue.
@@ -87,12 +83,13 @@ pub enum Event<'a> {
 pub struct KafkaRecord<'a>(&'a sys::rd_kafka_message_t);
 
 impl Consumer {
-    /// A client that reads `partitions` of `topic`. It asks for the topic first (`Error::Connector` within 10 s if no broker
+    /// A client that reads `partitions` of `topic` as `fetching` says. It asks for the topic first (`Error::Connector` within 10 s if no broker
     /// answers or the topic is not there), then fetches at once.
     pub fn new(
         settings: &Settings,
         topic: &str,
         partitions: &[(i32, Position)],
+        fetching: Fetching,
     ) -> Result<Consumer> {
         assert!(
             !partitions.is_empty(),
@@ -106,17 +103,11 @@ impl Consumer {
             Patience::Reading,
             Instant::now() + BROKER_PATIENCE,
         )?;
-        // SAFETY: the client is alive; from here on its callbacks come by the consumer's queue, which `take` serves.
-        let queue = unsafe {
-            sys::rd_kafka_poll_set_consumer(client.as_ptr());
-            sys::rd_kafka_queue_get_consumer(client.as_ptr())
-        };
-        let queue = NonNull::new(queue).expect("a consumer with a group has a queue");
+        // SAFETY: the client is alive; from here on its callbacks come by the consumer's queue, which the tier serves.
+        unsafe { sys::rd_kafka_poll_set_consumer(client.as_ptr()) };
         let consumer = Consumer {
-            queue,
+            fetch: tiers::open(fetching, || ConsumerQueue::new(&client))?,
             topic: topic.to_owned(),
-            room: Vec::new(),
-            bell: None,
             client,
         };
         let mut list = PartitionList::new(
@@ -142,43 +133,29 @@ impl Consumer {
     /// Rings whoever calls `take` when something has come, from now on; what is there already is found by the next `take`.
     /// He takes until nothing is there before he sleeps.
     pub fn ring_by(&mut self, ringer: Ringer) {
-        // SAFETY: the client is alive and has a group, thus a queue; the call makes a reference of its own.
-        let queue = unsafe { sys::rd_kafka_queue_get_consumer(self.client.as_ptr()) };
-        let queue = NonNull::new(queue).expect("a consumer with a group has a queue");
-        // SAFETY: the reference was made above, and the client, a later field, is dropped after the bell.
-        self.bell = Some(unsafe { QueueBell::new(queue, ringer) });
+        self.fetch.ring_by(ringer);
     }
 
     /// Takes up to `max` events that are there, without waiting.
     pub fn take(&mut self, max: usize) -> Taken<'_> {
-        if self.room.len() < max {
-            self.room.resize(max, ptr::null_mut());
-        }
-        // SAFETY: the queue is alive, and `room` has space for `max` pointers. Callbacks that run in passing only note.
-        let count = unsafe {
-            sys::rd_kafka_consume_batch_queue(self.queue.as_ptr(), 0, self.room.as_mut_ptr(), max)
-        };
-        let count = usize::try_from(count)
-            .expect("the call fails only for a partition that it does not know");
-        assert!(count <= max, "librdkafka gave more than there is room for");
-        let taken = Taken {
-            consumer: self,
-            count,
-        };
-        if taken.consumer.client.is_away()
+        let taken = self.fetch.take(max);
+        assert!(
+            taken.len() <= max,
+            "librdkafka gave more than there is room for"
+        );
+        if self.client.is_away()
             && taken
                 .events()
                 .any(|event| !matches!(event, Event::Failed { .. }))
         {
-            taken.consumer.client.answered();
+            self.client.answered();
         }
         taken
     }
 
     /// Events that were fetched and wait for `take`.
     pub fn waiting(&self) -> usize {
-        // SAFETY: the queue is alive.
-        unsafe { sys::rd_kafka_queue_length(self.queue.as_ptr()) }
+        self.fetch.waiting()
     }
 
     /// Stops fetching a partition for good; what was fetched already may still come.
@@ -206,28 +183,43 @@ impl Consumer {
     }
 }
 
-impl Drop for Consumer {
-    fn drop(&mut self) {
-        // SAFETY: the queue is alive and owned; no `Taken` exists, as it would borrow `self`. The client goes after this.
-        unsafe { sys::rd_kafka_queue_destroy(self.queue.as_ptr()) }
+impl<'a> Taken<'a> {
+    /// These records, which are destroyed with it.
+    ///
+    /// # Safety
+    /// They are live and nobody else's.
+    pub(super) unsafe fn owning(records: &'a mut [*mut sys::rd_kafka_message_t]) -> Taken<'a> {
+        Taken {
+            records,
+            destroys: true,
+        }
     }
-}
 
-impl Taken<'_> {
+    /// These records, which somebody else destroys.
+    ///
+    /// # Safety
+    /// They are live, and stay so as long as they are borrowed here.
+    pub(super) unsafe fn lending(records: &'a mut [*mut sys::rd_kafka_message_t]) -> Taken<'a> {
+        Taken {
+            records,
+            destroys: false,
+        }
+    }
+
     /// How many events there are.
     pub fn len(&self) -> usize {
-        self.count
+        self.records.len()
     }
 
     /// Whether nothing was there.
     pub fn is_empty(&self) -> bool {
-        self.count == 0
+        self.records.is_empty()
     }
 
     /// The events, in the order in which they came.
     pub fn events(&self) -> impl Iterator<Item = Event<'_>> {
-        self.consumer.room[..self.count].iter().map(|&record| {
-            // SAFETY: `take` got `count` live records, which only `Drop` destroys; the reference borrows `self`.
+        self.records.iter().map(|&record| {
+            // SAFETY: the records are live as long as `self` is (`owning`, `lending`), which the reference borrows.
             let record = unsafe { &*record };
             // SAFETY: the field is initialised; it is read as an integer because a broker's code may be none of the enum's.
             let code = Code(unsafe { (&raw const record.err).cast::<i32>().read() });
@@ -250,11 +242,22 @@ impl Taken<'_> {
 
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
-        for record in &mut self.consumer.room[..self.count] {
-            // SAFETY: the record is live and ours, and no reference to it is left: each borrows `self`.
-            unsafe { sys::rd_kafka_message_destroy(*record) };
-            *record = ptr::null_mut();
+        if self.destroys {
+            // SAFETY: the records are live and ours (`owning`), and no reference to one is left: each borrows `self`.
+            unsafe { destroy(self.records) };
         }
+    }
+}
+
+/// Gives the memory of these records back to librdkafka.
+///
+/// # Safety
+/// They are live, nobody else's, and not used afterwards.
+pub(super) unsafe fn destroy(records: &mut [*mut sys::rd_kafka_message_t]) {
+    for record in records {
+        // SAFETY: the caller's promise.
+        unsafe { sys::rd_kafka_message_destroy(*record) };
+        *record = ptr::null_mut();
     }
 }
 
@@ -296,7 +299,8 @@ impl<'a> KafkaRecord<'a> {
         self.header(DUE_HEADER).and_then(read_decimal)
     }
 
-    /// The value of the last header of this name, if there is one. Costs next to nothing for a record without headers.
+    /// The value of the last header of this name, if there is one. librdkafka allocates for the question, also where a record
+    /// has no headers at all.
     fn header(&self, name: &CStr) -> Option<&'a [u8]> {
         let mut headers = ptr::null_mut();
         let mut value = ptr::null();

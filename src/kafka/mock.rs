@@ -5,7 +5,9 @@ use rdkafka::producer::DefaultProducerContext;
 
 use crate::config::Property;
 
-use super::{Consumer, Event, Layers, Outgoing, Position, Producer, Sent, Settings, inspect};
+use super::{
+    Consumer, Event, Fetching, Layers, Outgoing, Position, Producer, Sent, Settings, inspect,
+};
 
 /// A running mock cluster of one broker.
 pub(crate) struct Broker {
@@ -109,7 +111,8 @@ pub(crate) fn read_all(broker: &Broker, topic: &str) -> Vec<Read> {
         .iter()
         .map(|span| (span.partition, Position::Oldest))
         .collect();
-    let mut consumer = Consumer::new(&settings, topic, &positions).expect("a consumer");
+    let mut consumer =
+        Consumer::new(&settings, topic, &positions, Fetching::Buffered).expect("a consumer");
     let mut open = spans.len();
     let mut read = Vec::new();
     while open > 0 {

@@ -6,7 +6,8 @@
 //!      |
 //!    Client --inspect--> Span (partition, oldest and next offset): once for a job, before its shards start
 //!      |
-//!      +-- Consumer: one a shard, statically assigned; records, ends, errors and callbacks all come by ONE queue
+//!      +-- Consumer: one a shard, statically assigned; records, ends, errors and callbacks all come by ONE queue, which is
+//!      |   read as its tier says (Fetching)
 //!      +-- Producer: one a job; queues records, gives back deliveries
 //! ```
 //!
@@ -23,22 +24,27 @@
 mod batch_consume;
 mod client;
 mod code;
+mod consumer_queue;
 #[cfg(test)]
 pub(crate) mod mock;
+mod own_topic;
 mod owned;
 mod produce;
 mod properties;
 mod queue_bell;
 mod security;
 mod settings;
+mod tiers;
 mod topic;
 
 pub use batch_consume::{Consumer, Event, KafkaRecord, Position, Taken};
 pub use client::Client;
 pub use code::Code;
+pub use own_topic::OwnTopic;
 pub use owned::markdown;
 pub use produce::{Delivered, Outgoing, Producer, Sent};
 pub use settings::{Layers, Settings};
+pub use tiers::Fetching;
 pub use topic::{Span, inspect};
 
 /// The header in which a feed writes when a record was due: wall clock, microseconds since the epoch, ASCII decimal.

@@ -70,7 +70,7 @@ mod tests {
     use velostream_shards::{Doorbell, Doorbells};
 
     use crate::kafka::mock;
-    use crate::kafka::{Consumer, Event, Outgoing, Position, Producer, Sent};
+    use crate::kafka::{Consumer, Event, Fetching, Outgoing, Position, Producer, Sent};
 
     /// Longer than any test may take: whoever sleeps that long was forgotten.
     const LONG: Duration = Duration::from_secs(30);
@@ -111,7 +111,8 @@ mod tests {
         let acknowledged = Doorbells::open(1).expect("there are descriptors");
         let positions = [0, 1, 2].map(|partition| (partition, Position::Oldest));
         let mut consumer =
-            Consumer::new(&broker.consumer(&[]), "t", &positions).expect("a consumer");
+            Consumer::new(&broker.consumer(&[]), "t", &positions, Fetching::Buffered)
+                .expect("a consumer");
         consumer.ring_by(consumed.ringer_of_job());
         let mut producer = Producer::new(&broker.producer(&[]), "t").expect("a producer");
         producer.ring_by(acknowledged.ringer_of_job());
@@ -162,7 +163,8 @@ mod tests {
             let doorbells = Doorbells::open(1).expect("there are descriptors");
             let positions = [(0, Position::Oldest)];
             let mut consumer =
-                Consumer::new(&broker.consumer(&[]), "t", &positions).expect("a consumer");
+                Consumer::new(&broker.consumer(&[]), "t", &positions, Fetching::Buffered)
+                    .expect("a consumer");
             consumer.ring_by(doorbells.ringer_of_job());
             drop(doorbells);
             for _ in 0..100 {

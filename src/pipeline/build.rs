@@ -5,6 +5,7 @@ use std::sync::Arc;
 use datafusion_common::arrow::datatypes::{DataType, Schema, SchemaRef};
 use velostream_shards::{ExitOutbox, NodeMemory, ShardId};
 
+use super::batch_size::BatchSize;
 use super::driver::ShardPipeline;
 use super::egress::{Egress, Exit, RowEncoder, ToJob};
 use super::exchange_edge::{ExchangeEdge, Lanes};
@@ -38,8 +39,8 @@ pub struct ShardParts {
     pub shards: usize,
     /// Its share of each source, in the order of `JobPlan::sources`; `None` if there is nothing for it to read.
     pub sources: Vec<Option<Box<dyn Source>>>,
-    /// Most records of a batch.
-    pub batch_max: usize,
+    /// How many records a turn takes from a source.
+    pub batch: BatchSize,
     /// For each query, in the order of `JobPlan::queries`, what it needs of this shard.
     pub queries: Vec<QueryParts>,
     /// The way to the job's sinks.
@@ -83,7 +84,7 @@ pub fn shard_pipeline(job: &JobPlan, parts: ShardParts) -> Result<ShardPipeline>
         shard,
         shards,
         sources,
-        batch_max,
+        batch,
         queries,
         exit,
         node,
@@ -118,7 +119,7 @@ pub fn shard_pipeline(job: &JobPlan, parts: ShardParts) -> Result<ShardPipeline>
     Ok(ShardPipeline::new(
         ports.collect(),
         Flow::new(nodes, Exit::new(exit)),
-        batch_max,
+        batch,
         wall_us,
         monotonic_ns,
     ))

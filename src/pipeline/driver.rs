@@ -14,6 +14,7 @@
 use velostream_shards::{Context, Load, MemoryRange, Progress, Recorder, Shard};
 
 use super::allocation_count::{AllocationCount, AllocationFigures};
+use super::batch_size::BatchSize;
 use super::egress::ToJob;
 use super::flow::{Flow, QueryCounts};
 use super::source_port::SourcePort;
@@ -31,7 +32,7 @@ pub struct ShardPipeline {
     /// The source to poll first.
     next: usize,
     flow: Flow,
-    batch_max: usize,
+    batch: BatchSize,
     /// The wall clock, microseconds since the epoch.
     wall_us: fn() -> i64,
     /// The monotonic clock, nanoseconds.
@@ -71,16 +72,15 @@ impl ShardPipeline {
     pub fn new(
         sources: Vec<SourcePort>,
         flow: Flow,
-        batch_max: usize,
+        batch: BatchSize,
         wall_us: fn() -> i64,
         monotonic_ns: fn() -> u64,
     ) -> ShardPipeline {
-        assert!(batch_max > 0, "a batch holds records");
         ShardPipeline {
             sources,
             next: 0,
             flow,
-            batch_max,
+            batch,
             wall_us,
             monotonic_ns,
             told: 0,
@@ -182,7 +182,11 @@ impl ShardPipeline {
         let sources = self.sources.len();
         for place in (0..sources).map(|step| (self.next + step) % sources) {
             let (source, allocations) = (&mut self.sources[place], &mut self.allocations);
-            if source.poll(cx, &mut self.flow, self.batch_max, wall_us, allocations)? {
+            let (begun_ns, taken) = ((self.monotonic_ns)(), source.records_in());
+            if source.poll(cx, &mut self.flow, self.batch.now(), wall_us, allocations)? {
+                let records = source.records_in() - taken;
+                let took_ns = (self.monotonic_ns)() - begun_ns;
+                self.batch.took(records as usize, took_ns);
                 self.next = (place + 1) % sources;
                 return Ok(true);
             }

@@ -17,6 +17,7 @@
 //! make.
 
 mod allocation_count;
+mod batch_size;
 mod build;
 mod driver;
 mod egress;
@@ -33,6 +34,7 @@ mod standing;
 mod window_aggregate;
 
 pub use allocation_count::AllocationFigures;
+pub use batch_size::BatchSize;
 pub use build::{QueryParts, ShardParts, check_buildable, shard_pipeline};
 pub use driver::{ShardOutcome, ShardPipeline};
 pub use egress::{RowEncoder, ToJob};

@@ -12,7 +12,7 @@ use super::{
     AggregatePlan, EmitPolicy, EventTimeColumn, ExchangeSend, ExchangeStrategy, Plan, PlannedExpr,
     Shape, SinkSpec, SourceConnector, WindowSpec,
 };
-use crate::config::options::Format;
+use crate::config::options::{Format, Tier};
 
 /// What EXPLAIN says of one query.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -347,7 +347,15 @@ fn source_detail(plan: &Plan) -> String {
             format!("{} from {}", format_name(file.format), file.path.display())
         }
         SourceConnector::Kafka(kafka) => {
-            format!("{} from topic {}", format_name(kafka.format), kafka.topic)
+            let tier = match kafka.tier {
+                Tier::Buffered => String::new(),
+                other => format!(", tier {}", other.name()),
+            };
+            format!(
+                "{} from topic {}{tier}",
+                format_name(kafka.format),
+                kafka.topic
+            )
         }
         SourceConnector::Datagen(datagen) => match datagen.rate {
             Some(rate) => format!("datagen, {rate} rows a second"),

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use datafusion_common::arrow::array::{Array, AsArray};
+use datafusion_common::arrow::array::{Array, AsArray, Int64Array};
 use datafusion_common::arrow::datatypes::{DataType, FieldRef, Int64Type};
 use datafusion_common::{Result, ScalarValue, exec_err};
 use datafusion_expr::{
@@ -78,7 +78,7 @@ impl ScalarUDFImpl for LongText {
         self.inner.return_field_from_args(arguments)
     }
 
-    fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
+    fn invoke_with_args(&self, mut arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let texts = lengths(&arguments.args[0]);
         match &arguments.args[1] {
             ColumnarValue::Scalar(ScalarValue::Int64(Some(number))) => {
@@ -90,6 +90,9 @@ impl ScalarUDFImpl for LongText {
                     let text = texts.get(row).or(texts.first()).copied();
                     self.check(text.unwrap_or(0), number.unwrap_or(0))?;
                 }
+                // Less than nothing is nothing; DataFusion takes it for a great deal.
+                let counts: Int64Array = numbers.unary(|number| number.max(0));
+                arguments.args[1] = ColumnarValue::Array(Arc::new(counts));
             }
             _ => {}
         }

@@ -44,7 +44,8 @@ pub enum Polled {
 /// A shard's share of one stream.
 ///
 /// # Contract
-/// 1. `poll` never blocks and takes at most `max` records (the implementation; the turn's budget depends on it).
+/// 1. `poll` never blocks and takes at most `max` records, or one block that another shard has dealt (the implementation; the
+///    turn's budget depends on it).
 /// 2. After `poll`, `watermark` covers exactly the records delivered so far (the implementation; the driver sends it
 ///    only after the batch).
 /// 3. After `Ended`, `watermark` is `Some(Watermark::END)` and every further poll is `Ended` (the driver asserts it).

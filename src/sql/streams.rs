@@ -371,6 +371,7 @@ fn read_back(sink: &SinkConnector) -> SourceConnector {
             group: None,
             start: Start::Earliest,
             end: End::Never,
+            tier: Default::default(),
             properties: kafka.properties.clone(),
         }),
     }

@@ -37,14 +37,6 @@ fn an_unknown_key_is_answered_with_the_nearest_one() {
 }
 
 #[test]
-fn a_key_of_later_work_is_refused() {
-    insta::assert_snapshot!(configured("[batch]\nmin = 16\n", &[]), @r"
-    exit 78
-    err| velo: velostream.toml:2: batch.min: not available yet; leave it out
-    ");
-}
-
-#[test]
 fn a_wrong_value_is_refused_with_what_is_allowed() {
     insta::assert_snapshot!(configured("", &["--set", "shards.lane_blocks=0"]), @r"
     exit 78

@@ -9,7 +9,8 @@
 //!      eventfd                                        S  nothing: block on the eventfd, or until a time limit
 //! ```
 //!
-//! There is one doorbell for each shard and one for the job's thread. Ringing costs a fence and the
+//! There is one doorbell for each shard, one for the job's thread, and one for each helper of a shard
+//! ([`helper`](mod@crate::helper)). Ringing costs a fence and the
 //! read of a line that hardly ever changes, as long as nobody sleeps; only who finds the flag armed
 //! pays for a system call, and only one of several.
 //!
@@ -47,11 +48,33 @@ use eventfd::EventFd;
 use flag::{Flag, INPUT, ROOM, fence_before_ringing};
 use owed::Owed;
 
-/// The doorbells of one runtime: one a shard, and one for the thread of the job. Clones are the same
-/// doorbells.
+/// The doorbells of one runtime: one a shard, one for the thread of the job, and one a helper. Clones are the
+/// same doorbells.
 #[derive(Clone)]
 pub struct Doorbells {
+    /// The shards', the job's, the helpers'.
     seats: Arc<[Seat]>,
+    shards: usize,
+}
+
+/// The place of one helper thread among the doorbells of its shard's runtime. There is one of each, so that one
+/// thread sleeps by it.
+pub struct HelperSeat {
+    pub(crate) doorbells: Doorbells,
+    pub(crate) shard: ShardId,
+    pub(crate) seat: usize,
+}
+
+impl HelperSeat {
+    /// By this anybody rings the helper.
+    pub fn ringer(&self) -> Ringer {
+        self.doorbells.ringer_of(self.seat)
+    }
+
+    /// The shard that is helped.
+    pub fn shard(&self) -> ShardId {
+        self.shard
+    }
 }
 
 /// One thread's doorbell, and what it owes to the others.
@@ -70,25 +93,51 @@ impl Doorbells {
     /// # Panics
     /// When there is no shard, or more than [`MAX_SHARDS`].
     pub fn open(shards: usize) -> io::Result<Doorbells> {
+        Doorbells::open_beside(shards, 0).map(|(doorbells, _)| doorbells)
+    }
+
+    /// The same, and a seat for each of `helpers` helper threads of every shard: by shard.
+    ///
+    /// # Errors
+    /// As `open`.
+    ///
+    /// # Panics
+    /// As `open`.
+    pub fn open_beside(
+        shards: usize,
+        helpers: usize,
+    ) -> io::Result<(Doorbells, Vec<Vec<HelperSeat>>)> {
         assert!(
             (1..=MAX_SHARDS).contains(&shards),
             "there are 1 to {MAX_SHARDS} shards, not {shards}"
         );
-        let seats = (0..=shards)
+        let count = shards + 1 + shards * helpers;
+        let seats = (0..count)
             .map(|_| {
                 Ok(Seat {
                     flag: Flag::new(),
                     eventfd: EventFd::open()?,
-                    owed: Owed::new(shards + 1),
+                    owed: Owed::new(count),
                 })
             })
             .collect::<io::Result<_>>()?;
-        Ok(Doorbells { seats })
+        let doorbells = Doorbells { seats, shards };
+        let of_shard = |shard: usize| {
+            let first = shards + 1 + shard * helpers;
+            let seat = |seat| HelperSeat {
+                doorbells: doorbells.clone(),
+                shard: ShardId::from_index(shard),
+                seat,
+            };
+            (first..first + helpers).map(seat).collect()
+        };
+        let helper_seats = (0..shards).map(of_shard).collect();
+        Ok((doorbells, helper_seats))
     }
 
     /// How many shards they are for.
     pub fn shards(&self) -> usize {
-        self.seats.len() - 1
+        self.shards
     }
 
     /// By this anybody rings a shard.
@@ -134,6 +183,12 @@ impl Doorbells {
     /// The seat of the job's thread.
     pub(crate) fn job_seat(&self) -> usize {
         self.shards()
+    }
+
+    /// The doorbell of a seat.
+    pub(crate) fn of_helper(&self, seat: usize) -> Doorbell {
+        assert!(seat > self.job_seat(), "seat {seat} is no helper's");
+        self.at(seat)
     }
 
     fn ringer_of(&self, seat: usize) -> Ringer {

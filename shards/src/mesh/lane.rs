@@ -143,6 +143,11 @@ impl<B> LaneReader<B> {
         self.ring.slots()
     }
 
+    /// Whether the writer is gone, so that nothing comes beyond what lies in the ring.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.ring.is_abandoned()
+    }
+
     /// Takes the oldest block.
     pub(crate) fn take(&mut self) -> Option<B> {
         if self.ring.peek().is_err() {

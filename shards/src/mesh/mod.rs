@@ -24,7 +24,7 @@ mod inbox;
 mod lane;
 mod outbox;
 
-pub use doorbell::{Doorbell, Doorbells, Ringer};
+pub use doorbell::{Doorbell, Doorbells, HelperSeat, Ringer};
 pub use inbox::Inbox;
 pub use outbox::Outbox;
 

@@ -246,6 +246,32 @@ pub enum End {
     Offsets(Vec<(i32, i64)>),
 }
 
+/// How records come from librdkafka's queue to the shard.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tier {
+    /// A call for each record.
+    Standard,
+    /// A call for each batch, in the shard's turn.
+    #[default]
+    Buffered,
+    /// A thread off the shards' cores takes batches and hands them to the shard.
+    Dedicated,
+}
+
+impl Tier {
+    /// All of them.
+    pub const ALL: [Tier; 3] = [Tier::Standard, Tier::Buffered, Tier::Dedicated];
+
+    /// Its name in SQL, on the command line and in figures.
+    pub fn name(self) -> &'static str {
+        match self {
+            Tier::Standard => "standard",
+            Tier::Buffered => "buffered",
+            Tier::Dedicated => "dedicated",
+        }
+    }
+}
+
 /// A Kafka topic as a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KafkaSourceOptions {
@@ -265,6 +291,8 @@ pub struct KafkaSourceOptions {
     pub start: Start,
     /// Where to end.
     pub end: End,
+    /// How its records are taken.
+    pub tier: Tier,
     /// librdkafka properties, as `kafka.<property>` gave them.
     pub properties: Vec<Property>,
 }

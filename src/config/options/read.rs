@@ -10,8 +10,8 @@ use super::table::{Scope, ValueKind};
 use super::{
     Compression, CsvOptions, DatagenOptions, End, FileOptions, Format, JsonValidate,
     KafkaSinkOptions, KafkaSourceOptions, KeyFormat, Late, OnError, OptionError, QueryOptions,
-    RequestedExchange, SinkConnector, SinkOptions, Start, StreamConnector, StreamOptions, TimeUnit,
-    WrittenOption,
+    RequestedExchange, SinkConnector, SinkOptions, Start, StreamConnector, StreamOptions, Tier,
+    TimeUnit, WrittenOption,
 };
 use crate::config::job_name_is_wrong;
 
@@ -116,6 +116,11 @@ fn kafka_source(options: &Admitted<'_>) -> Result<KafkaSourceOptions, OptionErro
                 "latest" => End::Latest,
                 _ => End::Offsets(offsets(end)?),
             },
+        },
+        tier: match options.word("tier") {
+            Some("standard") => Tier::Standard,
+            Some("dedicated") => Tier::Dedicated,
+            _ => Tier::Buffered,
         },
         properties: options.properties()?,
     })

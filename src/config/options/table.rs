@@ -256,7 +256,16 @@ pub const OPTIONS: &[OptionSpec] = &[
         default: "never",
         about: "where the read ends: `latest` is what was newest at the start; with `offsets:`, every partition is named",
     },
-    OptionSpec::later("tier", &[KafkaSource]),
+    OptionSpec {
+        name: "tier",
+        scopes: &[KafkaSource],
+        kind: Some(ValueKind::Choice {
+            now: &["standard", "buffered", "dedicated"],
+            later: &[],
+        }),
+        default: "buffered",
+        about: "how records come from the client to the shard: one by one, in batches, or in batches by a thread of their own (OPERATIONS.md)",
+    },
     OptionSpec {
         name: "kafka.*",
         scopes: ANY_KAFKA,

@@ -49,6 +49,7 @@ fn hourly() -> Plan {
         group: None,
         start: Start::Earliest,
         end: End::Latest,
+        tier: Default::default(),
         properties: Vec::new(),
     });
     Plan {

@@ -28,6 +28,8 @@
 //!    block in every lane. So `records_in` and the file's next line agree, and of all bad records under `fail` the first in the
 //!    file is among those that are told: the job names that one.
 //!
+//! A block is taken whole: it is as large as the batch of the shard that dealt it, whatever that of the one that decodes it.
+//!
 //! It is for queries to which the order of records across shards means nothing: `plan::Dealing` decides.
 
 mod block;
@@ -43,7 +45,7 @@ use velostream_shards::{Doorbells, Inbox, ShardId, mesh};
 use self::dealer::Dealer;
 use self::share::Share;
 use super::{Extent, PartitionFigures, Polled, Source, SourceFigures};
-use crate::config::limits::DEALT_LANE_BLOCKS_MAX;
+use crate::config::limits::{BATCH_RECORDS, DEALT_LANE_BLOCKS_MAX};
 use crate::error::Result;
 use crate::format::Kernel;
 use crate::plan::SourceSpec;
@@ -142,7 +144,10 @@ impl Source for DealtSource {
         };
         match dealt {
             Some(Dealt::Block(block)) => {
-                assert!(block.len() <= max, "a block is no larger than a batch");
+                assert!(
+                    block.len() <= *BATCH_RECORDS.end(),
+                    "a block is no larger than a batch"
+                );
                 self.share.take(block)
             }
             Some(Dealt::End) => {

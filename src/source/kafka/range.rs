@@ -155,6 +155,7 @@ mod tests {
             group: None,
             start,
             end,
+            tier: Default::default(),
             properties: Vec::new(),
         }
     }

@@ -1,11 +1,13 @@
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use datafusion_common::arrow::array::{AsArray, Int64Array, RecordBatch};
 use datafusion_common::arrow::datatypes::Int64Type;
+use velostream_shards::Doorbells;
 
-use crate::config::options::{CsvOptions, End, Format, KafkaSourceOptions, Start};
+use crate::config::options::{CsvOptions, End, Format, KafkaSourceOptions, Start, Tier};
 use crate::format::BadRecord;
 use crate::kafka::Outgoing;
 use crate::kafka::mock::{self, Broker};
@@ -53,6 +55,45 @@ impl Decoder for Numbers {
     }
 }
 
+thread_local! {
+    /// The tier of the sources that this thread makes.
+    static TIER: Cell<Tier> = const { Cell::new(Tier::Buffered) };
+}
+
+fn fetching() -> Fetching {
+    match TIER.get() {
+        Tier::Standard => Fetching::Standard,
+        Tier::Buffered => Fetching::Buffered,
+        Tier::Dedicated => {
+            let (_, mut seats) = Doorbells::open_beside(1, 1).expect("there are descriptors");
+            Fetching::Dedicated(seats[0].pop().expect("a seat was asked for"))
+        }
+    }
+}
+
+/// Makes a test of each function, for each tier.
+macro_rules! on_each_tier {
+    ($($name:ident,)*) => {
+        mod standard { $(#[test] fn $name() { super::TIER.set(super::Tier::Standard); super::$name(); })* }
+        mod buffered { $(#[test] fn $name() { super::TIER.set(super::Tier::Buffered); super::$name(); })* }
+        mod dedicated { $(#[test] fn $name() { super::TIER.set(super::Tier::Dedicated); super::$name(); })* }
+    };
+}
+
+// The laws of a source hold whatever the tier.
+on_each_tier! {
+    every_record_comes_once_and_in_order_whatever_the_number_of_sources_and_the_batch,
+    an_empty_partition_has_ended_from_the_start_and_a_share_of_none_has_too,
+    a_read_is_bounded_by_its_offsets_and_latest_is_what_was_there_at_the_start,
+    an_end_that_is_not_there_yet_is_waited_for,
+    a_record_is_stamped_with_the_watermark_of_its_own_partition_just_before_it,
+    a_bad_record_is_counted_or_ends_the_run_and_its_time_still_counts,
+    event_time_may_be_the_timestamp_of_the_record,
+    a_batch_is_due_when_the_earliest_of_its_records_was_else_when_it_was_taken,
+    a_broker_that_goes_and_comes_back_ends_nothing_and_is_told_once,
+    records_that_a_broker_dropped_are_an_error_where_gaps_are,
+}
+
 const BY_COLUMN: EventTimeSpec = EventTimeSpec {
     column: EventTimeColumn::Declared(0),
     bound_us: 0,
@@ -86,6 +127,7 @@ fn options(start: Start, end: End) -> KafkaSourceOptions {
         group: None,
         start,
         end,
+        tier: Default::default(),
         properties: Vec::new(),
     }
 }
@@ -100,7 +142,14 @@ fn sources(
     let ranges = ranges(options, &settings).expect("the mock answers");
     let stream = stream(&BY_COLUMN, OnError::Fail);
     let source = |share: Vec<Range>| {
-        KafkaSource::new(&stream, &settings, &share, Numbers::default(), now_us)
+        KafkaSource::new(
+            &stream,
+            &settings,
+            &share,
+            Numbers::default(),
+            fetching(),
+            now_us,
+        )
     };
     deal(&ranges, shards)
         .into_iter()
@@ -195,7 +244,6 @@ fn eight_partitions() -> Broker {
     broker
 }
 
-#[test]
 fn every_record_comes_once_and_in_order_whatever_the_number_of_sources_and_the_batch() {
     let broker = eight_partitions();
     for (shards, max) in [(1, 1024), (3, 7), (3, 1)] {
@@ -223,7 +271,6 @@ fn every_record_comes_once_and_in_order_whatever_the_number_of_sources_and_the_b
     }
 }
 
-#[test]
 fn an_empty_partition_has_ended_from_the_start_and_a_share_of_none_has_too() {
     let broker = mock::broker(&[("t", 3)]);
     write(&broker, 1, ["7".into(), "9".into()]);
@@ -244,7 +291,6 @@ fn an_empty_partition_has_ended_from_the_start_and_a_share_of_none_has_too() {
     assert_eq!(counts, [0, 2, 0, 0]);
 }
 
-#[test]
 fn a_read_is_bounded_by_its_offsets_and_latest_is_what_was_there_at_the_start() {
     let broker = mock::broker(&[("t", 2)]);
     write(&broker, 0, (0..10).map(|n| n.to_string()));
@@ -277,7 +323,6 @@ fn a_read_is_bounded_by_its_offsets_and_latest_is_what_was_there_at_the_start() 
     );
 }
 
-#[test]
 fn an_end_that_is_not_there_yet_is_waited_for() {
     let broker = mock::broker(&[("t", 1)]);
     let mut source = sources(
@@ -300,7 +345,6 @@ fn an_end_that_is_not_there_yet_is_waited_for() {
     );
 }
 
-#[test]
 fn a_record_is_stamped_with_the_watermark_of_its_own_partition_just_before_it() {
     let broker = mock::broker(&[("t", 2)]);
     write(&broker, 0, ["100", "50", "200"].map(String::from));
@@ -326,10 +370,17 @@ fn single(broker: &Broker, stream: &Stream<'_>) -> KafkaSource<Numbers> {
     let settings = broker.consumer(&[]);
     let ranges =
         ranges(&options(Start::Earliest, End::Latest), &settings).expect("the mock answers");
-    KafkaSource::new(stream, &settings, &ranges, Numbers::default(), now_us).expect("a source")
+    KafkaSource::new(
+        stream,
+        &settings,
+        &ranges,
+        Numbers::default(),
+        fetching(),
+        now_us,
+    )
+    .expect("a source")
 }
 
-#[test]
 fn a_bad_record_is_counted_or_ends_the_run_and_its_time_still_counts() {
     let broker = mock::broker(&[("t", 1)]);
     let texts = ["1", "bad:500", "x", "2"];
@@ -368,7 +419,6 @@ fn a_bad_record_is_counted_or_ends_the_run_and_its_time_still_counts() {
     );
 }
 
-#[test]
 fn event_time_may_be_the_timestamp_of_the_record() {
     let broker = mock::broker(&[("t", 1)]);
     let at = |timestamp_ms| Outgoing {
@@ -396,7 +446,6 @@ fn event_time_may_be_the_timestamp_of_the_record() {
     );
 }
 
-#[test]
 fn a_batch_is_due_when_the_earliest_of_its_records_was_else_when_it_was_taken() {
     let broker = mock::broker(&[("t", 1)]);
     let due = |due_us| Outgoing {
@@ -421,6 +470,39 @@ fn a_batch_is_due_when_the_earliest_of_its_records_was_else_when_it_was_taken() 
     )
     .expect("read");
     assert_eq!(batches.iter().map(|batch| batch.due_us).min(), Some(5_000));
+}
+
+#[test]
+fn the_first_record_of_a_poll_says_for_its_partition_whether_due_times_are_looked_for() {
+    let broker = mock::broker(&[("t", 2)]);
+    let due = |partition, due_us| Outgoing {
+        query: 0,
+        due_us,
+        due_header: true,
+        ..record(partition, Some(b"1"))
+    };
+    mock::write(
+        &broker,
+        "t",
+        [
+            record(0, Some(b"1")),
+            due(0, 1_000),
+            due(1, 8_000),
+            due(1, 7_000),
+        ],
+    );
+    let mut source = sources(&broker, &options(Start::Earliest, End::Latest), 1).remove(0);
+    // All of it is there before the first poll, so that one poll takes it.
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while source.consumer.as_ref().map_or(0, Consumer::waiting) < 6 {
+        assert!(Instant::now() < deadline, "four records and two ends");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let batches = drain(&mut source, 100).expect("read");
+    assert_eq!(
+        batches.iter().map(|batch| batch.due_us).collect::<Vec<_>>(),
+        [7_000]
+    );
 }
 
 #[test]
@@ -454,7 +536,6 @@ fn a_watermark_is_due_with_the_record_that_released_it() {
     );
 }
 
-#[test]
 fn a_broker_that_goes_and_comes_back_ends_nothing_and_is_told_once() {
     let broker = mock::broker(&[("t", 1)]);
     write(&broker, 0, ["1".into()]);
@@ -532,7 +613,6 @@ fn a_topic_that_is_not_there_is_an_error_that_says_how_to_make_it() {
     );
 }
 
-#[test]
 fn records_that_a_broker_dropped_are_an_error_where_gaps_are() {
     let broker = mock::broker(&[("t", 1)]);
     // The mock keeps 5 MiB a partition and drops the oldest without a word.
@@ -549,8 +629,15 @@ fn records_that_a_broker_dropped_are_an_error_where_gaps_are() {
         gaps_are_errors: true,
         ..stream(&BY_COLUMN, OnError::Skip)
     };
-    let mut source =
-        KafkaSource::new(&demo, &settings, &[range], Numbers::default(), now_us).expect("a source");
+    let mut source = KafkaSource::new(
+        &demo,
+        &settings,
+        &[range],
+        Numbers::default(),
+        fetching(),
+        now_us,
+    )
+    .expect("a source");
     let Err(Error::Connector(message)) = drain(&mut source, 100) else {
         panic!("a gap was passed over")
     };
@@ -561,8 +648,15 @@ fn records_that_a_broker_dropped_are_an_error_where_gaps_are() {
         ..range
     };
     let plain = stream(&BY_COLUMN, OnError::Skip);
-    let mut source =
-        KafkaSource::new(&plain, &settings, &[lost], Numbers::default(), now_us).expect("a source");
+    let mut source = KafkaSource::new(
+        &plain,
+        &settings,
+        &[lost],
+        Numbers::default(),
+        fetching(),
+        now_us,
+    )
+    .expect("a source");
     let Err(Error::Connector(message)) = drain(&mut source, 100) else {
         panic!("a lost offset was passed over")
     };
