@@ -158,6 +158,7 @@ fn run_a_hundred_jobs() {
         core_map: &core_map,
         rows: RowFormat::Json,
         gaps_are_errors: false,
+        discard_commits: false,
     };
     let cycle = |stop_early: bool| {
         let outcome = job.run(&mut |_| stop_early.then_some(End::Signal));

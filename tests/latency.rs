@@ -48,6 +48,7 @@ fn run(sql: &str, watch: &mut dyn FnMut(Standing<'_>)) -> (Outcome, Report) {
         core_map: &core_map,
         rows: RowFormat::Json,
         gaps_are_errors: false,
+        discard_commits: false,
     };
     let outcome = job.run(&mut |standing| {
         watch(standing);

@@ -121,3 +121,16 @@ fn accept_13_state_stays_flat_and_closes_in_slices() {
 fn accept_49_a_password_is_shown_nowhere() {
     accept(49);
 }
+
+/// Six lives that end by kill -9; the script alone takes a hundred.
+#[test]
+fn accept_41_a_job_that_dies_goes_on_and_no_row_is_lost() {
+    let given = std::env::var("ACCEPT_KILLS");
+    let kills = given.as_deref().unwrap_or("6");
+    accept_with(41, &[("ACCEPT_KILLS", kills), ("ACCEPT_SETTLE", "4")]);
+}
+
+#[test]
+fn accept_42_what_cannot_go_on_is_refused() {
+    accept(42);
+}

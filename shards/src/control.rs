@@ -1,6 +1,7 @@
 //! The one crossing between shards and ordinary threads.
 //!
 //! ```text
+//!   EpochHandle ──open──> every shard
 //!   StopHandle ──request──> every shard          shard ──ExitOutbox──lane──ExitInbox──> an ordinary thread
 //!   shard ──failure──> every shard
 //! ```
@@ -14,7 +15,7 @@ mod flags;
 use std::fmt;
 use std::sync::Arc;
 
-pub(crate) use flags::{FailureCell, StopFlag};
+pub(crate) use flags::{EpochCell, FailureCell, StopFlag};
 
 use crate::mesh::{Doorbells, LaneReader, LaneWriter, lane};
 use crate::shard::ShardId;
@@ -108,6 +109,38 @@ impl StopHandle {
     /// Whether anybody asked.
     pub fn requested(&self) -> bool {
         self.flag.asked()
+    }
+}
+
+/// Tells all shards which epoch is open. Clones tell the same.
+#[derive(Clone)]
+pub struct EpochHandle {
+    cell: Arc<EpochCell>,
+    doorbells: Doorbells,
+}
+
+impl EpochHandle {
+    /// Epoch 0 of these shards: none was opened yet.
+    pub fn new(doorbells: &Doorbells) -> EpochHandle {
+        EpochHandle {
+            cell: Arc::new(EpochCell::new()),
+            doorbells: doorbells.clone(),
+        }
+    }
+
+    /// Opens `epoch`: every shard sees it in its next turn, and is rung for that.
+    ///
+    /// # Panics
+    /// When a later one, or the same, was opened before: epochs go on.
+    pub fn open(&self, epoch: u64) {
+        assert!(epoch > self.cell.asked(), "epochs go on");
+        self.cell.ask(epoch);
+        self.doorbells.ring_all();
+    }
+
+    /// The epoch that was opened last; 0 before the first.
+    pub fn current(&self) -> u64 {
+        self.cell.asked()
     }
 }
 
@@ -215,6 +248,15 @@ mod tests {
         assert!(!other.requested());
         stop.request();
         assert!(other.requested());
+    }
+
+    #[test]
+    fn an_epoch_reaches_every_clone() {
+        let epochs = EpochHandle::new(&doorbells());
+        let other = epochs.clone();
+        assert_eq!(other.current(), 0);
+        epochs.open(3);
+        assert_eq!(other.current(), 3);
     }
 
     #[test]

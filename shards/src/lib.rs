@@ -85,7 +85,7 @@ mod alone;
 
 pub use backpressure::{Backpressure, Load};
 pub use clock::SystemClock;
-pub use control::{ExitInbox, ExitOutbox, ShardFailure, StopHandle, exit_lane};
+pub use control::{EpochHandle, ExitInbox, ExitOutbox, ShardFailure, StopHandle, exit_lane};
 pub use core_map::{
     Arrangement, CoreMap, CoreMapError, CoreMapRequest, CoreRequest, Placement, Smt,
 };

@@ -316,6 +316,7 @@ impl Bench<'_> {
             core_map: self.core_map,
             rows: RowFormat::Json,
             gaps_are_errors: true,
+            discard_commits: false,
         };
         let mut engine = job.run(&mut |_| None);
         std::mem::replace(&mut engine.result, Ok(()))?;

@@ -59,6 +59,9 @@ pub struct RunArgs {
     /// Write a report of the run to this file, as JSON
     #[arg(long, value_name = "PATH")]
     pub report: Option<PathBuf>,
+    /// Start over at the oldest records where offsets were committed, such as after a query was changed; rows repeat
+    #[arg(long)]
+    pub discard_commits: bool,
     #[command(flatten)]
     pub output: OutputArgs,
 }

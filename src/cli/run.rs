@@ -36,6 +36,7 @@ pub fn run(args: &RunArgs) -> Result<()> {
         duration: args.duration,
         report: args.report.clone(),
         script: args.sql.file.clone(),
+        discard_commits: args.discard_commits,
     };
     doctor::preflight(&config, &machine, &core_map);
     job::run(&script.job, &config, &core_map, &request)

@@ -59,6 +59,16 @@ const KEYS: &[Key] = &[
         },
     },
     Key {
+        path: "job.commit_interval_ms",
+        default: "1000",
+        takes: "10 to 3,600,000",
+        about: "how often offsets are committed, where they are, milliseconds",
+        take: |value, config| {
+            config.commit_interval_ms = count(value, &limits::COMMIT_INTERVAL_MS)? as u64;
+            Ok(())
+        },
+    },
+    Key {
         path: "shards.cores",
         default: "\"auto\"",
         takes: "`\"auto\"`, a count, cpus",

@@ -45,8 +45,11 @@ pub const OPERATORS_MAX: usize = 1_000;
 /// Queries of one file.
 pub const QUERIES_MAX: usize = 256;
 
-/// Bits of a Kafka delivery's opaque word that say of which query the record is; the others are its due time.
-pub const DELIVERY_QUERY_BITS: u32 = 11;
+/// Bits of a Kafka delivery's opaque word that say of which query the record is; the others are its epoch and its due time.
+pub const DELIVERY_QUERY_BITS: u32 = 10;
+
+/// Bits of the same word that tell the epoch from its neighbours: two epochs have rows under way at a time.
+pub const DELIVERY_EPOCH_BITS: u32 = 1;
 
 /// Length of a window, microseconds: up to a hundred years.
 pub const WINDOW_SIZE_US: RangeInclusive<i64> = 1..=36_525 * MICROSECONDS_A_DAY;
@@ -143,6 +146,27 @@ pub const MADE_TEXT_MAX: i64 = 1 << 20;
 
 /// Bytes of lines that a sink gathers before it hands them on.
 pub const SINK_BUFFER_BYTES: usize = 128 << 10;
+
+/// How often offsets are committed, milliseconds.
+pub const COMMIT_INTERVAL_MS: RangeInclusive<usize> = 10..=3_600_000;
+
+/// How often offsets are committed unless configured, milliseconds.
+pub const COMMIT_INTERVAL_MS_DEFAULT: u64 = 1_000;
+
+/// How long a commit that says nothing new is left out, seconds: brokers forget a group that has not committed for days.
+pub const COMMIT_REFRESH_S: u64 = 3_600;
+
+/// Bytes of the text beside a committed offset.
+pub const COMMIT_METADATA_BYTES_MAX: usize = 200;
+
+/// Rungs of a ladder for each length of the shortest window: how near a restart comes to the first record that it needs.
+pub const RUNGS_A_WINDOW: i64 = 8;
+
+/// Rungs that a source keeps of one partition until it is asked for them.
+pub const CLIMB_RUNGS_MAX: usize = 64;
+
+/// Rungs that the job keeps of one partition.
+pub const LADDER_RUNGS_MAX: usize = 512;
 
 /// Bytes of a job's name, which becomes a part of consumer group names.
 pub const JOB_NAME_BYTES: RangeInclusive<usize> = 1..=128;

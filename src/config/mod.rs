@@ -36,10 +36,12 @@ pub use property::{Property, PropertyValue};
 pub use written::{Layers, variable_of};
 
 /// What was configured.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// `job.name`; `None` for the SQL file's stem.
     pub job_name: Option<String>,
+    /// `job.commit_interval_ms`: how often offsets are committed.
+    pub commit_interval_ms: u64,
     /// `[shards]`.
     pub shards: ShardsConfig,
     /// `[batch]`.
@@ -110,6 +112,20 @@ impl Default for BatchConfig {
             min: limits::BATCH_RECORDS_MIN_DEFAULT,
             max: limits::BATCH_RECORDS_DEFAULT,
             simd: true,
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            job_name: None,
+            commit_interval_ms: limits::COMMIT_INTERVAL_MS_DEFAULT,
+            shards: ShardsConfig::default(),
+            batch: BatchConfig::default(),
+            kafka: KafkaConfig::default(),
+            metrics: MetricsConfig::default(),
+            written: Vec::new(),
         }
     }
 }

@@ -149,6 +149,7 @@ fn feed(
             let due_us = schedule.due_us(sent);
             let outgoing = Outgoing {
                 query: 0,
+                epoch: 0,
                 partition: Some(record.partition),
                 key: None,
                 value: Some(&record.value),

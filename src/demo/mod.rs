@@ -112,6 +112,7 @@ pub fn run(
         core_map,
         rows: RowFormat::Json,
         gaps_are_errors: true,
+        discard_commits: false,
     };
     let mut progress = Progress::new(records_all);
     let mut failed = None;

@@ -56,6 +56,11 @@ pub enum Block {
     },
     /// The sender has no input that could speak and must not hold back the others, until it sends something else.
     Idle,
+    /// The marker of an epoch: what the sender had read before the epoch's cut is before it, and what it reads after is behind.
+    Barrier {
+        /// The epoch's number.
+        epoch: u64,
+    },
     /// Nothing follows.
     End,
 }

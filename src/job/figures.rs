@@ -72,7 +72,7 @@ impl Report {
             late_records: all.late_records + all.late_after_idle,
             late_after_idle: all.late_after_idle,
             dead_letters: 0,
-            replayed_records: 0,
+            replayed_records: sources().map(|source| source.replayed_records).sum(),
             peak_rss_bytes: peak_rss_bytes(),
             peak_state_bytes: all.state_bytes_max,
             long_probes: all.long_probes,

@@ -22,6 +22,7 @@ use crate::source::kafka::{KafkaSource, Stream, deal, ranges};
 use crate::source::memory::MemorySource;
 
 use super::housekeeping::stand_on;
+use super::restart::Restart;
 use super::wall_us;
 
 /// How many helper threads the sources of a job need beside each shard.
@@ -36,8 +37,18 @@ fn has_helper(spec: &SourceSpec) -> bool {
     }
 }
 
+/// How the topics of a job are read.
+#[derive(Clone, Copy)]
+pub(super) struct Reading<'r> {
+    /// Whether a missing offset is an error, for a broker that may drop records silently.
+    pub(super) gaps_are_errors: bool,
+    /// Where the stream goes on, if its offsets are committed.
+    pub(super) restart: Option<&'r Restart>,
+    /// Whether anything of the job is read again.
+    pub(super) rebuilds: bool,
+}
+
 /// One source a shard; `None` for a shard with nothing to read. `helpers` are seats for helper threads, by shard.
-/// `gaps_are_errors` is for a broker that may drop records silently.
 pub(super) fn open(
     spec: &SourceSpec,
     config: &Config,
@@ -45,13 +56,13 @@ pub(super) fn open(
     core_map: &CoreMap,
     doorbells: &Doorbells,
     helpers: &mut [Vec<HelperSeat>],
-    gaps_are_errors: bool,
+    reading: Reading<'_>,
 ) -> Result<Vec<Option<Box<dyn Source + Send>>>> {
     match &spec.stream.connector {
         SourceConnector::File(_) => open_file(spec, config, doorbells),
         SourceConnector::Kafka(options) => {
             let place = Place { core_map, helpers };
-            open_topic(spec, options, config, job, place, gaps_are_errors)
+            open_topic(spec, options, config, job, place, reading)
         }
         SourceConnector::Memory(options) => open_memory(spec, options, config, core_map.shards()),
         SourceConnector::Datagen(datagen) => Ok(open_datagen(spec, datagen, core_map.shards())),
@@ -70,7 +81,8 @@ pub(super) fn check(spec: &SourceSpec, config: &Config, job: &str) -> Result<()>
     }
 }
 
-fn settings(
+/// The properties of the clients that read `stream`.
+pub(super) fn settings(
     stream: &StreamSpec,
     options: &KafkaSourceOptions,
     config: &Config,
@@ -190,19 +202,25 @@ fn open_topic(
     config: &Config,
     job: &str,
     place: Place<'_>,
-    gaps_are_errors: bool,
+    reading: Reading<'_>,
 ) -> Result<Vec<Option<Box<dyn Source + Send>>>> {
     let stream = &spec.stream;
     let Place { core_map, helpers } = place;
     let settings = settings(stream, options, config, job)?;
-    let ranges = ranges(options, &settings)?;
+    let ranges = match reading.restart {
+        Some(restart) => restart.resumed.ranges.clone(),
+        None => ranges(options, &settings)?,
+    };
     let event_time = declared_event_time(stream);
     let described = Stream {
         name: &stream.name,
         topic: &options.topic,
         event_time: stream.event_time.as_ref(),
         on_error: stream.on_error,
-        gaps_are_errors,
+        gaps_are_errors: reading.gaps_are_errors,
+        replay: reading
+            .restart
+            .map(|restart| restart.replay(reading.rebuilds)),
     };
     let (columns, projection) = (&stream.columns, spec.projection.as_slice());
     deal(&ranges, core_map.shards())

@@ -11,16 +11,19 @@
 //! Law: all queries of a file are one job. It ends when every shard has ended and every row is acknowledged, or with the first
 //! error. A stop by signal or duration drains and flushes, but closes no window of an input that has not ended.
 
+mod commits;
 mod exposition;
 mod figures;
 mod files;
 mod housekeeping;
 mod inputs;
 mod latency;
+mod ledger;
 mod live_line;
 mod outputs;
 pub mod report;
 mod request;
+mod restart;
 mod service;
 mod stop;
 mod watch;
@@ -30,9 +33,9 @@ use std::time::{Duration, Instant};
 
 use velostream_shards::pin::Confined;
 use velostream_shards::{
-    CoreMap, Doorbell, Doorbells, Endpoint, ExitInbox, HelperSeat, NodeMemory, Placement, Runtime,
-    RuntimeOptions, ShardEnd, ShardFailure, ShardId, StartError, StopHandle, SystemClock,
-    exit_lane, mesh,
+    CoreMap, Doorbell, Doorbells, Endpoint, EpochHandle, ExitInbox, HelperSeat, NodeMemory,
+    Placement, Runtime, RuntimeOptions, ShardEnd, ShardFailure, ShardId, StartError, StopHandle,
+    SystemClock, exit_lane, mesh,
 };
 
 pub use latency::Latency;
@@ -40,17 +43,20 @@ pub use request::{RowFormat, RunRequest};
 pub use stop::Signals;
 pub use watch::{Going, Standing};
 
+use self::commits::Commits;
 use self::housekeeping::stand_on;
 use self::latency::monotonic_ns;
+use self::ledger::Ledger;
 use self::report::{End, Report};
+use self::restart::Restart;
 use self::watch::Watchers;
 use crate::config::Config;
 use crate::config::limits::{EXIT_LANE_BLOCKS, JOB_SLEEP_US_MAX};
 use crate::error::{Error, Result, exit};
 use crate::exchange::Block;
 use crate::pipeline::{
-    BatchSize, Counts, Lanes, QueryParts, ShardOutcome, ShardParts, ShardPipeline, ToJob,
-    check_buildable, shard_pipeline,
+    BatchSize, Counts, Lanes, QueryParts, RestartAt, ShardOutcome, ShardParts, ShardPipeline,
+    ToJob, check_buildable, shard_pipeline,
 };
 use crate::plan::{JobPlan, JobQuery, Target};
 use crate::sink::{Acknowledged, Sink};
@@ -92,6 +98,7 @@ pub fn run(
         core_map,
         rows: request.rows,
         gaps_are_errors: false,
+        discard_commits: request.discard_commits,
     };
     let outcome = match Watchers::open(plan, config, core_map) {
         Ok(mut watchers) => job.run(&mut |standing| {
@@ -147,6 +154,8 @@ pub struct Job<'j> {
     pub rows: RowFormat,
     /// Whether a missing offset is an error, for a broker that may drop records silently.
     pub gaps_are_errors: bool,
+    /// Whether streams start over, whatever their groups have committed.
+    pub discard_commits: bool,
 }
 
 impl Job<'_> {
@@ -193,8 +202,22 @@ impl Job<'_> {
         check(plan, config)?;
         let (doorbells, mut helpers) =
             open_doorbells(shards, inputs::helpers(plan.sources.iter()))?;
+        let restarts = restart::ask(plan, config, self.discard_commits)?;
+        let rebuilds = restarts
+            .iter()
+            .any(|restart| restart.resumed.distance() > 0);
+        let continues = restarts.iter().any(|restart| restart.resumed.found);
         let mut sources: Vec<_> = (0..shards).map(|_| Vec::new()).collect();
-        for source in &plan.sources {
+        for (index, source) in plan.sources.iter().enumerate() {
+            let restart = restarts.iter().find(|restart| restart.source == index);
+            if let Some(notice) = restart.and_then(|restart| restart.notice(&source.stream.name)) {
+                tell(&notice);
+            }
+            let reading = inputs::Reading {
+                gaps_are_errors: self.gaps_are_errors,
+                restart,
+                rebuilds,
+            };
             let opened = inputs::open(
                 source,
                 config,
@@ -202,7 +225,7 @@ impl Job<'_> {
                 core_map,
                 &doorbells,
                 &mut helpers,
-                self.gaps_are_errors,
+                reading,
             )?;
             for (index, mut source) in opened.into_iter().enumerate() {
                 if let Some(source) = &mut source {
@@ -213,20 +236,29 @@ impl Job<'_> {
         }
         let mut sinks = Vec::with_capacity(plan.sinks.len());
         for (index, sink) in plan.sinks.iter().enumerate() {
-            let mut sink = outputs::open(sink, config, self.rows, plan.is_feed(index))?;
+            let mut sink = outputs::open(sink, config, self.rows, plan.is_feed(index), continues)?;
             sink.ring_by(doorbells.ringer_of_job());
             sinks.push(sink);
         }
         let lanes = self.lanes(&doorbells);
+        let epochs = EpochHandle::new(&doorbells);
+        let restart_of = |query: usize| {
+            let reads = |restart: &&Restart| plan.queries[query].reads(restart.source);
+            restarts.iter().find(reads).map(|restart| RestartAt {
+                done: restart.resumed.done,
+                rebuilds,
+            })
+        };
         let mut exits = Vec::new();
         let mut seats = Vec::new();
         for ((index, sources), lanes) in sources.into_iter().enumerate().zip(lanes) {
             let (exit, inbox) = exit_lane(&doorbells, ShardId::from_index(index), EXIT_LANE_BLOCKS);
             exits.push(inbox);
-            let queries = plan.queries.iter().zip(lanes);
+            let queries = plan.queries.iter().zip(lanes).enumerate();
             let queries: Vec<QueryParts> = queries
-                .map(|(query, lanes)| QueryParts {
+                .map(|(index, (query, lanes))| QueryParts {
                     lanes,
+                    restart: restart_of(index),
                     encoder: matches!(query.target, Target::Sink(_))
                         .then(|| outputs::encoder(&query.plan, self.rows)),
                 })
@@ -234,6 +266,7 @@ impl Job<'_> {
             let plan = plan.clone();
             let budget_ns = config.shards.turn_budget_us * 1_000;
             let batch = BatchSize::new(config.batch.min, config.batch.max, budget_ns);
+            let epochs = epochs.clone();
             seats.push(move |placement: &Placement, node: &NodeMemory| {
                 assert_eq!(
                     placement.shard.index(),
@@ -250,6 +283,7 @@ impl Job<'_> {
                     batch,
                     queries,
                     exit,
+                    epochs,
                     node: node.clone(),
                     wall_us,
                     monotonic_ns,
@@ -282,6 +316,14 @@ impl Job<'_> {
             stop,
             exits,
             sinks,
+            commits: Commits::new(
+                restarts,
+                shards,
+                plan.queries.len(),
+                epochs,
+                Duration::from_millis(config.commit_interval_ms),
+                rebuilds,
+            ),
             targets: targets.collect(),
             started: Instant::now(),
             records_in: 0,
@@ -290,6 +332,7 @@ impl Job<'_> {
             totals: Totals {
                 rows_written: 0,
                 rows_out: vec![0; plan.queries.len()],
+                ledger: Ledger::default(),
                 latency: Latency::default(),
             },
         })
@@ -323,6 +366,7 @@ struct Running {
     stop: StopHandle,
     exits: Vec<ExitInbox<ToJob>>,
     sinks: Vec<Box<dyn Sink>>,
+    commits: Commits,
     /// By query, the sink that its rows go to.
     targets: Vec<Option<usize>>,
     started: Instant,
@@ -339,6 +383,8 @@ struct Totals {
     rows_written: u64,
     /// By query.
     rows_out: Vec<u64>,
+    /// By epoch.
+    ledger: Ledger,
     latency: Latency,
 }
 
@@ -349,6 +395,8 @@ impl Totals {
 
     fn add(&mut self, acknowledged: Acknowledged) {
         self.rows_out[usize::from(acknowledged.query)] += acknowledged.rows;
+        self.ledger
+            .acknowledged(acknowledged.epoch, acknowledged.rows);
         self.latency.acknowledged(acknowledged);
     }
 }
@@ -372,6 +420,13 @@ impl Running {
                     sink_failed = true;
                     false
                 });
+            if failed.is_none() {
+                let ledger = &mut self.totals.ledger;
+                let stepped = self
+                    .commits
+                    .step(monotonic_ns(), ledger, &mut |notice| tell(&notice));
+                failed = stepped.err();
+            }
             if failed.is_some() {
                 self.stop.request();
             }
@@ -436,6 +491,7 @@ impl Running {
         let Running {
             exits,
             sinks,
+            commits,
             targets,
             records_in,
             watermarks,
@@ -450,7 +506,8 @@ impl Running {
             }
         }
         let mut progressed = false;
-        for ((exit, watermark), counts) in exits.iter_mut().zip(watermarks).zip(counts) {
+        let shards = exits.iter_mut().zip(watermarks).zip(counts).enumerate();
+        for (shard, ((exit, watermark), counts)) in shards {
             // Whose rows come next is not known before they are taken.
             if !have_room(sinks) {
                 break;
@@ -458,7 +515,8 @@ impl Running {
             let Some(block) = exit.take() else { continue };
             progressed = true;
             match block {
-                ToJob::Rows(rows) => {
+                ToJob::Rows(mut rows) => {
+                    rows.epoch = totals.ledger.handed_over(rows.values.len() as u64);
                     totals.rows_written += rows.values.len() as u64;
                     totals.latency.handed_over(&rows);
                     let target = targets[usize::from(rows.query)];
@@ -473,6 +531,12 @@ impl Running {
                     *watermark = stands_at;
                 }
                 ToJob::Counts(told) => *counts = *told,
+                ToJob::Cut { epoch, sources } => commits.cut(shard, epoch, sources),
+                ToJob::Passed {
+                    query,
+                    epoch,
+                    fired,
+                } => commits.passed(shard, query, epoch, fired),
                 ToJob::Ingest(recorded) => totals.latency.ingest.merge(&recorded),
                 ToJob::Notice(text) => tell(&text),
                 // The first is what ended the run; but of bad records of a file that several shards decode, the first of the file.
@@ -489,6 +553,7 @@ impl Running {
         let Running {
             runtime,
             mut sinks,
+            mut commits,
             mut totals,
             started,
             ..
@@ -508,6 +573,11 @@ impl Running {
             );
         }
         let elapsed = started.elapsed();
+        let clean = failed.is_none() && !sink_failed && runtime.failure().is_none();
+        let flushed = match clean {
+            true => flushed.and_then(|()| commits.finish()),
+            false => flushed,
+        };
         let (shards, panicked) = match runtime.join() {
             Ok(shards) => (shards, None),
             Err(failure) => (Vec::new(), Some(failure)),

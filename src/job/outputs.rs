@@ -45,16 +45,21 @@ fn settings(options: &KafkaSinkOptions, config: &Config) -> Result<Settings> {
     })
 }
 
-/// Opens a sink of the job. `rows` is how standard output is written; `is_feed` whether generated rows go to it.
+/// Opens a sink of the job. `rows` is how standard output is written; `is_feed` whether generated rows go to it; `continues`
+/// whether the job goes on from a commit, so that what earlier runs have written stays.
 pub(super) fn open(
     sink: &JobSink,
     config: &Config,
     rows: RowFormat,
     is_feed: bool,
+    continues: bool,
 ) -> Result<Box<dyn Sink>> {
     let header = format::header(&row_format(&sink.spec, rows), &sink.columns);
     Ok(match &sink.spec {
         SinkSpec::Stdout => Box::new(StdoutSink::new(header.as_deref())),
+        SinkSpec::File(options) if continues && options.can_be_continued() => {
+            Box::new(FileSink::go_on(options)?)
+        }
         SinkSpec::File(options) => Box::new(FileSink::create(options, header.as_deref())?),
         SinkSpec::Kafka(KafkaSinkSpec { options, .. }) => {
             let settings = settings(options, config)?;

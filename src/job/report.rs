@@ -46,7 +46,7 @@ pub struct Report {
     /// The query's watermark at the end: UTC, `end` after the end of a bounded input, or null before the first promise.
     #[serde(serialize_with = "watermark")]
     pub watermark: Watermark,
-    /// Records that a restart read again: none, as every run begins where `start` says and restores nothing.
+    /// Records that a restart read again for what was open; not among `records_in`.
     pub replayed_records: u64,
     /// The most memory that the process held in RAM, bytes.
     pub peak_rss_bytes: u64,

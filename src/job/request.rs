@@ -14,6 +14,8 @@ pub struct RunRequest {
     pub report: Option<PathBuf>,
     /// The file in which the statements stand; `None` if they were typed.
     pub script: Option<PathBuf>,
+    /// Whether streams start over, whatever their groups have committed.
+    pub discard_commits: bool,
 }
 
 /// How rows on standard output are written.

@@ -83,7 +83,8 @@ pub enum Event<'a> {
 pub struct KafkaRecord<'a>(&'a sys::rd_kafka_message_t);
 
 impl Consumer {
-    /// A client that reads `partitions` of `topic` as `fetching` says. It asks for the topic first (`Error::Connector` within 10 s if no broker
+    /// A client that reads `partitions` of `topic` as `fetching` says; none until they are assigned, if there are none yet. It asks
+    /// for the topic first (`Error::Connector` within 10 s if no broker
     /// answers or the topic is not there), then fetches at once.
     pub fn new(
         settings: &Settings,
@@ -91,10 +92,6 @@ impl Consumer {
         partitions: &[(i32, Position)],
         fetching: Fetching,
     ) -> Result<Consumer> {
-        assert!(
-            !partitions.is_empty(),
-            "a consumer without partitions would read nothing"
-        );
         let client = Client::new(settings)?;
         // A partition whose leader is not known when it is assigned is looked at again only after half a second.
         partitions_of(
@@ -110,22 +107,29 @@ impl Consumer {
             topic: topic.to_owned(),
             client,
         };
-        let mut list = PartitionList::new(
-            topic,
-            partitions
-                .iter()
-                .map(|&(partition, position)| match position {
-                    Position::Oldest => (partition, i64::from(sys::RD_KAFKA_OFFSET_BEGINNING)),
-                    Position::Offset(offset) => (partition, offset),
-                }),
-        );
+        if !partitions.is_empty() {
+            consumer.assign(partitions)?;
+        }
+        Ok(consumer)
+    }
+
+    /// Reads `partitions` from now on, and only those. Of what was read before and not taken nothing comes any more.
+    pub fn assign(&self, partitions: &[(i32, Position)]) -> Result<()> {
+        let places = partitions
+            .iter()
+            .map(|&(partition, position)| match position {
+                Position::Oldest => (partition, i64::from(sys::RD_KAFKA_OFFSET_BEGINNING)),
+                Position::Offset(offset) => (partition, offset),
+            });
+        let mut list = PartitionList::new(&self.topic, places);
         // SAFETY: client and list are alive; librdkafka copies the list.
-        let assigned = unsafe { sys::rd_kafka_assign(consumer.client.as_ptr(), list.as_mut_ptr()) };
+        let assigned = unsafe { sys::rd_kafka_assign(self.client.as_ptr(), list.as_mut_ptr()) };
         match Code::from(assigned) {
-            Code::NONE => Ok(consumer),
+            Code::NONE => Ok(()),
             code => Err(Error::Connector(format!(
-                "cannot read topic {topic} at {}: {code}",
-                consumer.client.bootstrap()
+                "cannot read topic {} at {}: {code}",
+                self.topic,
+                self.client.bootstrap()
             ))),
         }
     }

@@ -40,6 +40,13 @@ impl Code {
         Code(native::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED as i32);
     const CLUSTER_AUTHORIZATION_FAILED: Code =
         Code(native::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED as i32);
+    const GROUP_AUTHORIZATION_FAILED: Code =
+        Code(native::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED as i32);
+    const UNKNOWN_MEMBER: Code = Code(native::RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID as i32);
+    const ILLEGAL_GENERATION: Code = Code(native::RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION as i32);
+    const REBALANCE_IN_PROGRESS: Code =
+        Code(native::RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS as i32);
+    const INVALID_GROUP: Code = Code(native::RD_KAFKA_RESP_ERR_INVALID_GROUP_ID as i32);
 
     /// Whether this is an error at all.
     pub fn is_error(self) -> bool {
@@ -68,6 +75,7 @@ impl Code {
             Code::SASL_AUTHENTICATION_FAILED,
             Code::TOPIC_AUTHORIZATION_FAILED,
             Code::CLUSTER_AUTHORIZATION_FAILED,
+            Code::GROUP_AUTHORIZATION_FAILED,
         ]
         .contains(&self)
     }
@@ -84,6 +92,18 @@ impl Code {
             ),
             _ => None,
         }
+    }
+
+    /// Whether a group will never take our commits: we may not, or others have joined it.
+    pub fn ends_commits(self) -> bool {
+        self.is_refusal()
+            || [
+                Code::UNKNOWN_MEMBER,
+                Code::ILLEGAL_GENERATION,
+                Code::REBALANCE_IN_PROGRESS,
+                Code::INVALID_GROUP,
+            ]
+            .contains(&self)
     }
 
     /// Whether bytes came that are not what was written.

@@ -9,6 +9,7 @@
 //!      +-- Consumer: one a shard, statically assigned; records, ends, errors and callbacks all come by ONE queue, which is
 //!      |   read as its tier says (Fetching)
 //!      +-- Producer: one a job; queues records, gives back deliveries
+//!      +-- GroupOffsets: one a job and committed stream; what the group has committed, and the next commit
 //! ```
 //!
 //! Laws:
@@ -18,13 +19,14 @@
 //! 3. An error names the broker or the topic, and says what to do. A broker that is away in the middle of a run is not an
 //!    error: librdkafka connects again, and a notice says so once.
 //!
-//! This is the engine's only home of librdkafka. Nothing here knows of SQL, columns or watermarks. Nothing is committed:
-//! offsets belong to the job.
+//! This is the engine's only home of librdkafka. Nothing here knows of SQL, columns or watermarks. Nothing is committed that
+//! the job has not asked for.
 
 mod batch_consume;
 mod client;
 mod code;
 mod consumer_queue;
+mod group;
 #[cfg(test)]
 pub(crate) mod mock;
 mod own_topic;
@@ -40,6 +42,7 @@ mod topic;
 pub use batch_consume::{Consumer, Event, KafkaRecord, Position, Taken};
 pub use client::Client;
 pub use code::Code;
+pub use group::{CommitOutcome, Committed, GroupOffsets};
 pub use own_topic::OwnTopic;
 pub use owned::markdown;
 pub use produce::{Delivered, Outgoing, Producer, Sent};

@@ -14,7 +14,7 @@ use rdkafka_sys as sys;
 use sys::rd_kafka_vtype_t as field;
 use velostream_shards::Ringer;
 
-use crate::config::limits::{DELIVERY_QUERY_BITS, QUERIES_MAX};
+use crate::config::limits::{DELIVERY_EPOCH_BITS, DELIVERY_QUERY_BITS, QUERIES_MAX};
 use crate::error::{Error, Result};
 
 use super::client::{heard, text};
@@ -22,7 +22,8 @@ use super::queue_bell::QueueBell;
 use super::topic::{Patience, TopicHandle, partitions_of};
 use super::{BROKER_PATIENCE, Client, Code, DUE_HEADER, Settings};
 
-// A due time travels through librdkafka in the record's opaque pointer, with the number of its query.
+// A due time travels through librdkafka in the record's opaque pointer, with the number of its query and the mark of its
+// epoch.
 const _: () = assert!(
     size_of::<*mut c_void>() >= size_of::<i64>(),
     "a due time fits a pointer"
@@ -57,6 +58,8 @@ pub struct Outgoing<'a> {
     pub timestamp_ms: Option<i64>,
     /// The query whose row it is, below `QUERIES_MAX`; given back with the delivery.
     pub query: u16,
+    /// The mark of its epoch, 0 or 1; given back with the delivery.
+    pub epoch: u8,
     /// Due time, wall clock, microseconds; given back with the delivery.
     pub due_us: i64,
     /// Whether the due time is also written as a header, for whoever reads the record.
@@ -73,13 +76,15 @@ pub enum Sent {
     Full,
 }
 
-/// Records that a broker has acknowledged, all of one query and with the same due time.
+/// Records that a broker has acknowledged, all of one query and epoch and with the same due time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Delivered {
     /// How many.
     pub records: u64,
     /// The query whose rows they are.
     pub query: u16,
+    /// The mark of their epoch.
+    pub epoch: u8,
     /// Their due time.
     pub due_us: i64,
 }
@@ -138,7 +143,8 @@ impl Producer {
         let (value, value_length) = c_bytes(record.value);
         let (key, key_length) = c_bytes(record.key);
         let timestamp_ms = record.timestamp_ms.unwrap_or(0);
-        let opaque = ptr::without_provenance_mut::<c_void>(tag(record.query, record.due_us));
+        let opaque =
+            ptr::without_provenance_mut::<c_void>(tag(record.query, record.epoch, record.due_us));
         let mut digits = [0; 20];
         let header = if record.due_header {
             decimal(record.due_us, &mut digits)
@@ -263,32 +269,46 @@ impl Drop for Producer {
 
 impl Deliveries {
     fn good(&mut self, tag: usize) {
-        let (query, due_us) = untagged(tag);
+        let delivered = untagged(tag);
         match self.good.last_mut() {
-            Some(last) if last.due_us == due_us && last.query == query => last.records += 1,
-            _ => self.good.push(Delivered {
-                records: 1,
-                query,
-                due_us,
-            }),
+            Some(last)
+                if (last.due_us, last.query, last.epoch)
+                    == (delivered.due_us, delivered.query, delivered.epoch) =>
+            {
+                last.records += 1;
+            }
+            _ => self.good.push(delivered),
         }
     }
 }
 
-/// What a record carries through librdkafka: its due time and, in the low bits, whose row it is. A time outside of [1970,
-/// 2112), which only a header can claim, is held to its edge.
-fn tag(query: u16, due_us: i64) -> usize {
+/// Bits of a tag below its due time.
+const DUE_SHIFT: u32 = DELIVERY_QUERY_BITS + DELIVERY_EPOCH_BITS;
+
+/// What a record carries through librdkafka: its due time and, in the low bits, its epoch and whose row it is. A time outside
+/// of [1970, 2112), which only a header can claim, is held to its edge.
+fn tag(query: u16, epoch: u8, due_us: i64) -> usize {
     assert!(
         usize::from(query) < QUERIES_MAX,
         "the planner admits no more queries"
     );
-    let due_us = due_us.clamp(0, (1 << (63 - DELIVERY_QUERY_BITS)) - 1);
-    (due_us as usize) << DELIVERY_QUERY_BITS | usize::from(query)
+    assert!(
+        epoch >> DELIVERY_EPOCH_BITS == 0,
+        "the mark of an epoch fits"
+    );
+    let due_us = due_us.clamp(0, (1 << (63 - DUE_SHIFT)) - 1);
+    (due_us as usize) << DUE_SHIFT | usize::from(epoch) << DELIVERY_QUERY_BITS | usize::from(query)
 }
 
-fn untagged(tag: usize) -> (u16, i64) {
-    let query = tag & ((1 << DELIVERY_QUERY_BITS) - 1);
-    (query as u16, (tag >> DELIVERY_QUERY_BITS) as i64)
+/// One record with that tag.
+fn untagged(tag: usize) -> Delivered {
+    let low = |bits: u32, shift: u32| (tag >> shift) & ((1 << bits) - 1);
+    Delivered {
+        records: 1,
+        query: low(DELIVERY_QUERY_BITS, 0) as u16,
+        epoch: low(DELIVERY_EPOCH_BITS, DELIVERY_QUERY_BITS) as u8,
+        due_us: (tag >> DUE_SHIFT) as i64,
+    }
 }
 
 /// Runs on the thread that serves the producer, within `Client::serve`.
@@ -377,6 +397,19 @@ mod tests {
             "took {:?}",
             begun.elapsed()
         );
+    }
+
+    #[test]
+    fn a_tag_gives_back_what_was_put_in() {
+        for (query, epoch, due_us) in [(0, 0, 0), (255, 1, 1_700_000_000_123_456), (7, 0, 1)] {
+            let delivered = Delivered {
+                records: 1,
+                query,
+                epoch,
+                due_us,
+            };
+            assert_eq!(untagged(tag(query, epoch, due_us)), delivered);
+        }
     }
 
     #[test]

@@ -78,6 +78,7 @@ mod tests {
     fn record(partition: i32) -> Outgoing<'static> {
         Outgoing {
             query: 0,
+            epoch: 0,
             partition: Some(partition),
             key: None,
             value: Some(b"1"),

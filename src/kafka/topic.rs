@@ -310,6 +310,49 @@ impl PartitionList {
         }
     }
 
+    /// Puts a text beside the offset of `partition`, which the list holds.
+    pub(super) fn set_metadata(&mut self, client: &Client, partition: i32, metadata: &[u8]) {
+        if metadata.is_empty() {
+            return;
+        }
+        // SAFETY: list and client are alive, and `find` returns an element of the list. The bytes are copied to memory of
+        // librdkafka's allocator, to which the list gives them back; the element has none before.
+        unsafe {
+            let element = sys::rd_kafka_topic_partition_list_find(
+                self.native.as_ptr(),
+                self.topic.as_ptr(),
+                partition,
+            );
+            let element = NonNull::new(element).expect("the list holds the partition");
+            let copy = sys::rd_kafka_mem_malloc(client.as_ptr(), metadata.len());
+            assert!(!copy.is_null(), "librdkafka allocates or aborts");
+            ptr::copy_nonoverlapping(metadata.as_ptr(), copy.cast(), metadata.len());
+            assert!((*element.as_ptr()).metadata.is_null(), "a text is set once");
+            (*element.as_ptr()).metadata = copy;
+            (*element.as_ptr()).metadata_size = metadata.len();
+        }
+    }
+
+    /// Partition, offset, text and error of each element.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (i32, i64, &[u8], Code)> {
+        // SAFETY: the list is alive and its elements live as long; each has `metadata_size` bytes of metadata, or none. The
+        // error is read as an integer (see `Code`).
+        let elements = unsafe { slice(self.native.as_ref().elems, self.native.as_ref().cnt) };
+        elements.iter().map(|element| {
+            // SAFETY: as above.
+            unsafe {
+                let metadata = match element.metadata.is_null() {
+                    true => &[][..],
+                    false => {
+                        std::slice::from_raw_parts(element.metadata.cast(), element.metadata_size)
+                    }
+                };
+                let code = Code((&raw const element.err).cast::<i32>().read());
+                (element.partition, element.offset, metadata, code)
+            }
+        })
+    }
+
     pub(super) fn as_mut_ptr(&mut self) -> *mut sys::rd_kafka_topic_partition_list_t {
         self.native.as_ptr()
     }
@@ -353,6 +396,7 @@ mod tests {
         let settings = broker.consumer(&[]);
         let record = super::super::Outgoing {
             query: 0,
+            epoch: 0,
             partition: Some(1),
             key: None,
             value: Some(b"v"),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use datafusion_common::arrow::datatypes::{DataType, Schema, SchemaRef};
-use velostream_shards::{ExitOutbox, NodeMemory, ShardId};
+use velostream_shards::{EpochHandle, ExitOutbox, NodeMemory, ShardId};
 
 use super::batch_size::BatchSize;
 use super::driver::ShardPipeline;
@@ -11,7 +11,7 @@ use super::egress::{Egress, Exit, RowEncoder, ToJob};
 use super::exchange_edge::{ExchangeEdge, Lanes};
 use super::filter_project::{Evaluated, FilterProject};
 use super::flow::{Flow, Fork, Node, Outlet, Reader};
-use super::grouping::Grouping;
+use super::grouping::{Epochs, Grouping};
 use super::ingest::Ingest;
 use super::partial_aggregate::PartialAggregate;
 use super::query::{QueryPipeline, Stage, Stateless};
@@ -45,6 +45,8 @@ pub struct ShardParts {
     pub queries: Vec<QueryParts>,
     /// The way to the job's sinks.
     pub exit: ExitOutbox<ToJob>,
+    /// The epoch that the job has opened.
+    pub epochs: EpochHandle,
     /// Where its state is kept.
     pub node: NodeMemory,
     /// The wall clock, microseconds since the epoch: what `now()` says, and when something was due that nothing else dates.
@@ -59,6 +61,17 @@ pub struct QueryParts {
     pub lanes: Option<Lanes>,
     /// How its rows are encoded; `None` when other queries read them.
     pub encoder: Option<RowEncoder>,
+    /// Where it goes on, if the offsets of what it reads are committed.
+    pub restart: Option<RestartAt>,
+}
+
+/// Where a query goes on after a restart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RestartAt {
+    /// Windows with end and grace at or below it are done.
+    pub done: Watermark,
+    /// Whether records come first that were read before, up to the first barrier.
+    pub rebuilds: bool,
 }
 
 /// How computed columns become the rows of a stateless query.
@@ -87,6 +100,7 @@ pub fn shard_pipeline(job: &JobPlan, parts: ShardParts) -> Result<ShardPipeline>
         batch,
         queries,
         exit,
+        epochs,
         node,
         wall_us,
         monotonic_ns,
@@ -103,22 +117,30 @@ pub fn shard_pipeline(job: &JobPlan, parts: ShardParts) -> Result<ShardPipeline>
     let mut nodes = Vec::with_capacity(queries.len());
     for (index, (query, parts)) in job.queries.iter().zip(queries).enumerate() {
         let plan = &query.plan;
-        let (pipeline, outlet) = (
+        let (mut pipeline, outlet) = (
             query_pipeline(plan, &seat, parts.lanes)?,
             outlet(job, index, parts.encoder),
         );
+        if let Some(RestartAt { done, rebuilds }) = parts.restart {
+            pipeline.start_at(done, rebuilds);
+        }
         let inputs = match query.input {
             Input::Source { .. } => 1,
             Input::Link { link, .. } => job.links[link].writers.len(),
         };
         let bad_rows = BadRecords::new(&plan.name, plan.source.stream.on_error);
-        nodes.push(Node::new(&plan.name, pipeline, inputs, outlet, bad_rows));
+        let node = Node::new(&plan.name, pipeline, inputs, outlet, bad_rows);
+        nodes.push(match parts.restart {
+            Some(_) => node.telling_epochs(),
+            None => node,
+        });
     }
     let ports = sources.into_iter().enumerate();
     let ports = ports.map(|(index, source)| SourcePort::new(source, readers_of_source(job, index)));
     Ok(ShardPipeline::new(
         ports.collect(),
         Flow::new(nodes, Exit::new(exit)),
+        epochs,
         batch,
         wall_us,
         monotonic_ns,
@@ -178,7 +200,9 @@ fn query_pipeline(plan: &Plan, seat: &Seat, lanes: Option<Lanes>) -> Result<Quer
                 late_records: 0,
                 grace_us: aggregate.window.map(|window| window.grace_us()),
                 reached: (Watermark::NONE, 0),
+                reached_before_end: Watermark::NONE,
                 slice_groups: FIRE_GROUPS_MAX,
+                epochs: Epochs::default(),
             };
             (
                 aggregate.keys.iter().chain(&aggregate.arguments).collect(),

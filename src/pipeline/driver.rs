@@ -1,7 +1,7 @@
 //! The shard's turn: one bounded run through everything a shard owns.
 //!
 //! ```text
-//!   1. flush what is held                               3. let one source deal and poll it, give the batch to each reader,
+//!   1. flush what is held, cut if an epoch was opened   3. let one source deal and poll it, give the batch to each reader,
 //!   2. queries last to first: fire windows, a slice,       then the watermark that covers it
 //!      drain the inbox, tell the readers               4. end, when nothing can come any more
 //! ```
@@ -11,11 +11,12 @@
 //! behind `INBOX_ROWS_MAX` rows, a slice of groups that fire, and a slice of partials, with another for each promise that it
 //! hears.
 
-use velostream_shards::{Context, Load, MemoryRange, Progress, Recorder, Shard};
+use velostream_shards::{Context, EpochHandle, Load, MemoryRange, Progress, Recorder, Shard};
 
 use super::allocation_count::{AllocationCount, AllocationFigures};
 use super::batch_size::BatchSize;
 use super::egress::ToJob;
+use super::epochs::Cuts;
 use super::flow::{Flow, QueryCounts};
 use super::source_port::SourcePort;
 use super::stages;
@@ -32,6 +33,7 @@ pub struct ShardPipeline {
     /// The source to poll first.
     next: usize,
     flow: Flow,
+    cuts: Cuts,
     batch: BatchSize,
     /// The wall clock, microseconds since the epoch.
     wall_us: fn() -> i64,
@@ -72,6 +74,7 @@ impl ShardPipeline {
     pub fn new(
         sources: Vec<SourcePort>,
         flow: Flow,
+        epochs: EpochHandle,
         batch: BatchSize,
         wall_us: fn() -> i64,
         monotonic_ns: fn() -> u64,
@@ -80,6 +83,7 @@ impl ShardPipeline {
             sources,
             next: 0,
             flow,
+            cuts: Cuts::new(epochs),
             batch,
             wall_us,
             monotonic_ns,
@@ -99,6 +103,7 @@ impl ShardPipeline {
         for source in &mut self.sources {
             progressed |= source.open(&mut self.flow);
         }
+        progressed |= self.cuts.cross(&mut self.sources, &mut self.flow)?;
         progressed |= self.flow.advance(cx)?;
         if cx.stopping() {
             progressed |= self.stop_sources();
@@ -206,6 +211,7 @@ impl ShardPipeline {
     fn is_finished(&self) -> bool {
         self.sources.iter().all(SourcePort::is_closed)
             && self.told == self.records_in()
+            && self.cuts.is_finished()
             && self.flow.is_finished()
     }
 }
@@ -228,6 +234,9 @@ impl Shard for ShardPipeline {
         cx.enter(stages::TELL);
         self.tell(progressed);
         self.tell_figures();
+        if self.sources.iter().all(SourcePort::is_closed) && self.flow.is_drained() {
+            self.cuts.finish(&mut self.sources, &mut self.flow);
+        }
         match progressed {
             true => self.allocations.busy_turn(),
             false => self.wake_when_due(cx),

@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::format::Encoder;
 use crate::sink::RowBlock;
 use crate::sink::kafka::KeyEncoder;
+use crate::source::PartitionCut;
 use crate::time::Watermark;
 
 /// What a shard hands to its job.
@@ -33,6 +34,22 @@ pub enum ToJob {
     },
     /// What the shard has counted so far, and what it holds: instead of what it told before.
     Counts(Box<Counts>),
+    /// Where the sources of the shard stood at the cut of an epoch. Behind everything that the shard posted before.
+    Cut {
+        /// The epoch; `u64::MAX` at the end of the shard.
+        epoch: u64,
+        /// For each source of the job its partitions on this shard; none where nothing is committed.
+        sources: Vec<Vec<PartitionCut>>,
+    },
+    /// An epoch has come through a query from every shard. Behind all rows of the query on this shard that it covers.
+    Passed {
+        /// The query, by its index in the job.
+        query: usize,
+        /// The epoch; `u64::MAX` when nothing can come any more.
+        epoch: u64,
+        /// Windows that close at or below it have fired and left, as far as this shard owns their keys.
+        fired: Watermark,
+    },
     /// How long records took until they were applied: what the shard has recorded since it last said so.
     Ingest(Box<Recorder>),
     /// The shard cannot go on; the run ends with this error.
@@ -70,6 +87,7 @@ impl Egress {
         };
         RowBlock {
             query: self.query,
+            epoch: 0,
             values: self.encoder.values.encode(&rows.batch),
             keys,
             event_times_us: rows.event_times_us,

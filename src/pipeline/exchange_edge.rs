@@ -58,6 +58,8 @@ pub struct ExchangeEdge {
     watermarks: Coalescer,
     /// Shards from which something may still come, this one not counted.
     peers_open: usize,
+    /// By shard, this one among them, the last epoch whose barrier has come; all of them from one that has ended.
+    passed: Vec<u64>,
     sent: Watermark,
 }
 
@@ -79,6 +81,7 @@ impl ExchangeEdge {
             lanes,
             watermarks: Coalescer::new(shards),
             peers_open: shards - 1,
+            passed: vec![0; shards],
             sent: Watermark::NONE,
         }
     }
@@ -148,8 +151,27 @@ impl ExchangeEdge {
         advanced(self.watermarks.idle(self.shard.index()))
     }
 
+    /// The watermark starts at `watermark`, which an earlier run had come to.
+    pub fn start_at(&mut self, watermark: Watermark) {
+        self.watermarks.start_at(watermark);
+    }
+
+    /// Says that what this shard read before the cut of `epoch` has been sent, but for what a first phase holds back.
+    pub fn send_barrier(&mut self, epoch: u64) {
+        let here = self.shard.index();
+        assert!(self.passed[here] < epoch, "epochs go on");
+        self.passed[here] = epoch;
+        self.post_to_peers(|| Block::Barrier { epoch });
+    }
+
+    /// The last epoch whose barriers have come from every shard; `u64::MAX` once all have ended.
+    pub fn passed(&self) -> u64 {
+        self.passed.iter().copied().min().unwrap_or(u64::MAX)
+    }
+
     /// Says that nothing follows from this shard.
     pub fn send_end(&mut self) {
+        self.passed[self.shard.index()] = u64::MAX;
         self.post_to_peers(|| Block::End);
     }
 
@@ -170,7 +192,13 @@ impl ExchangeEdge {
                 advanced(self.watermarks.advance(from.index(), time, due_us))
             }
             Block::Idle => advanced(self.watermarks.idle(from.index())),
+            Block::Barrier { epoch } => {
+                assert!(self.passed[from.index()] < epoch, "epochs go on");
+                self.passed[from.index()] = epoch;
+                None
+            }
             Block::End => {
+                self.passed[from.index()] = u64::MAX;
                 assert!(self.peers_open > 0, "a shard ends once");
                 self.peers_open -= 1;
                 None

@@ -20,6 +20,8 @@ pub struct FilterProject {
     columns: Vec<Arc<dyn PhysicalExpr>>,
     stream: Arc<StreamSpec>,
     bad: BadRecords,
+    /// Whether what comes was read before, when its bad records were dealt with.
+    again: bool,
 }
 
 /// The records that WHERE kept, with the computed columns.
@@ -42,7 +44,13 @@ impl FilterProject {
             columns: columns.map(|column| Arc::clone(&column.expr)).collect(),
             stream: Arc::clone(stream),
             bad: BadRecords::new(&stream.name, stream.on_error),
+            again: false,
         }
+    }
+
+    /// Says whether what comes from now on was read before: its bad records are passed over.
+    pub fn reads_again(&mut self, again: bool) {
+        self.again = again;
     }
 
     /// Filters and computes. Fails with `Error::Data` where a record is bad and the stream says `fail`.
@@ -81,6 +89,9 @@ impl FilterProject {
     }
 
     fn take_bad(&mut self, records: &Batch, bad: &[(u32, String)]) -> Result<()> {
+        if self.again {
+            return Ok(());
+        }
         for (row, reason) in bad {
             let origin = records.origins[*row as usize];
             self.bad.take(|| place(&self.stream, origin), reason)?;

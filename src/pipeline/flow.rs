@@ -49,6 +49,10 @@ pub struct Node {
     bad_rows: BadRecords,
     /// Rows given away so far.
     rows: u64,
+    /// Whether the job is told which epochs have come through: what it reads is committed.
+    tells_epochs: bool,
+    /// Whether it was told of the last.
+    told_last: bool,
     /// Scratch: rows made and not yet given away.
     made: Vec<OutputRows>,
 }
@@ -147,7 +151,19 @@ impl Node {
             outlet,
             bad_rows,
             rows: 0,
+            tells_epochs: false,
+            told_last: true,
             made: Vec::new(),
+        }
+    }
+
+    /// The job is told which epochs have come through.
+    #[must_use]
+    pub fn telling_epochs(self) -> Node {
+        Node {
+            tells_epochs: true,
+            told_last: false,
+            ..self
         }
     }
 }
@@ -200,8 +216,32 @@ impl Flow {
             cx.enter(stages::DRAIN);
             progressed |= self.drain(query)?;
             progressed |= self.forward(query);
+            progressed |= self.tell_epoch(query);
         }
         Ok(progressed)
+    }
+
+    /// The input of `query` has come to the cut of `epoch`.
+    pub fn barrier(&mut self, query: usize, epoch: u64) {
+        self.nodes[query].pipeline.barrier(epoch);
+    }
+
+    /// Tells the job of an epoch that has come through `query`, behind all rows that were made before. Whether there was one.
+    fn tell_epoch(&mut self, query: usize) -> bool {
+        let node = &mut self.nodes[query];
+        if !node.tells_epochs {
+            return false;
+        }
+        let Some((epoch, fired)) = node.pipeline.passed() else {
+            return false;
+        };
+        node.told_last = epoch == u64::MAX;
+        self.exit.post(ToJob::Passed {
+            query,
+            epoch,
+            fired,
+        });
+        true
     }
 
     /// Takes what the peers sent to `query`, while there is room for what comes of it; whether there was anything.
@@ -283,7 +323,12 @@ impl Flow {
 
     /// Whether nothing is left to do and nothing can come.
     pub fn is_finished(&self) -> bool {
-        self.exit.is_flushed() && self.nodes.iter().all(Node::is_finished)
+        self.exit.is_flushed() && self.is_drained()
+    }
+
+    /// The same, while what was posted may still be on its way out.
+    pub fn is_drained(&self) -> bool {
+        self.nodes.iter().all(Node::is_finished)
     }
 
     /// How long records from outside took until they were applied, as far as `query` recorded it.
@@ -472,7 +517,7 @@ impl Flow {
 
 impl Node {
     fn is_finished(&self) -> bool {
-        self.inlet.open == 0 && self.pipeline.is_finished()
+        self.inlet.open == 0 && self.pipeline.is_finished() && self.told_last
     }
 
     fn counts(&self) -> QueryCounts {

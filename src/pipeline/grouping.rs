@@ -47,8 +47,23 @@ pub struct Grouping {
     pub grace_us: Option<i64>,
     /// The query's watermark on this shard, with the due time of the record that moved it.
     pub reached: (Watermark, i64),
+    /// The same, before the end of a bounded input: the end is no promise of an event time.
+    pub reached_before_end: Watermark,
     /// Groups that are emitted, or sent as partials, at a time.
     pub slice_groups: usize,
+    /// Where it stands after a restart, and with epochs.
+    pub epochs: Epochs,
+}
+
+/// Where a stage stands with epochs, and whether what comes was read before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Epochs {
+    /// What this shard reads was read before: late records were counted then.
+    pub reads_again: bool,
+    /// The state here is being rebuilt from such records: changes were emitted then.
+    pub rebuilds: bool,
+    /// The last epoch of which was told that it has come through.
+    pub told: u64,
 }
 
 impl Grouping {
@@ -89,6 +104,45 @@ impl Grouping {
             }
             (None, _) => (Watermark::NONE, 0),
         }
+    }
+
+    /// Starts where an earlier run had come to: windows that close at or below `done` are done. With `rebuilds`, what comes
+    /// was read before, up to the first barrier.
+    pub fn start_at(&mut self, done: Watermark, rebuilds: bool) {
+        self.epochs.reads_again = rebuilds;
+        self.epochs.rebuilds = rebuilds;
+        self.edge.start_at(done);
+        self.reached = (done, 0);
+        self.reached_before_end = done;
+        self.owned.watermark(done, 0);
+        if let Some(assigner) = &mut self.assigner {
+            assigner.start_at(done);
+        }
+    }
+
+    /// This shard's input has come to the cut of `epoch`. Partials are not hurried: what they cover is read again after a
+    /// restart, because their windows have not fired.
+    pub fn barrier(&mut self, epoch: u64) {
+        self.edge.send_barrier(epoch);
+        if std::mem::take(&mut self.epochs.reads_again)
+            && let Some(first_phase) = &mut self.first_phase
+        {
+            first_phase.forget_late();
+        }
+    }
+
+    /// The epoch whose barriers have come from every shard, if that is news, and the watermark up to which all windows of the
+    /// keys owned here have fired and left. Nothing while rows wait to leave.
+    pub fn passed(&mut self) -> Option<(u64, Watermark)> {
+        let epoch = self.edge.passed();
+        if epoch == self.epochs.told || !self.owned.is_idle() {
+            return None;
+        }
+        self.epochs.told = epoch;
+        if std::mem::take(&mut self.epochs.rebuilds) {
+            self.owned.forget_late();
+        }
+        Some((epoch, self.reached_before_end))
     }
 
     /// Whether rows may be sent to their owners, and this shard is not behind with its own.
@@ -182,7 +236,9 @@ impl Grouping {
                 &mut panes,
                 &mut accepted,
             );
-            self.late_records += late;
+            if !self.epochs.reads_again {
+                self.late_records += late;
+            }
             if accepted.len() < records.len() {
                 records = records.take(&accepted);
                 columns = take_columns(&columns, &accepted);
@@ -251,12 +307,18 @@ impl Grouping {
             None => {}
             Some(Arrived::Rows(rows)) => {
                 let (records, due_us) = (rows.len(), rows.due_us);
-                within_update(|| self.owned.rows(rows, made));
+                match self.epochs.rebuilds {
+                    false => within_update(|| self.owned.rows(rows, made)),
+                    true => within_update(|| self.owned.update(&rows)),
+                }
                 self.ingest.applied(records, due_us);
             }
             Some(Arrived::Partials(partials)) => within_update(|| self.owned.merge(partials)),
             Some(Arrived::Watermark { time, due_us }) => {
                 self.reached = (time, due_us);
+                if time != Watermark::END {
+                    self.reached_before_end = time;
+                }
                 self.owned.watermark(time, due_us);
             }
         }

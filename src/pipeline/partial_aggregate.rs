@@ -190,6 +190,11 @@ impl PartialAggregate {
         self.groups.late_after_idle()
     }
 
+    /// Forgets them: what was read again had been counted before.
+    pub fn forget_late(&mut self) {
+        self.groups.forget_late();
+    }
+
     fn promised(&mut self, time: Watermark, due_us: i64) -> Leaves {
         let unsent = self.groups.leaving();
         assert!(

@@ -30,6 +30,8 @@ pub struct QueryPipeline {
     stage: Stage,
     /// Whether batches may still come.
     open: bool,
+    /// Whether they were read before.
+    reads_again: bool,
 }
 
 /// What follows WHERE and the computed columns.
@@ -47,6 +49,9 @@ pub struct Stateless {
     promised: (Watermark, i64),
     /// Whether the input holds nobody back.
     idle: bool,
+    /// The last epoch to whose cut the input has come, and the last that was told.
+    passed: u64,
+    told: u64,
 }
 
 impl Stateless {
@@ -56,6 +61,8 @@ impl Stateless {
             shape,
             promised: (Watermark::NONE, 0),
             idle: false,
+            passed: 0,
+            told: 0,
         }
     }
 }
@@ -67,6 +74,41 @@ impl QueryPipeline {
             filter_project,
             stage,
             open: true,
+            reads_again: false,
+        }
+    }
+
+    /// Starts where an earlier run had come to: windows that close at or below `done` are done. With `rebuilds`, what comes
+    /// was read before, up to the first barrier.
+    pub fn start_at(&mut self, done: Watermark, rebuilds: bool) {
+        self.reads_again = rebuilds;
+        self.filter_project.reads_again(rebuilds);
+        if let Stage::Grouping(grouping) = &mut self.stage {
+            grouping.start_at(done, rebuilds);
+        }
+    }
+
+    /// The input has come to the cut of `epoch`; what was read before is behind it.
+    pub fn barrier(&mut self, epoch: u64) {
+        assert!(self.open, "no barrier follows the end of the input");
+        self.reads_again = false;
+        self.filter_project.reads_again(false);
+        match &mut self.stage {
+            Stage::Stateless(stateless) => stateless.passed = epoch,
+            Stage::Grouping(grouping) => grouping.barrier(epoch),
+        }
+    }
+
+    /// The epoch that has come through here from every shard, if that is news, and the watermark up to which all windows of
+    /// the keys owned here have fired and left; the end, where there is no window.
+    pub fn passed(&mut self) -> Option<(u64, Watermark)> {
+        match &mut self.stage {
+            Stage::Stateless(stateless) => {
+                let news = stateless.passed != stateless.told;
+                stateless.told = stateless.passed;
+                news.then_some((stateless.passed, Watermark::END))
+            }
+            Stage::Grouping(grouping) => grouping.passed(),
         }
     }
 
@@ -130,6 +172,9 @@ impl QueryPipeline {
     /// Takes a batch.
     pub fn take(&mut self, batch: Batch, made: &mut Vec<OutputRows>) -> Result<()> {
         assert!(self.open, "no batch follows the end of the input");
+        if self.reads_again && matches!(self.stage, Stage::Stateless(_)) {
+            return Ok(());
+        }
         let evaluated = self.filter_project.apply(batch)?;
         match &mut self.stage {
             Stage::Stateless(stateless) => made.push(stateless.shape.rows(evaluated)),
@@ -160,10 +205,11 @@ impl QueryPipeline {
 
     /// No batch follows. May be said again.
     pub fn close_input(&mut self) {
-        if std::mem::take(&mut self.open)
-            && let Stage::Grouping(grouping) = &mut self.stage
-        {
-            grouping.close_input();
+        if std::mem::take(&mut self.open) {
+            match &mut self.stage {
+                Stage::Stateless(stateless) => stateless.passed = u64::MAX,
+                Stage::Grouping(grouping) => grouping.close_input(),
+            }
         }
     }
 

@@ -11,7 +11,7 @@ use super::flow::{Flow, Reader};
 use super::stages;
 use super::standing::SourceCounts;
 use crate::error::Result;
-use crate::source::{Extent, Polled, Source, SourceFigures};
+use crate::source::{Extent, PartitionCut, Polled, Restart, Source, SourceFigures};
 use crate::time::Watermark;
 
 /// A shard's share of one stream from outside.
@@ -123,6 +123,41 @@ impl SourcePort {
             self.promise(flow, time, moved_us.unwrap_or(due_us));
         }
         Ok(progressed || dealt)
+    }
+
+    /// Where the source stands after a restart; `None` if its offsets are not committed. One that is closed is never behind.
+    pub fn restart(&self) -> Option<Restart> {
+        let restart = self.source.as_ref()?.restart()?;
+        Some(match self.is_closed() {
+            true => Restart::Running,
+            false => restart,
+        })
+    }
+
+    /// Begins normal work, behind what every shard has rebuilt.
+    pub fn go_on(&mut self) -> Result<()> {
+        let source = self.source.as_mut().expect("it has rebuilt something");
+        source.go_on()
+    }
+
+    /// Cuts between two batches: what was taken before is of `epoch`, what follows is not. Says where the partitions stand,
+    /// none of a source whose offsets are not committed.
+    pub fn cut(&mut self, flow: &mut Flow, epoch: u64) -> Vec<PartitionCut> {
+        let closed = self.is_closed();
+        let Some(source) = self
+            .source
+            .as_mut()
+            .filter(|source| source.restart().is_some())
+        else {
+            return Vec::new();
+        };
+        // Behind the end there is nothing to mark.
+        if !closed {
+            for reader in &self.readers {
+                flow.barrier(reader.query, epoch);
+            }
+        }
+        source.cut()
     }
 
     /// Takes no more from outside; the readers are told when nothing is under way either. May be said again. Whether it is news.

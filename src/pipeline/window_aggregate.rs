@@ -390,6 +390,11 @@ impl<M: Maker> WindowAggregate<M> {
         self.late_after_idle
     }
 
+    /// Forgets them: what was read again had been counted before.
+    pub fn forget_late(&mut self) {
+        self.late_after_idle = 0;
+    }
+
     /// The memory that holds its state.
     pub fn ranges(&self) -> Vec<MemoryRange> {
         let mut ranges: Vec<MemoryRange> = self.space.ranges().collect();

@@ -130,7 +130,7 @@ impl Explanation {
             Shape::Aggregate(aggregate) => Some(aggregate),
         };
         let window = aggregate.and_then(|aggregate| aggregate.window);
-        let (replayable, replayable_reason) = replayable(plan);
+        let (replayable, replayable_reason) = plan.replayable();
         let dealing = plan.source.dealing.as_ref();
         Explanation {
             schema: 1,
@@ -259,35 +259,6 @@ impl Explanation {
             format!("{} shards", self.shards)
         };
         format!("query {} on {shards}\n{page}", self.query)
-    }
-}
-
-/// By the rule for restart by replay: stateless queries and one event-time window stage, directly over Kafka, into a sink
-/// that acknowledges.
-fn replayable(plan: &Plan) -> (bool, &'static str) {
-    match &plan.source.stream.connector {
-        SourceConnector::File(_) => return (false, "a file keeps no committed offsets"),
-        SourceConnector::Memory(_) => return (false, "memory keeps no committed offsets"),
-        SourceConnector::Datagen(_) => {
-            return (false, "a generated stream keeps no committed offsets");
-        }
-        SourceConnector::Queries(_) => return (false, "it reads the rows of other queries"),
-        SourceConnector::Kafka(_) => {}
-    }
-    match &plan.sink {
-        SinkSpec::Stdout => return (false, "a bare query has no sink that acknowledges its rows"),
-        SinkSpec::Stream(_) => return (false, "other queries read its rows"),
-        SinkSpec::File(_) | SinkSpec::Kafka(_) | SinkSpec::Checksum(_) => {}
-    }
-    match &plan.shape {
-        Shape::Project(_) => (true, "a stateless query directly over Kafka"),
-        Shape::Aggregate(AggregatePlan {
-            window: Some(_), ..
-        }) => (true, "one event-time window directly over Kafka"),
-        Shape::Aggregate(_) => (
-            false,
-            "groups without a window depend on every record since the first",
-        ),
     }
 }
 

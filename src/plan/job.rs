@@ -89,6 +89,13 @@ pub struct Link {
     pub readers: Vec<usize>,
 }
 
+impl JobQuery {
+    /// Whether it reads the source of that index.
+    pub fn reads(&self, wanted: usize) -> bool {
+        matches!(self.input, Input::Source { source, .. } if source == wanted)
+    }
+}
+
 impl JobPlan {
     /// The job of `plans`, which stand in the order in which they were written.
     pub fn new(name: String, plans: Vec<Plan>) -> JobPlan {

@@ -16,6 +16,7 @@ pub mod explain;
 pub mod in_memory;
 mod job;
 pub mod long_text;
+mod replay;
 pub mod required;
 pub mod typed;
 mod types;

@@ -38,6 +38,7 @@ impl Sink for ChecksumSink {
         self.checksum.add(count, sum);
         acknowledged(Acknowledged {
             query: block.query,
+            epoch: block.epoch,
             rows: count,
             due_us: block.due_us,
         });
@@ -70,6 +71,7 @@ mod tests {
             }
             let block = RowBlock {
                 query: 0,
+                epoch: 0,
                 values,
                 keys: None,
                 event_times_us: Vec::new(),

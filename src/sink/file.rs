@@ -1,11 +1,11 @@
 //! A file as a sink: a row a line, plain, `.zst` or `.gz`.
 //!
-//! Law: the file is made anew at the start, and whole whenever rows have been acknowledged: what is handed on at once makes
+//! Law: the file is made anew at the start, or gone on with behind its last whole row (`go_on`), and whole whenever rows have been acknowledged: what is handed on at once makes
 //! one zstd frame or one gzip member, and frames or members one behind the other are one file. One without a row is whole too: a
 //! compressed file holds an empty frame or member, because no bytes at all are none. A full disk is `Error::Disk`, with the path.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 
 use flate2::write::GzEncoder;
@@ -54,6 +54,59 @@ impl FileSink {
             Err(error) => Err(Error::disk("create", &path, &error)),
         }
     }
+
+    /// Goes on with a file that earlier runs have written, or makes it. A row that one of them had not written whole was never
+    /// acknowledged, and is cut off.
+    ///
+    /// Fails with [`Error::Disk`] when that cannot be done.
+    pub fn go_on(options: &FileOptions) -> Result<FileSink> {
+        assert!(options.can_be_continued(), "the planner admits no other");
+        let path = options.path.clone();
+        let open = || {
+            let mut file = File::options()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(&path)?;
+            // What is no regular file keeps nothing.
+            if file.metadata()?.is_file() {
+                let whole = whole_lines(&mut file)?;
+                file.set_len(whole)?;
+                file.seek(SeekFrom::Start(whole))?;
+            }
+            Ok(Frames {
+                file,
+                is_empty: false,
+                form: Form::Plain,
+            })
+        };
+        match open() {
+            Ok(frames) => Ok(FileSink {
+                path,
+                lines: Lines::new(frames, None),
+            }),
+            Err(error) => Err(Error::disk("go on with", &path, &error)),
+        }
+    }
+}
+
+/// The length of `file` up to and with its last line break.
+fn whole_lines(file: &mut File) -> std::io::Result<u64> {
+    const STEP: u64 = 64 << 10;
+    let mut end = file.seek(SeekFrom::End(0))?;
+    let mut bytes = Vec::new();
+    while end > 0 {
+        let start = end.saturating_sub(STEP);
+        bytes.resize((end - start) as usize, 0);
+        file.seek(SeekFrom::Start(start))?;
+        file.read_exact(&mut bytes)?;
+        if let Some(place) = bytes.iter().rposition(|&byte| byte == b'\n') {
+            return Ok(start + place as u64 + 1);
+        }
+        end = start;
+    }
+    Ok(0)
 }
 
 impl Sink for FileSink {
@@ -125,7 +178,6 @@ impl Write for Frames {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
     use std::path::Path;
 
     use super::*;
@@ -156,6 +208,7 @@ mod tests {
         };
         RowBlock {
             query: 0,
+            epoch: 0,
             values,
             keys: None,
             event_times_us: Vec::new(),
@@ -217,6 +270,34 @@ mod tests {
             sink.flush(&mut nobody).expect("room");
             assert_eq!(std::fs::read(&path).expect("readable"), bytes);
             assert_eq!(unpacked(&path, compression), "");
+        }
+    }
+
+    #[test]
+    fn a_file_is_gone_on_with_behind_its_last_whole_row() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("rows");
+        let options = FileOptions {
+            format: Format::Json,
+            ..options(path.clone(), Compression::None)
+        };
+        let long = "x".repeat(200_000);
+        for (before, kept) in [
+            (None, ""),
+            (Some("1\n2\n".to_owned()), "1\n2\n"),
+            (Some("1\n2".to_owned()), "1\n"),
+            (Some("12".to_owned()), ""),
+            (Some(format!("1\n{long}")), "1\n"),
+        ] {
+            // The first run finds no file.
+            if let Some(before) = before {
+                std::fs::write(&path, before).expect("room");
+            }
+            let mut sink = FileSink::go_on(&options).expect("it can be written");
+            sink.write(block("new"), &mut |_| ()).expect("room");
+            sink.flush(&mut |_| ()).expect("room");
+            let text = std::fs::read_to_string(&path).expect("readable");
+            assert_eq!(text, format!("{kept}new\n"));
         }
     }
 

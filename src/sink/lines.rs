@@ -52,6 +52,7 @@ impl<W: Write> Lines<W> {
         if !rows.is_empty() {
             self.pending.push(Acknowledged {
                 query: block.query,
+                epoch: block.epoch,
                 rows: rows.len() as u64,
                 due_us: block.due_us,
             });
@@ -106,6 +107,7 @@ mod tests {
         }
         RowBlock {
             query: 0,
+            epoch: 0,
             values,
             keys: None,
             event_times_us: Vec::new(),
@@ -129,6 +131,7 @@ mod tests {
         lines.poll(&mut |ack| seen.push(ack)).expect("memory");
         let acknowledged = Acknowledged {
             query: 0,
+            epoch: 0,
             rows: 3,
             due_us: 7,
         };

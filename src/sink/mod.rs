@@ -23,6 +23,8 @@ use crate::format::EncodedRows;
 pub struct RowBlock {
     /// The query whose rows they are, by its index in the job; given back with their acknowledgement.
     pub query: u16,
+    /// The mark of the epoch in which they are handed over, 0 or 1; given back with their acknowledgement. The job's to set.
+    pub epoch: u8,
     /// The rows' values, encoded.
     pub values: EncodedRows,
     /// The rows' message keys, encoded; `None` when the sink has no key.
@@ -74,6 +76,8 @@ pub trait Sink: Send {
 pub struct Acknowledged {
     /// The query whose rows they are.
     pub query: u16,
+    /// The mark of their epoch.
+    pub epoch: u8,
     /// How many.
     pub rows: u64,
     /// Due time of the record that caused them.

@@ -78,6 +78,7 @@ mod tests {
         };
         let block = RowBlock {
             query: 0,
+            epoch: 0,
             values,
             keys: None,
             event_times_us: Vec::new(),

@@ -265,6 +265,7 @@ impl Source for DatagenSource {
         SourceFigures {
             records_in: self.records_in,
             bad_records: 0,
+            replayed_records: 0,
             partitions: self.partitions.iter().map(of).collect(),
         }
     }

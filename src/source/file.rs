@@ -126,6 +126,7 @@ impl Source for FileSource {
         SourceFigures {
             records_in: self.records_in,
             bad_records: self.bad.skipped(),
+            replayed_records: 0,
             partitions: vec![PartitionFigures {
                 partition: 0,
                 next_offset: self.records.line(),

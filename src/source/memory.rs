@@ -261,6 +261,7 @@ impl<D: Decoder> Source for MemorySource<D> {
         SourceFigures {
             records_in: self.records_in,
             bad_records: self.bad.skipped(),
+            replayed_records: 0,
             partitions: self.partitions.iter().map(of).collect(),
         }
     }

@@ -93,6 +93,21 @@ pub trait Source {
     /// Records taken so far, bad ones included.
     fn records_in(&self) -> u64;
 
+    /// Where a source stands whose offsets are committed; `None` for one of which nothing is.
+    fn restart(&self) -> Option<Restart> {
+        None
+    }
+
+    /// Begins normal work, after `Restart::Rebuilt`: every shard has rebuilt what was open.
+    fn go_on(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    /// What a commit must know of each partition, as it stands between two polls. Only of a source whose offsets are committed.
+    fn cut(&mut self) -> Vec<PartitionCut> {
+        Vec::new()
+    }
+
     /// What this source has counted.
     fn figures(&self) -> SourceFigures;
 
@@ -137,6 +152,34 @@ impl Sum for Extent {
     }
 }
 
+/// Where a source stands whose offsets are committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Restart {
+    /// It reads again what open windows need; nothing of it counts or makes rows.
+    Rebuilding,
+    /// That is done, and it waits for `go_on`.
+    Rebuilt,
+    /// It takes records.
+    Running,
+}
+
+/// Where one partition stands at a batch boundary.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionCut {
+    /// Partition.
+    pub partition: i32,
+    /// The next offset: all records below it were delivered, or are bad ones that were dealt with.
+    pub next: i64,
+    /// Its own watermark just before `next`; never that of an end.
+    pub watermark: Watermark,
+    /// No record below `next` is later than this, microseconds; `i64::MIN` before the first.
+    pub highest_us: i64,
+    /// Whether it holds nobody back.
+    pub idle: bool,
+    /// Where it would have to be read again for an event time, as far as that is news.
+    pub rungs: Vec<kafka::Rung>,
+}
+
 /// Counts of one source on one shard.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SourceFigures {
@@ -144,6 +187,8 @@ pub struct SourceFigures {
     pub records_in: u64,
     /// Bad records left out.
     pub bad_records: u64,
+    /// Records that a restart read again; not among `records_in`.
+    pub replayed_records: u64,
     /// For each partition: its number, the next offset (line), and its watermark.
     pub partitions: Vec<PartitionFigures>,
 }

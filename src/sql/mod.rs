@@ -23,6 +23,7 @@ mod lengths;
 mod lower;
 mod micros;
 mod planner;
+mod start;
 mod statement;
 mod streams;
 mod target;

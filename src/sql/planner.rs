@@ -9,6 +9,7 @@ use super::catalog::{Catalog, Functions};
 use super::diagnose::{Code, Place};
 use super::exchange::exchange;
 use super::lower::{Lowered, lower};
+use super::start;
 use super::statement::{self, Declaration, Statement};
 use super::streams::{Streams, Writable, in_memory_stream};
 use super::target::{self, Written};
@@ -91,9 +92,12 @@ impl<'t> Planner<'t> {
     }
 
     /// All that was planned, or `errors` and what else is wrong.
-    pub(super) fn finish(self, mut errors: Vec<Error>) -> Result<Script> {
+    pub(super) fn finish(mut self, mut errors: Vec<Error>) -> Result<Script> {
         if errors.is_empty() {
             errors = self.streams.unread(self.place);
+            let named = self.job_name.is_some() || self.settings.job_name.is_some();
+            let queries = &mut self.queries;
+            errors.extend(start::decide(self.place, &self.streams, queries, named));
         }
         Error::all(errors.into_iter())?;
         let name = self

@@ -95,6 +95,11 @@ impl Streams {
         self.known.get(name).map(|known| &known.spec)
     }
 
+    /// Where the name of the stream `name` stands.
+    pub(super) fn span_of(&self, name: &str) -> Option<Span> {
+        self.known.get(name).map(|known| known.span)
+    }
+
     /// The names of all streams.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.known.keys().map(String::as_str)
@@ -370,6 +375,7 @@ fn read_back(sink: &SinkConnector) -> SourceConnector {
             key_columns: kafka.key_columns.clone().unwrap_or_default(),
             group: None,
             start: Start::Earliest,
+            start_written: false,
             end: End::Never,
             tier: Default::default(),
             properties: kafka.properties.clone(),

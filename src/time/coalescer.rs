@@ -57,6 +57,11 @@ impl Coalescer {
         self.settle().map(|due_us| (self.current, due_us))
     }
 
+    /// The minimum starts at `watermark`, and says nothing new before it is beyond that.
+    pub fn start_at(&mut self, watermark: Watermark) {
+        self.current = self.current.max(watermark);
+    }
+
     /// What input `input` has promised.
     pub fn promised(&self, input: usize) -> Watermark {
         self.inputs[input].watermark
@@ -111,6 +116,17 @@ mod tests {
         assert!(!coalescer.is_idle());
         coalescer.idle(1);
         assert!(coalescer.is_idle());
+    }
+
+    #[test]
+    fn a_minimum_that_starts_somewhere_says_nothing_until_it_is_beyond() {
+        let mut coalescer = Coalescer::new(1);
+        coalescer.start_at(Watermark(10));
+        assert_eq!(coalescer.advance(0, Watermark(10), 1), None);
+        assert_eq!(
+            coalescer.advance(0, Watermark(11), 2),
+            Some((Watermark(11), 2))
+        );
     }
 
     #[test]

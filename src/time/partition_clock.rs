@@ -40,6 +40,19 @@ impl PartitionClock {
         before
     }
 
+    /// An earlier run had come to `watermark` here.
+    pub fn restore(&mut self, watermark: Watermark) {
+        self.watermark = self.watermark.max(watermark);
+    }
+
+    /// No event time seen so far is later than this, microseconds; `i64::MIN` before the first.
+    pub fn highest_us(&self) -> i64 {
+        match self.watermark {
+            Watermark::NONE => i64::MIN,
+            Watermark(time_us) => time_us.saturating_add(self.bound_us),
+        }
+    }
+
     /// The partition's bounded input has ended: nothing follows.
     pub fn end(&mut self) {
         self.watermark = Watermark::END;

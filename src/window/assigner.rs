@@ -1,7 +1,7 @@
 //! Event times to pane numbers, and which records are late.
 //!
-//! Law: a record is late iff the end of its pane plus grace is at or below its partition's watermark just before it. The
-//! answer depends on nothing else, so it is the same at any number of shards, batch size or timing.
+//! Law: a record is late iff the end of its pane plus grace is at or below its partition's watermark just before it; one of a
+//! pane that an earlier run has emitted (`start_at`) is passed over instead. The answer depends on nothing else, so it is the same at any number of shards, batch size or timing.
 //!
 //! The bounds of the last pane are kept, so that a record of the same pane as the one before costs a compare, not a
 //! division.
@@ -14,6 +14,8 @@ use crate::time::{EventTime, Watermark};
 #[derive(Clone, Debug)]
 pub struct TumblingAssigner {
     spans: Spans,
+    /// Panes that close at or below it are done: an earlier run has emitted them.
+    done: Watermark,
     last: Pane,
 }
 
@@ -23,7 +25,9 @@ struct Pane {
     number: i64,
     start: i64,
     end: i64,
+    /// When it closes; `Watermark::NONE` for one that is done, so that every record of it takes the cold branch.
     closing: Watermark,
+    is_done: bool,
 }
 
 impl TumblingAssigner {
@@ -35,12 +39,19 @@ impl TumblingAssigner {
     fn over(spans: Spans) -> TumblingAssigner {
         TumblingAssigner {
             spans,
-            last: Pane::number(&spans, 0),
+            done: Watermark::NONE,
+            last: Pane::number(&spans, 0, Watermark::NONE),
         }
     }
 
+    /// From now on, panes that close at or below `done` are done.
+    pub fn start_at(&mut self, done: Watermark) {
+        self.done = done;
+        self.last = Pane::number(&self.spans, 0, done);
+    }
+
     /// Judges the records of a batch: appends the row of each accepted record to `accepted`, its pane to `panes`, and
-    /// returns how many were late.
+    /// returns how many were late. A record of a pane that is done is neither.
     pub fn assign(
         &mut self,
         times: &[EventTime],
@@ -59,10 +70,10 @@ impl TumblingAssigner {
         let mut late = 0;
         for (row, (&time, &before)) in times.iter().zip(watermarks_before).enumerate() {
             if time.0 < last.start || time.0 >= last.end {
-                last = Pane::number(&self.spans, self.spans.pane(time));
+                last = Pane::number(&self.spans, self.spans.pane(time), self.done);
             }
             if last.closing <= before {
-                late += 1;
+                late += u64::from(!last.is_done);
             } else {
                 panes.push(last.number);
                 accepted.push(row as u32);
@@ -74,13 +85,16 @@ impl TumblingAssigner {
 }
 
 impl Pane {
-    fn number(spans: &Spans, number: i64) -> Pane {
+    fn number(spans: &Spans, number: i64, done: Watermark) -> Pane {
         let (start, end) = spans.bounds(number);
+        let closing = spans.closing(number);
+        let is_done = closing <= done;
         Pane {
             number,
             start,
             end,
-            closing: spans.closing(number),
+            closing: if is_done { Watermark::NONE } else { closing },
+            is_done,
         }
     }
 }
@@ -115,6 +129,20 @@ mod tests {
             0
         );
         assert_eq!(accepted, [0, 1]);
+    }
+
+    #[test]
+    fn a_record_of_a_pane_that_is_done_is_neither_late_nor_accepted() {
+        let mut assigner = TumblingAssigner::over(Spans::new(10, 0, 5));
+        assigner.start_at(Watermark(25));
+        let (mut panes, mut accepted) = (Vec::new(), Vec::new());
+        let times = [9, 19, 20, 29].map(EventTime);
+        let before = [Watermark::NONE, Watermark(30), Watermark(34), Watermark(35)];
+        assert_eq!(
+            assigner.assign(&times, &before, &mut panes, &mut accepted),
+            1
+        );
+        assert_eq!((panes, accepted), (vec![2], vec![2]));
     }
 
     /// Times near each other, near zero and near both edges.

@@ -63,6 +63,15 @@ impl Spans {
     pub fn closing(&self, pane: i64) -> Watermark {
         Watermark(self.bounds(pane).1.saturating_add(self.grace_us))
     }
+
+    /// The start of the first pane that is open at `watermark`: no record before it falls into a pane that is.
+    pub fn open_from(&self, watermark: Watermark) -> i64 {
+        if watermark == Watermark::NONE {
+            return i64::MIN;
+        }
+        let closed = EventTime(watermark.0.saturating_sub(self.grace_us));
+        self.bounds(self.pane(closed)).0
+    }
 }
 
 fn saturated(time: i128) -> i64 {
@@ -82,6 +91,17 @@ mod tests {
         assert_eq!(spans.pane(EventTime(-8)), -2);
         assert_eq!(spans.bounds(-1), (-7, 3));
         assert_eq!(spans.closing(-1), Watermark(3));
+    }
+
+    #[test]
+    fn no_pane_before_the_first_open_one_is_open() {
+        let spans = Spans::new(10, 3, 4);
+        for watermark in -50..50 {
+            let from = spans.open_from(Watermark(watermark));
+            let open = |time| spans.closing(spans.pane(EventTime(time))) > Watermark(watermark);
+            assert!(open(from) && !open(from - 1), "{watermark}: {from}");
+        }
+        assert_eq!(spans.open_from(Watermark::NONE), i64::MIN);
     }
 
     #[test]

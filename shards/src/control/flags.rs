@@ -14,13 +14,13 @@
 #[cfg(loom)]
 use loom::sync::{
     Mutex,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 use std::sync::PoisonError;
 #[cfg(not(loom))]
 use std::sync::{
     Mutex,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use super::ShardFailure;
@@ -42,6 +42,27 @@ impl StopFlag {
     }
 
     pub(crate) fn asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
+    }
+}
+
+/// The epoch that was asked for last. It carries nothing but itself.
+pub(crate) struct EpochCell {
+    asked: AtomicU64,
+}
+
+impl EpochCell {
+    pub(crate) fn new() -> EpochCell {
+        EpochCell {
+            asked: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn ask(&self, epoch: u64) {
+        self.asked.store(epoch, Ordering::Relaxed);
+    }
+
+    pub(crate) fn asked(&self) -> u64 {
         self.asked.load(Ordering::Relaxed)
     }
 }

@@ -47,6 +47,7 @@ fn outgoing(partition: usize, value: &[u8], due_us: Option<i64>) -> Outgoing<'_>
         value: Some(value),
         timestamp_ms: None,
         query: 0,
+        epoch: 0,
         due_us: due_us.unwrap_or_default(),
         due_header: due_us.is_some(),
     }

@@ -170,6 +170,7 @@ fn run(
         core_map,
         rows: RowFormat::Json,
         gaps_are_errors: true,
+        discard_commits: false,
     };
     let mut told = None;
     let mut outcome = job.run(&mut |_| {

@@ -155,10 +155,6 @@ pub(super) fn hold_value(option: &WrittenOption, spec: &OptionSpec) -> Result<()
 pub(super) fn wrong_value(option: &WrittenOption, kind: &ValueKind) -> OptionError {
     let (key, value) = (option.key.as_str(), option.value.as_str());
     let allowed = format!("allowed: {}", kind.allowed());
-    if key == "start" && value == "committed" {
-        let message = "start = 'committed' cannot be kept: no offsets are committed yet".into();
-        return refuse(option, message, Some(&allowed));
-    }
     let later = match kind {
         ValueKind::Choice { later, .. } => later.contains(&value),
         ValueKind::Position { later, .. } => {

@@ -224,9 +224,18 @@ pub struct FileOptions {
     pub deal: bool,
 }
 
+impl FileOptions {
+    /// Whether a later run can tell the whole rows of a file that another was writing when it died, and write on behind them.
+    pub fn can_be_continued(&self) -> bool {
+        self.compression == Compression::None && self.format == Format::Json
+    }
+}
+
 /// Where a read of a topic starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Start {
+    /// Where the runs before have come to, as the group has committed; the oldest record where it has committed nothing.
+    Committed,
     /// The oldest record that the broker keeps.
     Earliest,
     /// Behind the newest record at the start.
@@ -287,8 +296,10 @@ pub struct KafkaSourceOptions {
     pub key_columns: Vec<String>,
     /// Consumer group; `None` for `velo-<job>-<stream>`.
     pub group: Option<String>,
-    /// Where to start.
+    /// Where to start. As read from WITH, the oldest record where nothing is written; what that means is decided with the queries.
     pub start: Start,
+    /// Whether the text says where to start.
+    pub start_written: bool,
     /// Where to end.
     pub end: End,
     /// How its records are taken.

@@ -106,9 +106,11 @@ fn kafka_source(options: &Admitted<'_>) -> Result<KafkaSourceOptions, OptionErro
             Some(start) => match start.value.as_str() {
                 "earliest" => Start::Earliest,
                 "latest" => Start::Latest,
+                "committed" => Start::Committed,
                 _ => Start::Offsets(offsets(start)?),
             },
         },
+        start_written: options.get("start").is_some(),
         end: match options.get("end") {
             None => End::Never,
             Some(end) => match end.value.as_str() {
@@ -518,8 +520,8 @@ mod tests {
             "format = 'avro' is not available yet; allowed: json, csv"
         );
         assert_eq!(
-            refused(&[("start", "committed")]),
-            "start = 'committed' cannot be kept: no offsets are committed yet; allowed: earliest, latest, offsets:0=17,1=4"
+            refused(&[("start", "comitted")]),
+            "option start cannot be 'comitted'; did you mean 'committed'? allowed: committed, earliest, latest, offsets:0=17,1=4"
         );
         assert!(refused(&[("start", "timestamp:0")]).contains("not available yet"));
         assert!(refused(&[("start", "offsets:0=1,0=2")]).contains("partition 0 stands twice"));

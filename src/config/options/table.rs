@@ -240,11 +240,11 @@ pub const OPTIONS: &[OptionSpec] = &[
         name: "start",
         scopes: &[KafkaSource],
         kind: Some(ValueKind::Position {
-            now: &["earliest", "latest"],
-            later: &["committed", "timestamp"],
+            now: &["committed", "earliest", "latest"],
+            later: &["timestamp"],
         }),
-        default: "earliest",
-        about: "where the read starts; with `offsets:`, a partition not named starts at its oldest record",
+        default: "`committed` where every query on the stream is replayable and `end` is `never`, else `earliest`",
+        about: "where the read starts: `committed` goes on where the last run came to; with `offsets:`, a partition not named starts at its oldest record",
     },
     OptionSpec {
         name: "end",

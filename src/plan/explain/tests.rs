@@ -48,6 +48,7 @@ fn hourly() -> Plan {
         key_columns: Vec::new(),
         group: None,
         start: Start::Earliest,
+        start_written: false,
         end: End::Latest,
         tier: Default::default(),
         properties: Vec::new(),
@@ -230,18 +231,18 @@ fn a_script_reads_the_keys_of_the_contract() {
 #[test]
 fn only_stateless_and_windowed_queries_from_kafka_into_a_sink_are_replayable() {
     let windowed = hourly();
-    assert!(replayable(&windowed).0);
+    assert!(windowed.replayable().0);
     let mut bare = windowed.clone();
     bare.sink = SinkSpec::Stdout;
-    assert!(!replayable(&bare).0);
+    assert!(!bare.replayable().0);
     let mut unwindowed = windowed.clone();
     if let Shape::Aggregate(aggregate) = &mut unwindowed.shape {
         aggregate.window = None;
     }
-    assert!(!replayable(&unwindowed).0);
+    assert!(!unwindowed.replayable().0);
     let mut stateless = windowed.clone();
     stateless.shape = Shape::Project(vec![column("carrier", 0)]);
-    assert!(replayable(&stateless).0);
+    assert!(stateless.replayable().0);
     let mut from_file = stateless;
     let stream = Arc::make_mut(&mut from_file.source.stream);
     stream.connector = SourceConnector::File(FileOptions {
@@ -252,7 +253,7 @@ fn only_stateless_and_windowed_queries_from_kafka_into_a_sink_are_replayable() {
         deal: true,
         csv: csv(),
     });
-    assert!(!replayable(&from_file).0);
+    assert!(!from_file.replayable().0);
 }
 
 #[test]

@@ -88,6 +88,7 @@ impl KafkaSink {
                     .get(next)
                     .map(|&time_us| timestamp_ms(time_us, now_ms)),
                 query: block.query,
+                epoch: block.epoch,
                 due_us: block.due_us,
                 due_header: self.due_header,
             };
@@ -120,6 +121,7 @@ fn timestamp_ms(event_time_us: i64, now_ms: i64) -> i64 {
 fn acknowledgement(delivered: Delivered) -> Acknowledged {
     Acknowledged {
         query: delivered.query,
+        epoch: delivered.epoch,
         rows: delivered.records,
         due_us: delivered.due_us,
     }

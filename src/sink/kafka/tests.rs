@@ -37,6 +37,7 @@ fn block(values: std::ops::Range<usize>, due_us: i64) -> RowBlock {
         null: values.clone().map(|row| row % 5 == 4).collect(),
     };
     RowBlock {
+        epoch: 0,
         query: query_of(due_us),
         values: rows(values.clone().map(|row| format!("v{row}"))),
         keys: Some(keys),
@@ -124,6 +125,7 @@ fn a_keyed_row_goes_where_the_java_client_would_send_it() {
     };
     let block = RowBlock {
         query: 0,
+        epoch: 0,
         values: texts(),
         keys: Some(keys),
         event_times_us: Vec::new(),

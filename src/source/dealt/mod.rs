@@ -210,6 +210,7 @@ impl Source for DealtSource {
         SourceFigures {
             records_in: self.records_in(),
             bad_records: self.share.bad_records() + told_by_reader,
+            replayed_records: 0,
             partitions,
         }
     }

@@ -13,13 +13,18 @@
 //!    a record: transaction markers and compaction leave offsets that never come.
 //! 3. A broker that is away does not end a read: librdkafka connects again, and a notice says so once. What cannot come
 //!    back does: lost offsets, a deleted topic, a refusal.
-//!
 //! 4. Whether a partition's records say when they were due is asked of the first of them in each poll: where that one does not,
 //!    the others of the poll are taken not to. Asking each of a topic without such headers took a tenth of the shard's time.
 //!
-//! Nothing is committed here.
+//! With `start = 'committed'` a run goes on where the last one came to (`resume`): first each partition is read again from the
+//! offset that open windows need (`Phase::Rebuilding`), silently; when every shard has come so far, normal work begins. Nothing
+//! is committed here: the job does, from what `cut` says.
 
+mod commit;
+mod ladder;
 mod range;
+mod rebuild;
+mod resume;
 
 use velostream_shards::Ringer;
 
@@ -32,9 +37,14 @@ use crate::kafka::{Code, Consumer, Event, Fetching, KafkaRecord, Settings};
 use crate::plan::{EventTimeColumn, EventTimeSpec};
 use crate::time::{EventTime, PartitionClock, Watermark};
 
-use super::{BadRecords, Extent, PartitionFigures, Polled, Source, SourceFigures};
+use super::{
+    BadRecords, Extent, PartitionCut, PartitionFigures, Polled, Restart, Source, SourceFigures,
+};
 
-pub use range::{Range, deal, ranges};
+pub use commit::{Fingerprint, PartitionCommit};
+pub use ladder::{Climb, Ladder, Rung};
+pub use range::{Range, deal, ranges, ranges_of};
+pub use resume::{Restored, Resumed, START_OVER_FLAG, resume};
 
 /// What a source needs to know of its stream.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +60,17 @@ pub struct Stream<'a> {
     /// Whether a missing offset is an error: for a broker that may drop records silently, such as the demo's. A compacted
     /// or transactional topic has gaps by right.
     pub gaps_are_errors: bool,
+    /// For a stream whose offsets are committed, how it is read again.
+    pub replay: Option<Replay>,
+}
+
+/// How a stream whose offsets are committed is read again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replay {
+    /// Whether something is to be rebuilt, on any shard: normal work then waits for `go_on`.
+    pub rebuilds: bool,
+    /// How far event time goes from rung to rung of a ladder, microseconds; `None` where no record is ever read again.
+    pub step_us: Option<i64>,
 }
 
 /// Reads a share of a topic's partitions.
@@ -64,9 +85,16 @@ pub struct KafkaSource<D> {
     places: Vec<u32>,
     /// Partitions that have not ended.
     reading: usize,
+    /// Where it stands after a restart; `None` where offsets are not committed.
+    phase: Option<Restart>,
+    /// Partitions that are still read again.
+    rebuilding: usize,
+    /// What they are read by; one of its own, so that nothing which it had fetched ahead comes twice.
+    again: Option<Consumer>,
     records_in: u64,
     /// How often the consumer was asked.
     polls: u64,
+    replayed_records: u64,
     /// The least watermark over the partitions, and when the record that moved it there was due.
     settled: (Watermark, i64),
     /// Whether `Ended` has been returned.
@@ -83,9 +111,19 @@ struct Partition {
     /// Where reading began.
     begun: i64,
     next_offset: i64,
+    /// Where normal work begins: what stands before is read again.
+    normal_from: i64,
+    /// The watermark with which it begins.
+    normal_watermark: Watermark,
+    /// Whether it begins with the oldest record, wherever that stands then.
+    from_oldest: bool,
     end: Option<i64>,
     ended: bool,
     clock: PartitionClock,
+    /// The watermark before the end.
+    watermark_before_end: Watermark,
+    /// Where it would have to be read again; `None` where it never is.
+    climb: Option<Climb>,
     /// When the record that moved the clock last was due, if it said so.
     moved_us: Option<i64>,
     /// The poll that last brought a record, and whether the first one of it said when it was due.
@@ -107,9 +145,11 @@ impl<D: Decoder> KafkaSource<D> {
         wall_clock_us: fn() -> i64,
     ) -> Result<KafkaSource<D>> {
         let bound_us = stream.event_time.map_or(0, |spec| spec.bound_us);
+        let replay = stream.replay;
+        let step_us = replay.and_then(|replay| replay.step_us);
         let partitions: Vec<Partition> = share
             .iter()
-            .map(|range| Partition::new(range, bound_us))
+            .map(|range| Partition::new(range, bound_us, step_us))
             .collect();
         let highest = share
             .iter()
@@ -127,15 +167,36 @@ impl<D: Decoder> KafkaSource<D> {
             );
             *entry = place as u32;
         }
-        let open: Vec<_> = share
-            .iter()
-            .filter(|range| !range.is_empty())
-            .map(|range| (range.partition, range.position()))
-            .collect();
-        let consumer = if open.is_empty() {
-            None
-        } else {
-            Some(Consumer::new(settings, stream.topic, &open, fetching)?)
+        let rebuilds = |range: &&Range| range.distance() > 0;
+        let rebuilding = share.iter().filter(rebuilds).count();
+        let phase = replay.map(|replay| match (replay.rebuilds, rebuilding) {
+            (false, _) => Restart::Running,
+            (true, 0) => Restart::Rebuilt,
+            (true, _) => Restart::Rebuilding,
+        });
+        let reading = share.iter().filter(|range| !range.is_empty()).count();
+        let positions = |reads: &dyn Fn(&Range) -> bool| -> Vec<_> {
+            let ranges = share.iter().filter(|range| reads(range));
+            ranges
+                .map(|range| (range.partition, range.position()))
+                .collect()
+        };
+        // Where something is read again, normal work has its place only when that is done (`begin_normal_work`).
+        let open = match rebuilding {
+            0 => positions(&|range| !range.is_empty()),
+            _ => Vec::new(),
+        };
+        let consumer = match reading {
+            0 => None,
+            _ => Some(Consumer::new(settings, stream.topic, &open, fetching)?),
+        };
+        let again = match rebuilding {
+            0 => None,
+            _ => {
+                let again = positions(&|range| range.distance() > 0);
+                let standard = Fetching::Standard;
+                Some(Consumer::new(settings, stream.topic, &again, standard)?)
+            }
         };
         Ok(KafkaSource {
             topic: stream.topic.to_owned(),
@@ -143,11 +204,15 @@ impl<D: Decoder> KafkaSource<D> {
             gaps_are_errors: stream.gaps_are_errors,
             decoder,
             bad_records: BadRecords::new(stream.name, stream.on_error),
-            reading: open.len(),
+            reading,
+            phase,
+            rebuilding,
+            again,
             partitions,
             places,
             records_in: 0,
             polls: 0,
+            replayed_records: 0,
             settled: (Watermark::NONE, 0),
             ended: false,
             wall_clock_us,
@@ -179,8 +244,16 @@ fn settle(
 }
 
 impl Partition {
-    fn new(range: &Range, bound_us: i64) -> Partition {
+    fn new(range: &Range, bound_us: i64, step_us: Option<i64>) -> Partition {
         let mut clock = PartitionClock::new(bound_us);
+        if let Some(restored) = range.restored {
+            clock.restore(match range.distance() {
+                0 => restored.watermark_at_next,
+                _ => restored.watermark_at_start,
+            });
+        }
+        let climb = step_us.map(|step_us| Climb::new(clock.highest_us(), step_us));
+        let watermark_before_end = clock.watermark();
         if range.is_empty() {
             clock.end();
         }
@@ -188,9 +261,16 @@ impl Partition {
             partition: range.partition,
             begun: range.start,
             next_offset: range.start,
-            end: range.end,
+            normal_from: range.next(),
+            normal_watermark: range
+                .restored
+                .map_or(Watermark::NONE, |restored| restored.watermark_at_next),
+            from_oldest: range.oldest,
+            end: range.end.map(|end| end.max(range.next())),
             ended: range.is_empty(),
             clock,
+            watermark_before_end,
+            climb,
             moved_us: None,
             poll: 0,
             says_due: false,
@@ -219,14 +299,18 @@ impl Partition {
         };
         self.next_offset = end;
         self.ended = true;
+        self.watermark_before_end = self.clock.watermark();
         self.clock.end();
         true
     }
 
-    /// Takes note of the event time of a record due at `due_us`, and returns the watermark just before it.
+    /// Takes note of the event time of the record at `offset`, due at `due_us`, and returns the watermark just before it.
     #[inline]
-    fn advance(&mut self, time: EventTime, due_us: Option<i64>) -> Watermark {
+    fn advance(&mut self, time: EventTime, offset: i64, due_us: Option<i64>) -> Watermark {
         let before = self.clock.advance(time);
+        if let Some(climb) = &mut self.climb {
+            climb.advance(time, offset, before);
+        }
         if self.clock.watermark() > before {
             self.moved_us = due_us;
         }
@@ -259,6 +343,11 @@ impl Partition {
 impl<D: Decoder> Source for KafkaSource<D> {
     fn poll(&mut self, max: usize) -> Result<Polled> {
         assert!(max > 0, "a poll for no records would never progress");
+        match self.phase {
+            Some(Restart::Rebuilding) => return self.rebuild(max),
+            Some(Restart::Rebuilt) => return Ok(Polled::Nothing { progressed: false }),
+            Some(Restart::Running) | None => {}
+        }
         let Some(consumer) = self.consumer.as_mut().filter(|_| self.reading > 0) else {
             self.ended = true;
             return Ok(Polled::Ended);
@@ -339,8 +428,8 @@ impl<D: Decoder> Source for KafkaSource<D> {
     }
 
     fn ring_by(&mut self, ringer: Ringer) {
-        if let Some(consumer) = &mut self.consumer {
-            consumer.ring_by(ringer);
+        for consumer in self.consumer.iter_mut().chain(&mut self.again) {
+            consumer.ring_by(ringer.clone());
         }
     }
 
@@ -377,10 +466,23 @@ impl<D: Decoder> Source for KafkaSource<D> {
         Some(extent)
     }
 
+    fn restart(&self) -> Option<Restart> {
+        self.phase
+    }
+
+    fn go_on(&mut self) -> Result<()> {
+        self.begin_normal_work()
+    }
+
+    fn cut(&mut self) -> Vec<PartitionCut> {
+        self.partitions.iter_mut().map(Partition::cut).collect()
+    }
+
     fn figures(&self) -> SourceFigures {
         SourceFigures {
             records_in: self.records_in,
             bad_records: self.bad_records.skipped(),
+            replayed_records: self.replayed_records,
             partitions: self
                 .partitions
                 .iter()
@@ -394,7 +496,11 @@ impl<D: Decoder> Source for KafkaSource<D> {
     }
 
     fn take_notices(&mut self) -> Vec<String> {
-        self.consumer
+        let consumer = match self.phase {
+            Some(Restart::Rebuilding) => &self.again,
+            _ => &self.consumer,
+        };
+        consumer
             .as_ref()
             .map(|consumer| consumer.client().take_notices())
             .unwrap_or_default()
@@ -473,7 +579,7 @@ fn accept<D: Decoder>(
                     .or(decoded_time)
                     .expect("a good record of a stream with an event time has one");
                 stamps.event_times.push(time);
-                let before = partition.advance(time, due_us);
+                let before = partition.advance(time, record.offset(), due_us);
                 stamps.watermarks_before.push(before);
             }
             stamps.origins.push(Origin {
@@ -484,7 +590,7 @@ fn accept<D: Decoder>(
         }
         Decoded::Bad(bad) => {
             if let Some(time) = by_record.or(bad.event_time) {
-                partition.advance(time, due_us);
+                partition.advance(time, record.offset(), due_us);
             }
             Err(bad.reason)
         }

@@ -6,6 +6,8 @@ use crate::config::options::{End, KafkaSourceOptions, Start};
 use crate::error::{Error, Result};
 use crate::kafka::{Position, Settings, Span, inspect};
 
+use super::resume::Restored;
+
 /// What a run reads of one partition: offsets from `start` on, and before `end`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range {
@@ -17,12 +19,24 @@ pub struct Range {
     pub end: Option<i64>,
     /// Whether `start` stands for the oldest record there is, wherever that has moved to by the time it is read.
     pub oldest: bool,
+    /// Where normal work goes on, if an earlier run has been here.
+    pub restored: Option<Restored>,
 }
 
 impl Range {
     /// Whether there is nothing to read, now or later.
     pub fn is_empty(&self) -> bool {
-        self.end.is_some_and(|end| end <= self.start)
+        self.end.is_some_and(|end| end <= self.start) && self.distance() == 0
+    }
+
+    /// Where normal work begins.
+    pub fn next(&self) -> i64 {
+        self.restored.map_or(self.start, |restored| restored.next)
+    }
+
+    /// Offsets that are read again before.
+    pub fn distance(&self) -> i64 {
+        self.next() - self.start
     }
 
     /// Where the read starts, as the consumer takes it.
@@ -39,7 +53,17 @@ impl Range {
 /// the partitions. `Error::Connector` if the broker or the topic is not there, `Error::Config` if the options name what
 /// the topic does not have.
 pub fn ranges(options: &KafkaSourceOptions, settings: &Settings) -> Result<Vec<Range>> {
-    resolve(options, &inspect(settings, &options.topic)?)
+    ranges_of(options, settings).map(|(_, ranges)| ranges)
+}
+
+/// The same, with what the broker said.
+pub fn ranges_of(
+    options: &KafkaSourceOptions,
+    settings: &Settings,
+) -> Result<(Vec<Span>, Vec<Range>)> {
+    let spans = inspect(settings, &options.topic)?;
+    let ranges = resolve(options, &spans)?;
+    Ok((spans, ranges))
 }
 
 /// Deals partitions out to shards like cards: share `i` of the result is shard `i`'s.
@@ -52,7 +76,7 @@ pub fn deal<T: Copy>(partitions: &[T], shards: usize) -> Vec<Vec<T>> {
     shares
 }
 
-fn resolve(options: &KafkaSourceOptions, spans: &[Span]) -> Result<Vec<Range>> {
+pub(super) fn resolve(options: &KafkaSourceOptions, spans: &[Span]) -> Result<Vec<Range>> {
     let topic = &options.topic;
     let named: &[(&str, &[(i32, i64)])] = &[
         (
@@ -107,7 +131,7 @@ fn range(options: &KafkaSourceOptions, span: &Span) -> Result<Range> {
             .map(|(_, offset)| *offset)
     };
     let (start, oldest) = match &options.start {
-        Start::Earliest => (span.oldest, true),
+        Start::Earliest | Start::Committed => (span.oldest, true),
         Start::Latest => (span.next, false),
         Start::Offsets(offsets) => {
             of(offsets).map_or((span.oldest, true), |offset| (offset, false))
@@ -125,6 +149,7 @@ fn range(options: &KafkaSourceOptions, span: &Span) -> Result<Range> {
         start,
         end,
         oldest,
+        restored: None,
     };
     if !range.is_empty() && !(span.oldest..=span.next).contains(&start) {
         return Err(Error::Config(format!(
@@ -137,11 +162,11 @@ fn range(options: &KafkaSourceOptions, span: &Span) -> Result<Range> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::config::options::{CsvOptions, Format};
 
-    fn options(start: Start, end: End) -> KafkaSourceOptions {
+    pub(in crate::source::kafka) fn options(start: Start, end: End) -> KafkaSourceOptions {
         KafkaSourceOptions {
             topic: "t".into(),
             format: Format::Json,
@@ -154,6 +179,7 @@ mod tests {
             key_columns: Vec::new(),
             group: None,
             start,
+            start_written: true,
             end,
             tier: Default::default(),
             properties: Vec::new(),
@@ -197,7 +223,8 @@ mod tests {
                 partition: 0,
                 start: 10,
                 end: Some(20),
-                oldest: true
+                oldest: true,
+                restored: None
             }
         );
         assert!(!ranges[0].is_empty() && ranges[1].is_empty());
@@ -223,7 +250,8 @@ mod tests {
                 partition: 0,
                 start: 15,
                 end: Some(30),
-                oldest: false
+                oldest: false,
+                restored: None
             }
         );
         assert_eq!(
@@ -232,7 +260,8 @@ mod tests {
                 partition: 1,
                 start: 0,
                 end: Some(5),
-                oldest: true
+                oldest: true,
+                restored: None
             }
         );
     }

@@ -110,6 +110,7 @@ fn stream(event_time: &EventTimeSpec, on_error: OnError) -> Stream<'_> {
         event_time: Some(event_time),
         on_error,
         gaps_are_errors: false,
+        replay: None,
     }
 }
 
@@ -126,6 +127,7 @@ fn options(start: Start, end: End) -> KafkaSourceOptions {
         key_columns: Vec::new(),
         group: None,
         start,
+        start_written: true,
         end,
         tier: Default::default(),
         properties: Vec::new(),
@@ -172,6 +174,7 @@ fn write(broker: &Broker, partition: i32, texts: impl IntoIterator<Item = String
 fn record(partition: i32, value: Option<&[u8]>) -> Outgoing<'_> {
     Outgoing {
         query: 0,
+        epoch: 0,
         partition: Some(partition),
         key: None,
         value,
@@ -423,6 +426,7 @@ fn event_time_may_be_the_timestamp_of_the_record() {
     let broker = mock::broker(&[("t", 1)]);
     let at = |timestamp_ms| Outgoing {
         query: 0,
+        epoch: 0,
         timestamp_ms: Some(timestamp_ms),
         ..record(0, Some(b"1"))
     };
@@ -450,6 +454,7 @@ fn a_batch_is_due_when_the_earliest_of_its_records_was_else_when_it_was_taken() 
     let broker = mock::broker(&[("t", 1)]);
     let due = |due_us| Outgoing {
         query: 0,
+        epoch: 0,
         due_us,
         due_header: true,
         ..record(0, Some(b"1"))
@@ -513,23 +518,24 @@ fn a_watermark_is_due_with_the_record_that_released_it() {
             start: 0,
             end: None,
             oldest: true,
+            restored: None,
         };
-        Partition::new(&range, 0)
+        Partition::new(&range, 0, None)
     };
     let mut partitions = [partition(0), partition(1)];
-    partitions[1].advance(EventTime(50), Some(1_000));
+    partitions[1].advance(EventTime(50), 0, Some(1_000));
     let silent = settle(&mut partitions, (Watermark::NONE, 0), NOW_US);
     assert_eq!(silent.0, Watermark::NONE, "one partition has said nothing");
     for (time, due_us) in [(20, 2_000), (30, 3_000), (10, 4_000)] {
-        partitions[0].advance(EventTime(time), Some(due_us));
+        partitions[0].advance(EventTime(time), 0, Some(due_us));
     }
-    partitions[1].advance(EventTime(60), Some(9_000));
+    partitions[1].advance(EventTime(60), 0, Some(9_000));
     let moved = settle(&mut partitions, silent, NOW_US);
     // Neither by the partition that was ahead nor by a record out of order.
     assert_eq!(moved, (Watermark(30), 3_000));
     assert_eq!(settle(&mut partitions, moved, NOW_US), moved);
     // A record that does not say when it was due.
-    partitions[0].advance(EventTime(40), None);
+    partitions[0].advance(EventTime(40), 0, None);
     assert_eq!(
         settle(&mut partitions, moved, NOW_US),
         (Watermark(40), NOW_US)
@@ -624,6 +630,7 @@ fn records_that_a_broker_dropped_are_an_error_where_gaps_are() {
         start: 0,
         end: Some(80),
         oldest: true,
+        restored: None,
     };
     let demo = Stream {
         gaps_are_errors: true,
@@ -661,4 +668,139 @@ fn records_that_a_broker_dropped_are_an_error_where_gaps_are() {
         panic!("a lost offset was passed over")
     };
     assert!(message.contains("retention"), "{message}");
+}
+
+// ---- going on after a restart ----------------------------------------------------------------------------------------
+
+/// Polls until nothing has come for a while: the offsets of each partition, and the watermark before the first record.
+fn poll_on(source: &mut KafkaSource<Numbers>) -> (Vec<(i32, i64)>, Option<Watermark>) {
+    let (mut origins, mut first) = (Vec::new(), None);
+    let mut quiet_since = Instant::now();
+    while quiet_since.elapsed() < Duration::from_millis(700) {
+        if let Polled::Batch(batch) = source.poll(3).expect("no bad record is met again") {
+            first = first.or(batch.watermarks_before.first().copied());
+            origins.extend(batch.origins.iter().map(|one| (one.partition, one.offset)));
+            quiet_since = Instant::now();
+        }
+    }
+    (origins, first)
+}
+
+fn restored(partition: i32, start: i64, next: i64, end: Option<i64>) -> Range {
+    Range {
+        partition,
+        start,
+        end,
+        oldest: false,
+        restored: Some(Restored {
+            next,
+            watermark_at_start: Watermark(40),
+            watermark_at_next: Watermark(1_000),
+        }),
+    }
+}
+
+#[test]
+fn what_is_open_is_read_again_before_normal_work_and_counts_nowhere() {
+    let broker = mock::broker(&[("t", 3)]);
+    // Offset 6 of partition 0 is a bad record, which an earlier run had passed over.
+    write(
+        &broker,
+        0,
+        (0..20).map(|n| {
+            if n == 6 {
+                "bad:7".to_owned()
+            } else {
+                n.to_string()
+            }
+        }),
+    );
+    write(&broker, 1, (0..9).map(|n| n.to_string()));
+    write(&broker, 2, (0..4).map(|n| n.to_string()));
+    let share = [
+        restored(0, 5, 12, None),
+        restored(1, 7, 7, None),
+        restored(2, 1, 4, Some(4)),
+    ];
+    let stream = Stream {
+        replay: Some(Replay {
+            rebuilds: true,
+            step_us: Some(2),
+        }),
+        ..stream(&BY_COLUMN, OnError::Fail)
+    };
+    let settings = broker.consumer(&[]);
+    let mut source = KafkaSource::new(
+        &stream,
+        &settings,
+        &share,
+        Numbers::default(),
+        Fetching::Buffered,
+        now_us,
+    )
+    .expect("a source");
+    assert_eq!(source.restart(), Some(Restart::Rebuilding));
+    let (mut again, first) = poll_on(&mut source);
+    again.sort_unstable();
+    let from = |partition, offsets: std::ops::Range<i64>| offsets.map(move |one| (partition, one));
+    let expected: Vec<_> = from(0, 5..12)
+        .filter(|one| one.1 != 6)
+        .chain(from(2, 1..4))
+        .collect();
+    assert_eq!(again, expected);
+    assert_eq!(first, Some(Watermark(40)), "as it was restored");
+    assert_eq!(source.restart(), Some(Restart::Rebuilt));
+    let figures = source.figures();
+    assert_eq!(
+        (
+            figures.records_in,
+            figures.bad_records,
+            figures.replayed_records
+        ),
+        (0, 0, 10)
+    );
+    assert_eq!(source.watermark(), Some(Watermark(1_000)));
+
+    source.go_on().expect("the broker is there");
+    assert_eq!(source.restart(), Some(Restart::Running));
+    let (mut normal, first) = poll_on(&mut source);
+    normal.sort_unstable();
+    let expected: Vec<_> = from(0, 12..20).chain(from(1, 7..9)).collect();
+    assert_eq!(normal, expected);
+    assert_eq!(first, Some(Watermark(1_000)), "as it was at the commit");
+    let figures = source.figures();
+    assert_eq!((figures.records_in, figures.replayed_records), (10, 10));
+    let cuts = source.cut();
+    let stands: Vec<_> = cuts.iter().map(|cut| (cut.partition, cut.next)).collect();
+    assert_eq!(stands, [(0, 20), (1, 9), (2, 4)]);
+    assert_eq!(cuts[2].watermark, Watermark(1_000), "not that of its end");
+}
+
+#[test]
+fn a_bounded_read_with_nothing_new_ends_behind_what_is_read_again() {
+    let broker = mock::broker(&[("t", 1)]);
+    write(&broker, 0, (0..5).map(|n| n.to_string()));
+    let stream = Stream {
+        replay: Some(Replay {
+            rebuilds: true,
+            step_us: Some(2),
+        }),
+        ..stream(&BY_COLUMN, OnError::Fail)
+    };
+    let settings = broker.consumer(&[]);
+    let share = [restored(0, 3, 5, Some(5))];
+    let mut source = KafkaSource::new(
+        &stream,
+        &settings,
+        &share,
+        Numbers::default(),
+        Fetching::Buffered,
+        now_us,
+    )
+    .expect("a source");
+    assert_eq!(poll_on(&mut source).0, [(0, 3), (0, 4)]);
+    source.go_on().expect("nothing is left to read");
+    assert!(matches!(source.poll(9), Ok(Polled::Ended)));
+    assert_eq!(source.watermark(), Some(Watermark::END));
+    assert_eq!(source.cut()[0].watermark, Watermark(1_000));
 }

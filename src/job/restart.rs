@@ -1,0 +1,116 @@
+//! Where the streams of a job go on whose offsets are committed: asked of their groups before the shards start.
+//!
+//! Law: it is decided once for the whole job. If anything is read again, on any stream or shard, normal work of all of them waits
+//! until it has come through.
+
+use super::commits::Group;
+use super::inputs;
+use crate::config::Config;
+use crate::config::limits::RUNGS_A_WINDOW;
+use crate::error::Result;
+use crate::kafka::{Committed, GroupOffsets, Span};
+use crate::plan::{JobPlan, WindowSpec};
+use crate::source::kafka::{Fingerprint, Range, Replay, Resumed, ranges_of, resume};
+use crate::window::Spans;
+
+/// One stream whose offsets are committed.
+pub(super) struct Restart {
+    /// Its index in `JobPlan::sources`.
+    pub(super) source: usize,
+    /// What commits of it stand for.
+    pub(super) fingerprint: u64,
+    /// Where it goes on.
+    pub(super) resumed: Resumed,
+    /// The queries on it, by their index in `JobPlan::queries`, with their windows.
+    pub(super) queries: Vec<(usize, Option<Spans>)>,
+    /// How far event time goes from rung to rung of its ladders; `None` where nothing is ever read again.
+    pub(super) step_us: Option<i64>,
+    /// The group's offsets.
+    pub(super) group: Box<dyn Group>,
+}
+
+/// Asks the groups of all streams of `plan` whose offsets are committed. With `discard`, what they have committed is not looked
+/// at: the streams start at their oldest records.
+///
+/// # Errors
+/// `Error::Connector` if a broker does not answer, `Error::Config` if the job cannot go on from what was committed.
+pub(super) fn ask(plan: &JobPlan, config: &Config, discard: bool) -> Result<Vec<Restart>> {
+    let sources = (0..plan.sources.len()).filter(|&source| plan.committed(source).is_some());
+    sources
+        .map(|source| of_source(plan, source, config, discard))
+        .collect()
+}
+
+fn of_source(plan: &JobPlan, source: usize, config: &Config, discard: bool) -> Result<Restart> {
+    let options = plan.committed(source).expect("asked before");
+    let settings = inputs::settings(&plan.sources[source].stream, options, config, &plan.name)?;
+    let (spans, ranges) = ranges_of(options, &settings)?;
+    let group = GroupOffsets::new(&settings, &options.topic)?;
+    let committed = match discard {
+        true => Vec::new(),
+        false => group.committed(spans.iter().map(|span| span.partition))?,
+    };
+    from_commits(plan, source, &spans, ranges, &committed, Box::new(group))
+}
+
+/// Where the source goes on after `committed`, which `group` keeps; without a commit its partitions of `spans` are read by
+/// `ranges`.
+pub(super) fn from_commits(
+    plan: &JobPlan,
+    source: usize,
+    spans: &[Span],
+    ranges: Vec<Range>,
+    committed: &[Committed],
+    group: Box<dyn Group>,
+) -> Result<Restart> {
+    let options = plan.committed(source).expect("its offsets are committed");
+    let mut fingerprint = Fingerprint::new();
+    for part in plan.meaning_of(source) {
+        fingerprint.take(&part);
+    }
+    let fingerprint = fingerprint.value();
+    let resumed = resume(options, group.name(), fingerprint, spans, ranges, committed)?;
+    let queries: Vec<_> = plan
+        .readers_of(source)
+        .map(|(index, query)| (index, query.plan.window().map(Spans::of)))
+        .collect();
+    let windows = plan
+        .readers_of(source)
+        .filter_map(|(_, query)| query.plan.window());
+    let shortest = windows
+        .map(|WindowSpec::Tumbling { size_us, .. }| *size_us)
+        .min();
+    Ok(Restart {
+        source,
+        fingerprint,
+        resumed,
+        queries,
+        step_us: shortest.map(|size_us| (size_us / RUNGS_A_WINDOW).max(1)),
+        group,
+    })
+}
+
+impl Restart {
+    /// How its sources read again, if anything of the job is (`rebuilds`).
+    pub(super) fn replay(&self, rebuilds: bool) -> Replay {
+        Replay {
+            rebuilds,
+            step_us: self.step_us,
+        }
+    }
+
+    /// What the operator is told at the start, if it goes on from a commit.
+    pub(super) fn notice(&self, stream: &str) -> Option<String> {
+        let Resumed { found, ranges, .. } = &self.resumed;
+        found.then(|| {
+            let again = ranges.iter().filter(|range| range.distance() > 0).count();
+            format!(
+                "stream {stream} goes on where group {} has committed: {} records of {again} of its {} partitions are read again \
+                 for what is open",
+                self.group.name(),
+                self.resumed.distance(),
+                ranges.len()
+            )
+        })
+    }
+}
