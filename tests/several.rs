@@ -144,7 +144,7 @@ fn a_stop_ends_chained_queries_and_fires_nothing() {
     let hours = hours_of(&ended.out);
     let all = records().1;
     assert!(hours.iter().all(|(hour, sum)| all.get(hour) == Some(sum)));
-    if report["end"] == "duration" {
+    if report["end"] == "duration" && report["records_in"].as_u64() < Some(RECORDS) {
         assert!(
             hours.len() < all.len(),
             "an input that has not ended fires nothing"

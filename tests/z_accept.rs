@@ -122,12 +122,17 @@ fn accept_49_a_password_is_shown_nowhere() {
     accept(49);
 }
 
-/// Six lives that end by kill -9; the script alone takes a hundred.
+/// Three lives that end by SIGTERM and six by kill -9; the script alone takes eight and a hundred.
 #[test]
 fn accept_41_a_job_that_dies_goes_on_and_no_row_is_lost() {
     let given = std::env::var("ACCEPT_KILLS");
     let kills = given.as_deref().unwrap_or("6");
-    accept_with(41, &[("ACCEPT_KILLS", kills), ("ACCEPT_SETTLE", "4")]);
+    let few = [
+        ("ACCEPT_KILLS", kills),
+        ("ACCEPT_STOPS", "3"),
+        ("ACCEPT_SETTLE", "4"),
+    ];
+    accept_with(41, &few);
 }
 
 #[test]

@@ -211,7 +211,7 @@ impl Commits {
         }
         match std::mem::replace(&mut self.state, State::Resting) {
             State::Resting if self.rebuilding => {
-                if self.has_passed(REBUILT) {
+                if self.is_rebuilt() {
                     self.rebuilding = false;
                     self.open(REBUILT, now_ns);
                 }
@@ -263,6 +263,12 @@ impl Commits {
         self.opened = epoch;
         self.opened_ns = now_ns;
         self.epochs.open(epoch);
+    }
+
+    /// Whether every shard has read again all that it was to read, and that has come through. One that was stopped before has
+    /// told its end and no cut.
+    fn is_rebuilt(&self) -> bool {
+        self.cuts.iter().all(|cut| cut.at.is_some()) && self.has_passed(REBUILT)
     }
 
     /// Whether `epoch` has come through every query of every shard.

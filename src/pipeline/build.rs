@@ -8,6 +8,7 @@ use velostream_shards::{EpochHandle, ExitOutbox, NodeMemory, ShardId};
 use super::batch_size::BatchSize;
 use super::driver::ShardPipeline;
 use super::egress::{Egress, Exit, RowEncoder, ToJob};
+use super::epochs::Cuts;
 use super::exchange_edge::{ExchangeEdge, Lanes};
 use super::filter_project::{Evaluated, FilterProject};
 use super::flow::{Flow, Fork, Node, Outlet, Reader};
@@ -114,6 +115,8 @@ pub fn shard_pipeline(job: &JobPlan, parts: ShardParts) -> Result<ShardPipeline>
     };
     assert_eq!(sources.len(), job.sources.len(), "a share of each source");
     assert_eq!(queries.len(), job.queries.len(), "parts for each query");
+    let mut restarts = queries.iter().filter_map(|parts| parts.restart);
+    let rebuilds = restarts.any(|restart| restart.rebuilds);
     let mut nodes = Vec::with_capacity(queries.len());
     for (index, (query, parts)) in job.queries.iter().zip(queries).enumerate() {
         let plan = &query.plan;
@@ -140,7 +143,7 @@ pub fn shard_pipeline(job: &JobPlan, parts: ShardParts) -> Result<ShardPipeline>
     Ok(ShardPipeline::new(
         ports.collect(),
         Flow::new(nodes, Exit::new(exit)),
-        epochs,
+        Cuts::new(epochs, rebuilds),
         batch,
         wall_us,
         monotonic_ns,

@@ -11,7 +11,7 @@
 //! behind `INBOX_ROWS_MAX` rows, a slice of groups that fire, and a slice of partials, with another for each promise that it
 //! hears.
 
-use velostream_shards::{Context, EpochHandle, Load, MemoryRange, Progress, Recorder, Shard};
+use velostream_shards::{Context, Load, MemoryRange, Progress, Recorder, Shard};
 
 use super::allocation_count::{AllocationCount, AllocationFigures};
 use super::batch_size::BatchSize;
@@ -74,7 +74,7 @@ impl ShardPipeline {
     pub fn new(
         sources: Vec<SourcePort>,
         flow: Flow,
-        epochs: EpochHandle,
+        cuts: Cuts,
         batch: BatchSize,
         wall_us: fn() -> i64,
         monotonic_ns: fn() -> u64,
@@ -83,7 +83,7 @@ impl ShardPipeline {
             sources,
             next: 0,
             flow,
-            cuts: Cuts::new(epochs),
+            cuts,
             batch,
             wall_us,
             monotonic_ns,

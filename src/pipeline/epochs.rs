@@ -9,8 +9,9 @@
 //! 1. A cut stands between two batches of every source, so all that was taken before has been given to the queries.
 //! 2. Nobody waits at a barrier. A cut claims only what has passed: rows of later records may be among those before it, which
 //!    makes an acknowledged row repeat after a crash and never lack a record (docs/decisions/0020).
-//! 3. After a restart the first barrier, `REBUILT`, follows what is read again, without being asked for; normal work begins when
-//!    the job opens that epoch, which it does once the barrier has come through everywhere.
+//! 3. After a restart the first barrier, `REBUILT`, follows what is read again, without being asked for, on every shard; normal
+//!    work begins when the job opens that epoch, which it does once the barrier has come through everywhere. A shard that was
+//!    stopped before never makes that cut, so a job that was knows it.
 
 use super::egress::ToJob;
 use super::flow::Flow;
@@ -26,21 +27,26 @@ pub const REBUILT: u64 = 1;
 /// Where one shard stands with cuts.
 pub struct Cuts {
     epochs: EpochHandle,
+    /// Whether the job reads again, on any shard, and normal work has not begun here.
+    rebuilds: bool,
     /// The last epoch that was cut.
     cut: u64,
 }
 
 impl Cuts {
-    /// None yet, of those that the job opens by `epochs`.
-    pub fn new(epochs: EpochHandle) -> Cuts {
-        Cuts { epochs, cut: 0 }
+    /// None yet, of those that the job opens by `epochs`. With `rebuilds` something is read again first, on this shard or another.
+    pub fn new(epochs: EpochHandle, rebuilds: bool) -> Cuts {
+        Cuts {
+            epochs,
+            rebuilds,
+            cut: 0,
+        }
     }
 
     /// Cuts if there is one to make; to be called between two batches. Whether anything was done.
     pub fn cross(&mut self, sources: &mut [SourcePort], flow: &mut Flow) -> Result<bool> {
         let opened = self.epochs.current();
-        let mut standing = sources.iter().filter_map(SourcePort::restart);
-        if standing.any(|restart| restart != Restart::Running) {
+        if self.rebuilds {
             return self.cross_rebuilt(opened, sources, flow);
         }
         if opened <= self.cut {
@@ -80,8 +86,9 @@ impl Cuts {
         if opened < REBUILT {
             return Ok(false);
         }
+        self.rebuilds = false;
         for source in sources {
-            if is(source, Restart::Rebuilt) {
+            if is(source, Restart::Rebuilt) && !source.is_closed() {
                 source.go_on()?;
             }
         }

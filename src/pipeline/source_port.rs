@@ -125,13 +125,9 @@ impl SourcePort {
         Ok(progressed || dealt)
     }
 
-    /// Where the source stands after a restart; `None` if its offsets are not committed. One that is closed is never behind.
+    /// Where the source stands after a restart, or stood when it was closed; `None` if its offsets are not committed.
     pub fn restart(&self) -> Option<Restart> {
-        let restart = self.source.as_ref()?.restart()?;
-        Some(match self.is_closed() {
-            true => Restart::Running,
-            false => restart,
-        })
+        self.source.as_ref()?.restart()
     }
 
     /// Begins normal work, behind what every shard has rebuilt.
