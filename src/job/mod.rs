@@ -206,7 +206,6 @@ impl Job<'_> {
         let rebuilds = restarts
             .iter()
             .any(|restart| restart.resumed.distance() > 0);
-        let continues = restarts.iter().any(|restart| restart.resumed.found);
         let mut sources: Vec<_> = (0..shards).map(|_| Vec::new()).collect();
         for (index, source) in plan.sources.iter().enumerate() {
             let restart = restarts.iter().find(|restart| restart.source == index);
@@ -236,6 +235,10 @@ impl Job<'_> {
         }
         let mut sinks = Vec::with_capacity(plan.sinks.len());
         for (index, sink) in plan.sinks.iter().enumerate() {
+            // Rows that were written before stay where a query that writes goes on; else the output is made anew.
+            let goes_on =
+                |restart: &Restart| restart.resumed.found && plan.writes(restart.source, index);
+            let continues = restarts.iter().any(goes_on);
             let mut sink = outputs::open(sink, config, self.rows, plan.is_feed(index), continues)?;
             sink.ring_by(doorbells.ringer_of_job());
             sinks.push(sink);

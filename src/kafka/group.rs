@@ -11,6 +11,7 @@
 //! 3. Nobody joins the group: partitions are assigned by the engine. A group that somebody else has joined refuses commits, and
 //!    the error says so.
 
+use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
 use std::time::{Duration, Instant};
 
@@ -40,7 +41,7 @@ pub struct GroupOffsets {
     group: String,
     /// Whether a commit is under way.
     asked: bool,
-    client: Client,
+    client: ManuallyDrop<Client>,
 }
 
 // SAFETY: librdkafka's queue may be used from any thread, as may its client.
@@ -72,7 +73,7 @@ impl GroupOffsets {
                 .expect("a consumer has a group")
                 .to_owned(),
             asked: false,
-            client,
+            client: ManuallyDrop::new(client),
         })
     }
 
@@ -92,20 +93,36 @@ impl GroupOffsets {
         &self,
         partitions: impl ExactSizeIterator<Item = i32>,
     ) -> Result<Vec<Committed>> {
-        let mut list = PartitionList::new(&self.topic, partitions.map(|partition| (partition, 0)));
+        const ROUND: Duration = Duration::from_millis(100);
+        let deadline = Instant::now() + BROKER_PATIENCE;
+        let places: Vec<_> = partitions.map(|partition| (partition, 0)).collect();
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.ask(&places, left) {
+                Ok(found) => return Ok(found),
+                // A coordinator that is being made, loads, or moves says so at once.
+                Err(code) if !code.ends_commits() && left > ROUND => std::thread::sleep(ROUND),
+                Err(code) => return Err(self.unanswered(code)),
+            }
+        }
+    }
+
+    /// What the group keeps of the partitions of `places`, asked once.
+    fn ask(&self, places: &[(i32, i64)], wait: Duration) -> Result<Vec<Committed>, Code> {
+        let mut list = PartitionList::new(&self.topic, places.iter().copied());
         // SAFETY: client and list are alive.
         let asked = unsafe {
-            let wait = milliseconds(BROKER_PATIENCE);
+            let wait = milliseconds(wait);
             sys::rd_kafka_committed(self.client.as_ptr(), list.as_mut_ptr(), wait)
         };
         self.client.serve(Duration::ZERO);
         if Code::from(asked).is_error() {
-            return Err(self.unanswered(asked.into()));
+            return Err(asked.into());
         }
         let mut found = Vec::new();
         for (partition, offset, metadata, code) in list.entries() {
             if code.is_error() {
-                return Err(self.unanswered(code));
+                return Err(code);
             }
             if offset >= 0 {
                 let metadata = String::from_utf8_lossy(metadata).into_owned();
@@ -240,6 +257,11 @@ impl Drop for GroupOffsets {
     fn drop(&mut self) {
         // SAFETY: the queue is alive and owned; the client goes after it.
         unsafe { sys::rd_kafka_queue_destroy(self.queue.as_ptr()) }
+        // One that still waits for its coordinator would hold its end up for a minute: it ends with the process.
+        if !self.asked {
+            // SAFETY: it is not used again.
+            unsafe { ManuallyDrop::drop(&mut self.client) }
+        }
     }
 }
 

@@ -203,7 +203,6 @@ fn query_pipeline(plan: &Plan, seat: &Seat, lanes: Option<Lanes>) -> Result<Quer
                 late_records: 0,
                 grace_us: aggregate.window.map(|window| window.grace_us()),
                 reached: (Watermark::NONE, 0),
-                reached_before_end: Watermark::NONE,
                 slice_groups: FIRE_GROUPS_MAX,
                 epochs: Epochs::default(),
             };

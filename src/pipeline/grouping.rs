@@ -47,8 +47,6 @@ pub struct Grouping {
     pub grace_us: Option<i64>,
     /// The query's watermark on this shard, with the due time of the record that moved it.
     pub reached: (Watermark, i64),
-    /// The same, before the end of a bounded input: the end is no promise of an event time.
-    pub reached_before_end: Watermark,
     /// Groups that are emitted, or sent as partials, at a time.
     pub slice_groups: usize,
     /// Where it stands after a restart, and with epochs.
@@ -113,7 +111,6 @@ impl Grouping {
         self.epochs.rebuilds = rebuilds;
         self.edge.start_at(done);
         self.reached = (done, 0);
-        self.reached_before_end = done;
         self.owned.watermark(done, 0);
         if let Some(assigner) = &mut self.assigner {
             assigner.start_at(done);
@@ -142,7 +139,7 @@ impl Grouping {
         if std::mem::take(&mut self.epochs.rebuilds) {
             self.owned.forget_late();
         }
-        Some((epoch, self.reached_before_end))
+        Some((epoch, self.reached.0))
     }
 
     /// Whether rows may be sent to their owners, and this shard is not behind with its own.
@@ -264,7 +261,9 @@ impl Grouping {
             Some(first_phase) => {
                 let (records, due_us) = (rows.len(), rows.due_us);
                 within_update(|| first_phase.rows(&rows));
-                self.ingest.applied(records, due_us);
+                if !self.epochs.reads_again {
+                    self.ingest.applied(records, due_us);
+                }
             }
             None => {
                 let own = self.edge.send(rows).map(Arrived::Rows);
@@ -308,17 +307,16 @@ impl Grouping {
             Some(Arrived::Rows(rows)) => {
                 let (records, due_us) = (rows.len(), rows.due_us);
                 match self.epochs.rebuilds {
-                    false => within_update(|| self.owned.rows(rows, made)),
+                    false => {
+                        within_update(|| self.owned.rows(rows, made));
+                        self.ingest.applied(records, due_us);
+                    }
                     true => within_update(|| self.owned.update(&rows)),
                 }
-                self.ingest.applied(records, due_us);
             }
             Some(Arrived::Partials(partials)) => within_update(|| self.owned.merge(partials)),
             Some(Arrived::Watermark { time, due_us }) => {
                 self.reached = (time, due_us);
-                if time != Watermark::END {
-                    self.reached_before_end = time;
-                }
                 self.owned.watermark(time, due_us);
             }
         }

@@ -8,7 +8,7 @@
 
 use super::{
     AggregatePlan, EmitPolicy, JobPlan, JobQuery, Plan, PlannedExpr, Shape, SinkSpec,
-    SourceConnector, WindowSpec,
+    SourceConnector, Target, WindowSpec,
 };
 use crate::config::options::{KafkaSourceOptions, Start};
 
@@ -117,6 +117,12 @@ impl JobPlan {
             SourceConnector::Kafka(options) if options.start == Start::Committed => Some(options),
             _ => None,
         }
+    }
+
+    /// Whether a query that reads the source of the one index writes the sink of the other.
+    pub fn writes(&self, source: usize, sink: usize) -> bool {
+        self.readers_of(source)
+            .any(|(_, query)| matches!(query.target, Target::Sink(target) if target == sink))
     }
 
     /// The queries that read the source of that index, with their own.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::diagnose::{Code, Place};
 use super::streams::Streams;
+use crate::config::Property;
 use crate::config::options::{End, Start};
 use crate::error::{Error, Result};
 use crate::plan::{Plan, SinkSpec, SourceConnector, StreamSpec};
@@ -36,6 +37,39 @@ pub(super) fn decide(
             }
         };
         plans[index].source.stream = stream;
+    }
+    errors.extend(groups_in_common(place, streams, &decided));
+    errors
+}
+
+/// A group keeps one offset of a partition, so it serves one stream of a topic.
+fn groups_in_common(place: &Place, streams: &Streams, decided: &[Arc<StreamSpec>]) -> Vec<Error> {
+    let group_of = |stream: &StreamSpec| match &stream.connector {
+        SourceConnector::Kafka(kafka) if kafka.start == Start::Committed => {
+            let group = kafka.group.clone()?;
+            let is_broker = |property: &&Property| property.name == "bootstrap.servers";
+            let brokers = kafka.properties.iter().find(is_broker).cloned();
+            Some((group, kafka.topic.clone(), brokers))
+        }
+        _ => None,
+    };
+    let mut errors = Vec::new();
+    for (index, stream) in decided.iter().enumerate() {
+        let Some(group) = group_of(stream) else {
+            continue;
+        };
+        let same = |other: &&Arc<StreamSpec>| group_of(other).as_ref() == Some(&group);
+        if let Some(other) = decided[..index].iter().find(same) {
+            errors.push(place.error(
+                Code::BadOption,
+                format!(
+                    "streams {} and {} would commit their offsets of topic {} for one group, {}",
+                    other.name, stream.name, group.1, group.0
+                ),
+                streams.span_of(&stream.name),
+                Some("give each a group of its own, or leave the option out".to_owned()),
+            ));
+        }
     }
     errors
 }
@@ -195,6 +229,34 @@ mod tests {
             let message = planned(", start = 'committed'", queries, job).expect_err("refused");
             assert!(message.contains(reason), "{message}");
         }
+    }
+
+    #[test]
+    fn a_group_serves_one_stream_of_a_topic() {
+        let two = |topic: &str, first: &str, second: &str| {
+            let declare = |name: &str, topic: &str, more: &str| {
+                format!("CREATE STREAM {name} (a VARCHAR) WITH (connector = 'kafka', topic = '{topic}', group = 'g'{more});
+                    CREATE STREAM {name}o WITH (connector = 'file', path = '{name}.json') AS SELECT a FROM {name};")
+            };
+            let text = declare("s", "t", first) + &declare("r", topic, second);
+            let settings = Settings {
+                shards: 1,
+                job_name: Some("j".to_owned()),
+            };
+            plan_script("test.sql", &text, &settings).map(|script| script.job)
+        };
+        let refused = two("t", "", "")
+            .expect_err("one offset for two")
+            .to_string();
+        assert!(
+            refused.contains("streams s and r would commit"),
+            "{refused}"
+        );
+        assert!(two("t", "", ", start = 'earliest'").is_ok());
+        assert!(two("t", "", ", kafka.bootstrap.servers = 'elsewhere:9092'").is_ok());
+        let job = two("u", "", "").expect("a topic each");
+        assert!(job.writes(0, 0) && job.writes(1, 1), "its own query writes");
+        assert!(!job.writes(0, 1) && !job.writes(1, 0), "another does not");
     }
 
     #[test]

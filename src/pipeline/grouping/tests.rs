@@ -186,7 +186,6 @@ fn seats(course: &Course, wiring: Wiring) -> Vec<Seat> {
                     late_records: 0,
                     grace_us: window.map(|window| window.grace_us()),
                     reached: (Watermark::NONE, 0),
-                    reached_before_end: Watermark::NONE,
                     slice_groups: course.slice_groups,
                     epochs: Epochs::default(),
                 },

@@ -30,6 +30,7 @@ impl<D: Decoder> KafkaSource<D> {
         let progressed = !taken.is_empty();
         self.polls += 1;
         let mut stamps = Stamps::new(taken.len(), taken_at_us, self.polls);
+        let mut rebuilt = Vec::new();
         for event in taken.events() {
             let place = self.places.get(event_partition(&event) as usize);
             let place = place.copied().unwrap_or(NOT_OURS);
@@ -63,9 +64,14 @@ impl<D: Decoder> KafkaSource<D> {
                 partition.next_offset = partition.normal_from;
                 partition.clock.restore(partition.normal_watermark);
                 self.rebuilding -= 1;
+                rebuilt.push(partition.partition);
             }
         }
         drop(taken);
+        // What follows in it is for normal work, and would only be passed over here.
+        for partition in rebuilt {
+            consumer.stop(partition);
+        }
         if let Some(error) = consumer.fatal() {
             return Err(error);
         }
