@@ -10,6 +10,7 @@ use super::{
     AggregatePlan, EmitPolicy, JobPlan, JobQuery, Plan, PlannedExpr, Shape, SinkSpec,
     SourceConnector, Target, WindowSpec,
 };
+use crate::config::Property;
 use crate::config::options::{KafkaSourceOptions, Start};
 
 impl Plan {
@@ -139,9 +140,12 @@ impl JobPlan {
         let SourceConnector::Kafka(options) = &stream.connector else {
             panic!("only offsets of a topic are committed");
         };
+        let isolation = |property: &&Property| property.name == "isolation.level";
         let mut parts = vec![
             format!("topic: {}", options.topic),
             format!("format: {:?} {:?}", options.format, options.csv),
+            format!("validate: {:?}", options.json_validate),
+            format!("isolation: {:?}", options.properties.iter().find(isolation)),
             format!("columns: {:?}", columns(&stream.columns)),
             format!("time: {:?} {:?}", stream.event_time, stream.event_time_unit),
         ];

@@ -261,10 +261,10 @@ mod tests {
 
     #[test]
     fn a_commit_stands_for_what_is_computed_and_not_for_where_rows_go() {
-        let meaning = |query: &str| {
+        let read_as = |options: &str, query: &str| {
             let text = format!(
                 "CREATE STREAM s (a VARCHAR, ts TIMESTAMP, WATERMARK FOR ts AS ts)
-                 WITH (connector = 'kafka', topic = 't'); {query}"
+                 WITH (connector = 'kafka', topic = 't'{options}); {query}"
             );
             let settings = Settings {
                 shards: 1,
@@ -273,7 +273,17 @@ mod tests {
             let script = plan_script("test.sql", &text, &settings).expect("right");
             script.job.meaning_of(0)
         };
+        let meaning = |query: &str| read_as("", query);
         let first = meaning(WINDOWED);
+        for options in [
+            ", json.validate = 'strict'",
+            ", kafka.isolation.level = 'read_uncommitted'",
+            ", event_time.unit = 's'",
+        ] {
+            assert_ne!(first, read_as(options, WINDOWED), "{options}");
+        }
+        let elsewhere = ", kafka.bootstrap.servers = 'elsewhere:9092', on_error = 'skip'";
+        assert_eq!(first, read_as(elsewhere, WINDOWED));
         assert_eq!(
             first,
             meaning(
