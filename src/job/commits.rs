@@ -441,7 +441,7 @@ fn ladders(ranges: &[Range]) -> BTreeMap<i32, Ladder> {
 }
 
 /// The commits as a group keeps them.
-fn offsets(commits: &[PartitionCommit]) -> Vec<Committed> {
+pub(super) fn offsets(commits: &[PartitionCommit]) -> Vec<Committed> {
     let offset = |commit: &PartitionCommit| Committed {
         partition: commit.partition,
         offset: commit.seek,

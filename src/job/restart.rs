@@ -3,14 +3,17 @@
 //! Law: it is decided once for the whole job. If anything is read again, on any stream or shard, normal work of all of them waits
 //! until it has come through.
 
-use super::commits::Group;
+use super::commits::{Group, offsets};
 use super::inputs;
 use crate::config::Config;
 use crate::config::limits::RUNGS_A_WINDOW;
 use crate::error::Result;
 use crate::kafka::{Committed, GroupOffsets, Span};
 use crate::plan::{JobPlan, WindowSpec};
-use crate::source::kafka::{Fingerprint, Range, Replay, Resumed, ranges_of, resume};
+use crate::source::kafka::{
+    Fingerprint, PartitionCommit, Range, Replay, Resumed, ranges_of, resume,
+};
+use crate::time::Watermark;
 use crate::window::Spans;
 
 /// One stream whose offsets are committed.
@@ -46,11 +49,15 @@ fn of_source(plan: &JobPlan, source: usize, config: &Config, discard: bool) -> R
     let settings = inputs::settings(&plan.sources[source].stream, options, config, &plan.name)?;
     let (spans, ranges) = ranges_of(options, &settings)?;
     let group = GroupOffsets::new(&settings, &options.topic)?;
-    let committed = match discard {
-        true => Vec::new(),
-        false => group.committed(spans.iter().map(|span| span.partition))?,
-    };
-    from_commits(plan, source, &spans, ranges, &committed, Box::new(group))
+    if !discard {
+        let committed = group.committed(spans.iter().map(|span| span.partition))?;
+        return from_commits(plan, source, &spans, ranges, &committed, Box::new(group));
+    }
+    let mut restart = from_commits(plan, source, &spans, ranges, &[], Box::new(group))?;
+    // Before a file is made anew: a run that dies early would leave the old commits beside a new file, and the next one would
+    // take its rows for written.
+    restart.group.commit_now(&offsets(&restart.beginning()))?;
+    Ok(restart)
 }
 
 /// Where the source goes on after `committed`, which `group` keeps; without a commit its partitions of `spans` are read by
@@ -97,6 +104,21 @@ impl Restart {
             rebuilds,
             step_us: self.step_us,
         }
+    }
+
+    /// What is committed of a stream of which nothing has been read.
+    fn beginning(&self) -> Vec<PartitionCommit> {
+        let ranges = self.resumed.ranges.iter();
+        let nothing = ranges.map(|range| PartitionCommit {
+            partition: range.partition,
+            seek: range.start,
+            fingerprint: self.fingerprint,
+            done: Watermark::NONE,
+            next: range.start,
+            watermark_at_seek: Watermark::NONE,
+            watermark_at_next: Watermark::NONE,
+        });
+        nothing.collect()
     }
 
     /// What the operator is told at the start, if it goes on from a commit.
