@@ -47,6 +47,8 @@ impl Code {
     const REBALANCE_IN_PROGRESS: Code =
         Code(native::RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS as i32);
     const INVALID_GROUP: Code = Code(native::RD_KAFKA_RESP_ERR_INVALID_GROUP_ID as i32);
+    pub(super) const METADATA_TOO_LARGE: Code =
+        Code(native::RD_KAFKA_RESP_ERR_OFFSET_METADATA_TOO_LARGE as i32);
 
     /// Whether this is an error at all.
     pub fn is_error(self) -> bool {
@@ -94,7 +96,7 @@ impl Code {
         }
     }
 
-    /// Whether a group will never take our commits: we may not, or others have joined it.
+    /// Whether a group will never take our commits: we may not, others have joined it, or its brokers keep too little.
     pub fn ends_commits(self) -> bool {
         self.is_refusal()
             || [
@@ -102,6 +104,7 @@ impl Code {
                 Code::ILLEGAL_GENERATION,
                 Code::REBALANCE_IN_PROGRESS,
                 Code::INVALID_GROUP,
+                Code::METADATA_TOO_LARGE,
             ]
             .contains(&self)
     }

@@ -242,6 +242,8 @@ impl GroupOffsets {
     fn refused(&self, code: Code) -> Error {
         let remedy = if code.is_refusal() {
             "allow this client to read the group"
+        } else if code == Code::METADATA_TOO_LARGE {
+            "raise the brokers' offset.metadata.max.bytes (4096 unless set; 200 are enough)"
         } else {
             "nobody else may use the group: stop the other, or give the stream a group of its own (option group)"
         };
