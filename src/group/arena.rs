@@ -46,6 +46,11 @@ const CHUNK_GROWTH: usize = 4;
 /// Bytes of a chunk at most, unless one value is larger: room for a huge page, wherever the chunk begins.
 const CHUNK_BYTES_MAX: usize = 4 << 20;
 
+/// Chunks below this many bytes are not bound to the node: they lie where their shard touches them first, which is there. Each
+/// range with a policy of its own is a mapping to the kernel, of which a process has 65,530 (`vm.max_map_count`); with 4 KiB
+/// chunks bound, 60,000 open panes were the end of it.
+const BOUND_BYTES_MIN: usize = 256 << 10;
+
 /// Rows of the first segment, as a power of two.
 const FIRST_BITS: u32 = 6;
 
@@ -180,7 +185,8 @@ impl Arena {
             .saturating_mul(1 << growth)
             .min(CHUNK_BYTES_MAX);
         let bump = Bump::with_capacity(usual.max(bytes));
-        if let Some(node) = &self.node
+        if bump.chunk_capacity() >= BOUND_BYTES_MIN
+            && let Some(node) = &self.node
             && let Some((end, 0)) = given_out(&bump)
             && let Some(start) = NonNull::new(end.as_ptr().wrapping_sub(bump.chunk_capacity()))
         {
