@@ -73,6 +73,31 @@ pub const FETCH_BLOCK_RECORDS: usize = 1_024;
 /// Such batches that lie between a helper and its shard.
 pub const FETCH_LANE_BLOCKS: usize = 8;
 
+/// How long a broker may take to answer a fetch, besides the time for which it may hold the answer back to fill it, before its
+/// partitions are no longer taken to be quiet, nanoseconds.
+pub const KAFKA_ANSWER_NS_MAX: u64 = 1_000_000_000;
+
+/// How long nothing may come from a partition before it is idle, microseconds: up to thirty days.
+pub const IDLE_TIMEOUT_US: RangeInclusive<i64> = 1_000..=30 * MICROSECONDS_A_DAY;
+
+/// The same unless asked otherwise.
+pub const IDLE_TIMEOUT_US_DEFAULT: i64 = 10_000_000;
+
+/// How far ahead of the clock an event time may be, microseconds: up to a hundred years.
+pub const FUTURE_SKEW_US: RangeInclusive<i64> = 0..=36_525 * MICROSECONDS_A_DAY;
+
+/// The same of a Kafka stream without end unless asked otherwise.
+pub const FUTURE_SKEW_US_DEFAULT: i64 = 3_600_000_000;
+
+/// How often a partition that is idle, or could be if its broker answered, is looked at again, nanoseconds.
+pub const IDLE_LOOK_NS: u64 = 250_000_000;
+
+/// How soon a partition is looked at again that is due to be idle as soon as its broker has said so, nanoseconds.
+pub const IDLE_LOOK_SOON_NS: u64 = 20_000_000;
+
+/// How often the brokers are asked whether a topic has more partitions, nanoseconds. A new one is read within 30 s.
+pub const KAFKA_WATCH_NS: u64 = 10_000_000_000;
+
 /// Rows, or groups of partials, after which a shard takes no further block from its inbox in one turn: a block of partials
 /// holds more than a batch does.
 pub const INBOX_ROWS_MAX: usize = 4_096;
@@ -91,6 +116,9 @@ pub const UNTOLD_RECORDS_MAX: u64 = 4096;
 
 /// How often a shard tells its job of latencies and counts, at most, nanoseconds. A histogram is up to 190 KB.
 pub const FIGURES_TOLD_EVERY_NS: u64 = 500_000_000;
+
+/// How often the clock moves a watermark that no input holds, at least, nanoseconds; it does besides when a window closes by it.
+pub const CLOCK_STEP_NS: u64 = 100_000_000;
 
 /// Busy turns after which a shard is taken to run steadily, where its allocations are counted.
 pub const STEADY_AFTER_TURNS: u64 = 64;

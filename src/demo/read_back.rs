@@ -43,7 +43,9 @@ impl ReadBack {
         for event in taken.events() {
             let (partition, offset) = match &event {
                 Event::Record(read) => (read.partition(), read.offset()),
-                Event::End { partition, offset } => (*partition, *offset),
+                Event::End {
+                    partition, offset, ..
+                } => (*partition, *offset),
                 Event::Failed { code, reason, .. } if code.ends_a_read() => {
                     return Err(Error::Connector(format!(
                         "reading back topic {} failed: {code} ({reason})",

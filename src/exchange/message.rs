@@ -9,7 +9,7 @@ use datafusion_common::arrow::array::{Array, ArrayRef, AsArray, UInt32Array};
 use datafusion_common::arrow::compute::take;
 use datafusion_common::arrow::datatypes::{DataType, Int64Type};
 
-use crate::time::Watermark;
+use crate::time::{Idle, Watermark};
 
 /// Accepted records on their way to the state of their groups.
 #[derive(Clone, Debug, Default)]
@@ -47,15 +47,16 @@ pub enum Block {
     Rows(KeyedRows),
     /// Groups whose keys the receiver owns.
     Partials(Partials),
-    /// The sender's promise, after all rows and partials that it covers.
+    /// The sender's promise, after all rows and partials that it covers. It goes back when an input of the sender speaks again
+    /// that was idle, and then comes before the first of its rows.
     Watermark {
         /// The promise.
         time: Watermark,
         /// When the record that moved it was due, wall clock, microseconds since the epoch.
         due_us: i64,
     },
-    /// The sender has no input that could speak and must not hold back the others, until it sends something else.
-    Idle,
+    /// The sender has no input that could speak and must not hold back the others, until it promises again.
+    Idle(Idle),
     /// The marker of an epoch: what the sender had read before the epoch's cut is before it, and what it reads after is behind.
     Barrier {
         /// The epoch's number.

@@ -19,6 +19,7 @@ use super::token::{Token, shortened};
 use super::{Decoded, Decoder};
 use crate::config::options::{CsvOptions, TimeUnit};
 use crate::error::{Error, Result};
+use crate::time::EventTime;
 
 /// Decodes CSV records.
 pub struct CsvDecoder {
@@ -179,6 +180,10 @@ impl Decoder for CsvDecoder {
             }
             Err(reason) => self.builders.discard(reason),
         }
+    }
+
+    fn limit_event_time(&mut self, latest: EventTime) {
+        self.builders.limit_event_time(latest);
     }
 
     fn len(&self) -> usize {

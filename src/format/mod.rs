@@ -41,6 +41,15 @@ pub struct BadRecord {
     pub event_time: Option<EventTime>,
 }
 
+/// Why a record is bad whose event time `time`, which `what` holds, is further ahead of the clock than the stream allows.
+#[cold]
+pub fn too_far_ahead(what: &str, time: EventTime) -> String {
+    let mut shown = Vec::new();
+    write_timestamp(&mut shown, time.0);
+    let shown = String::from_utf8_lossy(&shown);
+    format!("{what} is {shown}, further ahead of the clock than max_future_skew allows")
+}
+
 /// Decodes records of one format into columns.
 ///
 /// # Contract
@@ -52,6 +61,9 @@ pub struct BadRecord {
 pub trait Decoder: Send {
     /// Decodes one record.
     fn decode(&mut self, record: &[u8]) -> Decoded;
+
+    /// From now on, an event time beyond `latest` makes a bad record, whose event time is not told.
+    fn limit_event_time(&mut self, latest: EventTime);
 
     /// Number of records appended and not yet taken.
     fn len(&self) -> usize;

@@ -9,8 +9,8 @@
 //! Laws (docs/decisions/0020 argues them):
 //! 1. A commit (next, done) of a partition is asked for only when acknowledged are all rows of windows that close at or below
 //!    `done`, and every row and dead letter caused by a record below `next`.
-//! 2. `done` is the least over the shards that own keys, and never beyond the own watermark of a partition that may still
-//!    speak, nor beyond that of a bounded one before its end. It never goes back.
+//! 2. `done` is the least over the shards that own keys, and never beyond the own watermark of a bounded partition before its
+//!    end. Beyond that of one which may still speak it is where silence, and the clock, closed windows. It never goes back.
 //! 3. The committed offset is one before which no record falls into a window that closes after `done`.
 //! 4. One epoch is open at a time, so rows of two are under way at most.
 //!
@@ -386,9 +386,13 @@ impl Stream {
         let mut open_from = i64::MAX;
         if !windows.is_empty() {
             let fired = windows.iter().filter_map(|(query, _)| fired(*query));
-            let speaking = cuts.iter().filter(|cut| !cut.idle);
-            let own = speaking.map(|cut| cut.watermark);
-            let done = fired.chain(own).min().unwrap_or(Watermark::NONE);
+            let bounded = cuts.iter().filter(|cut| cut.bounded);
+            let before_end = bounded.map(|cut| cut.watermark);
+            let done = fired.chain(before_end).min().unwrap_or(Watermark::NONE);
+            assert!(
+                done < Watermark::END,
+                "only a read that has an end comes to it"
+            );
             self.done = self.done.max(done);
             let starts = windows.iter().map(|(_, spans)| spans.open_from(self.done));
             open_from = starts.min().expect("there is a window");

@@ -42,11 +42,9 @@ impl Report {
         let records_in: u64 = sources().map(|source| source.records_in).sum();
         let bad_in_source: u64 = sources().map(|source| source.bad_records).sum();
         let elapsed_s = outcome.elapsed.as_secs_f64();
-        let partitions = streams.iter().flat_map(|stream| &stream.partitions);
-        let watermark = partitions
-            .map(|partition| partition.watermark)
-            .min()
-            .unwrap_or(Watermark::NONE);
+        // Without the partitions that are idle.
+        let watermarks = shards.iter().map(|shard| shard.summary.watermark);
+        let watermark = watermarks.min().unwrap_or(Watermark::NONE);
         let queries = plan.queries.iter().zip(&counts).enumerate();
         let queries = queries
             .map(|(index, (query, counts))| QueryReport {

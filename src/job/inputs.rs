@@ -7,7 +7,7 @@
 use velostream_shards::{CoreMap, Doorbells, HelperSeat};
 
 use crate::config::Config;
-use crate::config::options::{DatagenSpec, Format, KafkaSourceOptions, Tier};
+use crate::config::options::{DatagenSpec, End, Format, KafkaSourceOptions, Tier};
 use crate::error::Result;
 use crate::format::Kernel;
 use crate::format::csv::CsvDecoder;
@@ -18,10 +18,11 @@ use crate::source::Source;
 use crate::source::datagen::{self, DatagenSource};
 use crate::source::dealt;
 use crate::source::file::FileSource;
-use crate::source::kafka::{KafkaSource, Stream, deal, ranges};
+use crate::source::kafka::{Clocks, KafkaSource, QuietRules, Share, Stream, deal, ranges};
 use crate::source::memory::MemorySource;
 
 use super::housekeeping::stand_on;
+use super::latency::monotonic_ns;
 use super::restart::Restart;
 use super::wall_us;
 
@@ -128,7 +129,7 @@ fn open_memory(
 ) -> Result<Vec<Option<Box<dyn Source + Send>>>> {
     let stream = &spec.stream;
     let event_time = declared_event_time(stream);
-    let (columns, projection) = (&stream.columns, spec.projection.as_slice());
+    let (columns, projection) = (&stream.columns, spec.decoded());
     let partitions: Vec<usize> = (0..options.input.partitions.len()).collect();
     deal(&partitions, shards)
         .iter()
@@ -212,6 +213,7 @@ fn open_topic(
         None => ranges(options, &settings)?,
     };
     let event_time = declared_event_time(stream);
+    let hidden = spec.hidden();
     let described = Stream {
         name: &stream.name,
         topic: &options.topic,
@@ -221,8 +223,19 @@ fn open_topic(
         replay: reading
             .restart
             .map(|restart| restart.replay(reading.rebuilds)),
+        skew_us: stream.time.skew_us,
+        endless: None,
+        hidden: &hidden,
     };
-    let (columns, projection) = (&stream.columns, spec.projection.as_slice());
+    let clocks = Clocks {
+        wall_us,
+        monotonic_ns,
+    };
+    let rules = QuietRules {
+        timeout_ns: stream.time.idle_timeout_us.unsigned_abs() * 1_000,
+        advances: stream.time.idle_advances,
+    };
+    let (columns, projection) = (&stream.columns, spec.decoded());
     deal(&ranges, core_map.shards())
         .iter()
         .zip(core_map.placements())
@@ -231,6 +244,12 @@ fn open_topic(
             if share.is_empty() {
                 return Ok(None);
             }
+            let (shard, shards) = (placement.shard.index(), core_map.shards());
+            let described = Stream {
+                endless: (options.end == End::Never)
+                    .then(|| (rules, Share::of(shard, shards, ranges.len()))),
+                ..described
+            };
             let _beside_its_shard = stand_on(&core_map.client_cpus(placement.node))?;
             let unit = stream.event_time_unit;
             let kernel = Kernel::detect(config.batch.simd);
@@ -241,7 +260,7 @@ fn open_topic(
                         .validating(options.json_validate)
                         .on(kernel);
                     Box::new(KafkaSource::new(
-                        &described, &settings, share, decoder, fetching, wall_us,
+                        &described, &settings, share, decoder, fetching, clocks,
                     )?)
                 }
                 Format::Csv => {
@@ -249,7 +268,7 @@ fn open_topic(
                         CsvDecoder::new(columns, projection, event_time, unit, &options.csv, None)?
                             .on(kernel);
                     Box::new(KafkaSource::new(
-                        &described, &settings, share, decoder, fetching, wall_us,
+                        &described, &settings, share, decoder, fetching, clocks,
                     )?)
                 }
             };

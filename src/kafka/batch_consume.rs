@@ -29,6 +29,7 @@ use super::consumer_queue::ConsumerQueue;
 use super::produce::read_decimal;
 use super::tiers::{self, Fetch, Fetching};
 use super::topic::{PartitionList, Patience, partitions_of};
+use super::watch::{Described, TopicWatch};
 use super::{BROKER_PATIENCE, Client, Code, DUE_HEADER, Settings};
 
 /// Reads some partitions of one topic.
@@ -36,6 +37,7 @@ pub struct Consumer {
     /// Dropped before the client, whose records it holds.
     fetch: Box<dyn Fetch>,
     topic: String,
+    watch: TopicWatch,
     client: Client,
 }
 
@@ -66,6 +68,8 @@ pub enum Event<'a> {
         partition: i32,
         /// The next offset.
         offset: i64,
+        /// The broker that says so.
+        broker: i32,
     },
     /// Reading a partition failed. `code.ends_a_read()` says whether it passes.
     Failed {
@@ -102,9 +106,11 @@ impl Consumer {
         )?;
         // SAFETY: the client is alive; from here on its callbacks come by the consumer's queue, which the tier serves.
         unsafe { sys::rd_kafka_poll_set_consumer(client.as_ptr()) };
+        let watch = TopicWatch::new(&client, topic)?;
         let consumer = Consumer {
             fetch: tiers::open(fetching, || ConsumerQueue::new(&client))?,
             topic: topic.to_owned(),
+            watch,
             client,
         };
         if !partitions.is_empty() {
@@ -115,13 +121,7 @@ impl Consumer {
 
     /// Reads `partitions` from now on, and only those. Of what was read before and not taken nothing comes any more.
     pub fn assign(&self, partitions: &[(i32, Position)]) -> Result<()> {
-        let places = partitions
-            .iter()
-            .map(|&(partition, position)| match position {
-                Position::Oldest => (partition, i64::from(sys::RD_KAFKA_OFFSET_BEGINNING)),
-                Position::Offset(offset) => (partition, offset),
-            });
-        let mut list = PartitionList::new(&self.topic, places);
+        let mut list = positions(&self.topic, partitions);
         // SAFETY: client and list are alive; librdkafka copies the list.
         let assigned = unsafe { sys::rd_kafka_assign(self.client.as_ptr(), list.as_mut_ptr()) };
         match Code::from(assigned) {
@@ -162,6 +162,11 @@ impl Consumer {
         self.fetch.waiting()
     }
 
+    /// The most events that may lie between those and what the next `take` brings, by the tier.
+    pub fn between_max(&self) -> usize {
+        self.fetch.between_max()
+    }
+
     /// Stops fetching a partition for good; what was fetched already may still come.
     pub fn stop(&mut self, partition: i32) {
         let mut list = PartitionList::new(&self.topic, [(partition, 0)].into_iter());
@@ -170,7 +175,40 @@ impl Consumer {
         unsafe { sys::rd_kafka_pause_partitions(self.client.as_ptr(), list.as_mut_ptr()) };
     }
 
-    /// The client, for its notices.
+    /// Reads one more partition of the topic, which the client may not know yet: it is fetched when it does.
+    pub fn add(&mut self, partition: i32, position: Position) -> Result<()> {
+        let mut list = positions(&self.topic, &[(partition, position)]);
+        // SAFETY: client and list are alive; librdkafka copies the list, and the error, if there is one, is ours.
+        let refused = unsafe {
+            let error = sys::rd_kafka_incremental_assign(self.client.as_ptr(), list.as_mut_ptr());
+            if error.is_null() {
+                return Ok(());
+            }
+            let reason = text(sys::rd_kafka_error_string(error));
+            sys::rd_kafka_error_destroy(error);
+            reason
+        };
+        Err(Error::Connector(format!(
+            "cannot read partition {partition} of topic {} at {}, which is there since the start: {refused}",
+            self.topic,
+            self.client.bootstrap()
+        )))
+    }
+
+    /// Asks what has become of the topic, unless that is asked already; `described` has the answer, later.
+    pub fn ask_topic(&mut self) {
+        self.watch.ask(&self.client);
+    }
+
+    /// What has become of the topic, if an answer has come; `None` otherwise.
+    pub fn described(&mut self) -> Option<Described> {
+        match self.watch.is_asked() {
+            true => self.watch.answer(),
+            false => None,
+        }
+    }
+
+    /// The client, for its notices, and what it has heard of the brokers.
     pub fn client(&self) -> &Client {
         &self.client
     }
@@ -232,6 +270,8 @@ impl<'a> Taken<'a> {
                 Code::PARTITION_END => Event::End {
                     partition: record.partition,
                     offset: record.offset,
+                    // SAFETY: the record is alive, and came from a consumer.
+                    broker: unsafe { sys::rd_kafka_message_broker_id(record) },
                 },
                 code => Event::Failed {
                     partition: record.partition,
@@ -263,6 +303,16 @@ pub(super) unsafe fn destroy(records: &mut [*mut sys::rd_kafka_message_t]) {
         unsafe { sys::rd_kafka_message_destroy(*record) };
         *record = ptr::null_mut();
     }
+}
+
+/// Where to read partitions of `topic` from, as librdkafka takes it.
+fn positions(topic: &str, partitions: &[(i32, Position)]) -> PartitionList {
+    let offsets = partitions.iter();
+    let offsets = offsets.map(|&(partition, position)| match position {
+        Position::Oldest => (partition, i64::from(sys::RD_KAFKA_OFFSET_BEGINNING)),
+        Position::Offset(offset) => (partition, offset),
+    });
+    PartitionList::new(topic, offsets)
 }
 
 impl<'a> KafkaRecord<'a> {

@@ -21,15 +21,17 @@ use rdkafka_sys as sys;
 use crate::config::secret::Secret;
 use crate::error::{Error, Result};
 
-use super::Code;
 use super::owned::Kind;
 use super::produce::Deliveries;
 use super::settings::Settings;
+use super::{Code, Contact};
 
 /// A client. Its threads are librdkafka's own and inherit the CPU affinity of the thread that creates it.
 pub struct Client {
     native: NonNull<sys::rd_kafka_t>,
     heard: Arc<Heard>,
+    /// What its fetches tell of the brokers.
+    contact: Arc<Contact>,
     bootstrap: String,
 }
 
@@ -76,6 +78,9 @@ impl Client {
                 .property("debug")
                 .is_some_and(|debug| !debug.is_empty()),
         });
+        let wait_ms = settings.property("fetch.wait.max.ms");
+        let wait_ms = wait_ms.and_then(|written| written.parse().ok());
+        let contact = Arc::new(Contact::new(wait_ms.unwrap_or_default()));
         let conf = settings.native()?;
         let kind = match settings.kind() {
             Kind::Consumer => sys::rd_kafka_type_t::RD_KAFKA_CONSUMER,
@@ -88,6 +93,9 @@ impl Client {
             sys::rd_kafka_conf_set_opaque(conf.as_ptr(), Arc::as_ptr(&heard).cast_mut().cast());
             sys::rd_kafka_conf_set_log_cb(conf.as_ptr(), Some(on_log));
             sys::rd_kafka_conf_set_error_cb(conf.as_ptr(), Some(on_error));
+            if settings.kind() == Kind::Consumer {
+                Contact::listen(&contact, conf.as_ptr());
+            }
             if settings.kind() == Kind::Producer {
                 sys::rd_kafka_conf_set_dr_msg_cb(conf.as_ptr(), Some(super::produce::on_delivery));
             }
@@ -105,6 +113,7 @@ impl Client {
         Ok(Client {
             native,
             heard,
+            contact,
             bootstrap: settings.bootstrap().to_owned(),
         })
     }
@@ -117,6 +126,11 @@ impl Client {
     /// Takes what the operator should be told: a line when all brokers went away, and one when they were back.
     pub fn take_notices(&self) -> Vec<String> {
         std::mem::take(&mut self.heard.notes().notices)
+    }
+
+    /// What its fetches tell of the brokers.
+    pub fn contact(&self) -> &Contact {
+        &self.contact
     }
 
     /// An error after which this client is of no use, if there was one.

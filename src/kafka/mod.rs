@@ -26,6 +26,7 @@ mod batch_consume;
 mod client;
 mod code;
 mod consumer_queue;
+mod contact;
 mod group;
 #[cfg(test)]
 pub(crate) mod mock;
@@ -38,17 +39,20 @@ mod security;
 mod settings;
 mod tiers;
 mod topic;
+mod watch;
 
 pub use batch_consume::{Consumer, Event, KafkaRecord, Position, Taken};
 pub use client::Client;
 pub use code::Code;
+pub use contact::{Contact, Known, Steady};
 pub use group::{CommitOutcome, Committed, GroupOffsets};
 pub use own_topic::OwnTopic;
 pub use owned::markdown;
 pub use produce::{Delivered, Outgoing, Producer, Sent};
 pub use settings::{Layers, Settings};
 pub use tiers::Fetching;
-pub use topic::{Span, inspect};
+pub use topic::{Span, inspect, offsets_at};
+pub use watch::Described;
 
 /// The header in which a feed writes when a record was due: wall clock, microseconds since the epoch, ASCII decimal.
 pub const DUE_HEADER: &std::ffi::CStr = c"velo.due_us";

@@ -111,6 +111,8 @@ const SOURCE_DEFAULTS: &[(&str, &str)] = &[
     ("fetch.queue.backoff.ms", "5"),
     // How long a broker may hold back an answer to fill it.
     ("fetch.wait.max.ms", "10"),
+    // A partition that was added is fetched as soon as the engine has found it, not after librdkafka's five minutes.
+    ("topic.metadata.refresh.interval.ms", "10000"),
     // As the Java clients do: a damaged record is an error, not an answer.
     ("check.crcs", "true"),
 ];

@@ -41,6 +41,28 @@ pub fn inspect(settings: &Settings, topic: &str) -> Result<Vec<Span>> {
     inspect_by(settings, topic, Instant::now() + BROKER_PATIENCE)
 }
 
+/// For each of `spans` of `topic` the offset of the first record whose timestamp is not before `timestamp_ms`, milliseconds since
+/// the epoch; the next to be written where there is none. `Error::Connector` as `inspect`.
+pub fn offsets_at(
+    settings: &Settings,
+    topic: &str,
+    spans: &[Span],
+    timestamp_ms: i64,
+) -> Result<Vec<(i32, i64)>> {
+    let deadline = Instant::now() + BROKER_PATIENCE;
+    let client = Client::new(&settings.without_group())?;
+    partitions_of(&client, topic, Patience::Reading, deadline)?;
+    let partitions: Vec<i32> = spans.iter().map(|span| span.partition).collect();
+    // Below zero librdkafka means positions, not times; and no record is so old.
+    let asked = timestamp_ms.max(0);
+    let found = asked_offsets(&client, topic, &partitions, asked, deadline)?;
+    let found = spans.iter().zip(found).map(|(span, found)| {
+        let offset = found.map_or(span.next, |offset| offset.min(span.next));
+        (span.partition, offset)
+    });
+    Ok(found.collect())
+}
+
 fn inspect_by(settings: &Settings, topic: &str, deadline: Instant) -> Result<Vec<Span>> {
     let client = Client::new(&settings.without_group())?;
     let partitions = partitions_of(&client, topic, Patience::Reading, deadline)?;
@@ -171,10 +193,26 @@ fn offsets(
     position: i64,
     deadline: Instant,
 ) -> Result<Vec<i64>> {
-    let mut list = PartitionList::new(
-        topic,
-        partitions.iter().map(|&partition| (partition, position)),
-    );
+    let found = asked_offsets(client, topic, partitions, position, deadline)?;
+    let found: Option<Vec<i64>> = found.into_iter().collect();
+    found.ok_or_else(|| {
+        Error::Connector(format!(
+            "the broker at {} does not say where the partitions of topic {topic} begin and end",
+            client.bootstrap()
+        ))
+    })
+}
+
+/// For each of `partitions` the first offset at `time` (or at librdkafka's BEGINNING or END), as long as given; `None` where there
+/// is none yet.
+fn asked_offsets(
+    client: &Client,
+    topic: &str,
+    partitions: &[i32],
+    time: i64,
+    deadline: Instant,
+) -> Result<Vec<Option<i64>>> {
+    let mut list = PartitionList::new(topic, partitions.iter().map(|&partition| (partition, time)));
     // The broker takes the two positions in the place of a time, which makes this one request a leader.
     // SAFETY: client and list are alive.
     let asked = unsafe {
@@ -199,10 +237,10 @@ fn offsets(
     let mut found = Vec::with_capacity(partitions.len());
     for &partition in partitions {
         let (offset, code) = list.get(partition).expect("the list holds what was put in");
-        if code.is_error() || offset < 0 {
+        if code.is_error() {
             return Err(unanswered(code));
         }
-        found.push(offset);
+        found.push((offset >= 0).then_some(offset));
     }
     Ok(found)
 }

@@ -14,6 +14,7 @@ use super::filter_project::{Evaluated, FilterProject};
 use super::flow::{Flow, Fork, Node, Outlet, Reader};
 use super::grouping::{Epochs, Grouping};
 use super::ingest::Ingest;
+use super::origin_columns::OriginColumns;
 use super::partial_aggregate::PartialAggregate;
 use super::query::{QueryPipeline, Stage, Stateless};
 use super::source_port::SourcePort;
@@ -139,7 +140,10 @@ pub fn shard_pipeline(job: &JobPlan, parts: ShardParts) -> Result<ShardPipeline>
         });
     }
     let ports = sources.into_iter().enumerate();
-    let ports = ports.map(|(index, source)| SourcePort::new(source, readers_of_source(job, index)));
+    let ports = ports.map(|(index, source)| {
+        let origins = OriginColumns::of(&job.sources[index]);
+        SourcePort::new(source, readers_of_source(job, index), origins)
+    });
     Ok(ShardPipeline::new(
         ports.collect(),
         Flow::new(nodes, Exit::new(exit)),
@@ -203,6 +207,7 @@ fn query_pipeline(plan: &Plan, seat: &Seat, lanes: Option<Lanes>) -> Result<Quer
                 late_records: 0,
                 grace_us: aggregate.window.map(|window| window.grace_us()),
                 reached: (Watermark::NONE, 0),
+                told: (Watermark::NONE, 0),
                 slice_groups: FIRE_GROUPS_MAX,
                 epochs: Epochs::default(),
             };

@@ -3,7 +3,8 @@
 //! ```text
 //!   1. flush what is held, cut if an epoch was opened   3. let one source deal and poll it, give the batch to each reader,
 //!   2. queries last to first: fire windows, a slice,       then the watermark that covers it
-//!      drain the inbox, tell the readers               4. end, when nothing can come any more
+//!      drain the inbox, tell the readers               4. let the clock move what no input holds
+//!                                                      5. end, when nothing can come any more
 //! ```
 //!
 //! Law: nothing is produced unless there is room behind it, so a slow sink holds back the sources through every stage and no
@@ -21,7 +22,7 @@ use super::flow::{Flow, QueryCounts};
 use super::source_port::SourcePort;
 use super::stages;
 use super::standing::Counts;
-use crate::config::limits::{FIGURES_TOLD_EVERY_NS, UNTOLD_RECORDS_MAX};
+use crate::config::limits::{CLOCK_STEP_NS, FIGURES_TOLD_EVERY_NS, UNTOLD_RECORDS_MAX};
 use crate::error::Result;
 use crate::plan::clock::set_batch_time;
 use crate::source::SourceFigures;
@@ -45,6 +46,8 @@ pub struct ShardPipeline {
     figures_told_ns: u64,
     /// The counts that it was told of last.
     told_counts: Counts,
+    /// When the clock last moved a watermark that no input holds, on the monotonic clock.
+    stepped_ns: u64,
     allocations: AllocationCount,
 }
 
@@ -53,6 +56,8 @@ pub struct ShardPipeline {
 pub struct ShardOutcome {
     /// The counts of each source of the job, in the order of `JobPlan::sources`; `None` where this shard read nothing.
     pub sources: Vec<Option<SourceFigures>>,
+    /// Where the least watermark of its inputs stands that speak; at the end where there is nothing to read.
+    pub watermark: Watermark,
     /// What its share of each query counted, in the order of `JobPlan::queries`.
     pub queries: Vec<QueryCounts>,
     /// How long records took until they were applied here, as far as the job has not been told.
@@ -90,6 +95,7 @@ impl ShardPipeline {
             told: 0,
             figures_told_ns: monotonic_ns(),
             told_counts: Counts::default(),
+            stepped_ns: 0,
             allocations: AllocationCount::default(),
         }
     }
@@ -108,8 +114,32 @@ impl ShardPipeline {
         if cx.stopping() {
             progressed |= self.stop_sources();
         }
-        progressed |= self.take_records(cx, wall_us)?;
-        Ok(progressed)
+        let taken = self.take_records(cx, wall_us)?;
+        // What has come goes before the clock: it may speak against it.
+        if !taken && !cx.stopping() {
+            progressed |= self.step_clock(wall_us);
+        }
+        Ok(progressed || taken)
+    }
+
+    /// Lets the watermarks that no input holds run on, if it is time. Whether one moved.
+    fn step_clock(&mut self, wall_us: i64) -> bool {
+        let Some(at_ns) = self.steps_ns() else {
+            return false;
+        };
+        let now_ns = (self.monotonic_ns)();
+        if now_ns < at_ns {
+            return false;
+        }
+        self.stepped_ns = now_ns;
+        self.flow.step(now_ns, wall_us)
+    }
+
+    /// When the clock is to move the watermarks that no input holds, on the monotonic clock: when a window closes by that, and
+    /// now and then for whoever reads its rows. `None` when inputs hold them.
+    fn steps_ns(&self) -> Option<u64> {
+        let fires_ns = self.flow.fires_ns()?;
+        Some(fires_ns.min(self.stepped_ns.saturating_add(CLOCK_STEP_NS)))
     }
 
     /// Tells the job what was taken: now and then while there is more to do, else at once, as nothing may follow for long.
@@ -119,10 +149,10 @@ impl ShardPipeline {
         let pausing = !progressed || self.sources.iter().all(SourcePort::is_closed);
         let due = untold >= UNTOLD_RECORDS_MAX || (untold > 0 && pausing);
         if due && self.flow.exit().has_room() {
-            let watermarks = self.sources.iter().map(SourcePort::watermark);
+            let watermark = self.least_watermark();
             self.flow.exit().post(ToJob::Taken {
                 records: untold,
-                watermark: watermarks.min().unwrap_or(Watermark::END),
+                watermark,
             });
             self.told = taken;
         }
@@ -155,8 +185,15 @@ impl ShardPipeline {
         }
     }
 
-    /// Asks for a turn when time brings the next record. Where there is no room for it, whoever makes room rings.
+    /// Asks for a turn when time brings the next record, or closes a window. Where there is no room for it, whoever makes room
+    /// rings.
     fn wake_when_due(&self, cx: &mut Context) {
+        let steps_ns = self.steps_ns().filter(|_| !cx.stopping());
+        let looks = self.sources.iter();
+        let looks = looks.filter_map(|source| source.looks_ns(&self.flow));
+        if let Some(at_ns) = looks.chain(steps_ns).min() {
+            cx.wake_at(at_ns);
+        }
         let sources = self.sources.iter();
         let dues = sources.filter_map(|source| source.next_due_us(&self.flow));
         if let Some(due_us) = dues.min() {
@@ -176,6 +213,11 @@ impl ShardPipeline {
             }
         }
         all
+    }
+
+    fn least_watermark(&self) -> Watermark {
+        let watermarks = self.sources.iter().map(SourcePort::watermark);
+        watermarks.min().unwrap_or(Watermark::END)
     }
 
     fn records_in(&self) -> u64 {
@@ -264,6 +306,7 @@ impl Shard for ShardPipeline {
         ShardOutcome {
             ingest: self.take_ingest(),
             allocations: self.allocations.figures(),
+            watermark: self.least_watermark(),
             sources: self.sources.iter().map(SourcePort::figures).collect(),
             queries: self.flow.counts(),
         }

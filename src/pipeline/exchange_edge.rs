@@ -1,14 +1,18 @@
-//! One exchange edge as a shard sees it: its lanes to its peers, and what they have promised.
+//! One exchange edge as a shard sees it: its lanes to its peers, what they have promised, and the watermark that comes of it.
 //!
 //! Law: no watermark leaves a shard before the rows or partials it covers: all go through the same lane, in that order. Both
 //! sides assert it, a block at a time: the first pane of its rows, or that of its partials, closes after what has been
-//! promised. A shard that reads nothing is idle and holds nobody back. After `End` nothing follows from that shard.
+//! promised. A shard that reads nothing is idle and holds nobody back; before it sends rows again it promises again, which may
+//! be less than before. After `End` nothing follows from that shard.
+//!
+//! When every shard is idle, the watermark runs on with the clock (`step`): here, where it is known that all are, and on each
+//! shard for itself. Nothing of that crosses a lane, so the law above is not touched by it (docs/decisions/0022).
 
 use velostream_shards::{Inbox, Outbox, ShardId};
 
 use crate::exchange::{Block, KeyedRows, Partials, split, split_partials};
 use crate::plan::{ExchangeStrategy, WindowSpec};
-use crate::time::{Coalescer, Watermark};
+use crate::time::{Idle, QueryClock, Watermark};
 use crate::window::Spans;
 
 /// What came in and concerns this shard.
@@ -17,9 +21,9 @@ pub enum Arrived {
     Rows(KeyedRows),
     /// Groups whose keys this shard owns.
     Partials(Partials),
-    /// The least watermark over all shards has advanced, released by a record due at `due_us`.
+    /// The query's watermark has advanced, released by a record due at `due_us`.
     Watermark {
-        /// The new minimum.
+        /// Where it stands.
         time: Watermark,
         /// Wall clock, microseconds since the epoch.
         due_us: i64,
@@ -55,12 +59,14 @@ pub struct ExchangeEdge {
     /// `None` when there is only this shard.
     lanes: Option<Lanes>,
     /// One input for each shard, this one among them.
-    watermarks: Coalescer,
+    watermarks: QueryClock,
     /// Shards from which something may still come, this one not counted.
     peers_open: usize,
     /// By shard, this one among them, the last epoch whose barrier has come; all of them from one that has ended.
     passed: Vec<u64>,
+    /// What every shard was told last: a promise, and whether that this shard is idle.
     sent: Watermark,
+    sent_idle: bool,
 }
 
 impl ExchangeEdge {
@@ -79,10 +85,11 @@ impl ExchangeEdge {
             strategy,
             spans: window.map(Spans::of),
             lanes,
-            watermarks: Coalescer::new(shards),
+            watermarks: QueryClock::new(shards),
             peers_open: shards - 1,
             passed: vec![0; shards],
             sent: Watermark::NONE,
+            sent_idle: false,
         }
     }
 
@@ -120,6 +127,7 @@ impl ExchangeEdge {
 
     /// Sends `rows` to their owners and returns this shard's own share.
     pub fn send(&mut self, rows: KeyedRows) -> Option<KeyedRows> {
+        assert!(!self.sent_idle, "who wakes promises before it sends");
         if self.lanes.is_none() || self.strategy == ExchangeStrategy::Sticky {
             return Some(rows);
         }
@@ -130,25 +138,40 @@ impl ExchangeEdge {
 
     /// Sends `partials` to their owners and returns this shard's own share.
     pub fn send_partials(&mut self, partials: Partials) -> Option<Partials> {
+        assert!(!self.sent_idle, "who wakes promises before it sends");
         self.assert_uncovered(partials.pane, self.sent);
         let shares = split_partials(partials, self.shards, self.strategy);
         self.post_shares(shares, Block::Partials)
     }
 
-    /// Promises `time` to every shard, this one included. Says so if the least watermark over all shards has advanced.
+    /// Promises `time` to every shard, this one included. Says so if the query's watermark has advanced.
     pub fn send_watermark(&mut self, time: Watermark, due_us: i64) -> Option<Arrived> {
-        if time <= self.sent {
+        if time == self.sent && !self.sent_idle {
             return None;
         }
-        self.sent = time;
+        (self.sent, self.sent_idle) = (time, false);
         self.post_to_peers(|| Block::Watermark { time, due_us });
-        advanced(self.watermarks.advance(self.shard.index(), time, due_us))
+        advanced(self.watermarks.promise(self.shard.index(), time, due_us))
     }
 
-    /// Says that this shard reads nothing.
-    pub fn send_idle(&mut self) -> Option<Arrived> {
-        self.post_to_peers(|| Block::Idle);
-        advanced(self.watermarks.idle(self.shard.index()))
+    /// Says to every shard that this one has nothing to say.
+    pub fn send_idle(&mut self, idle: Idle) -> Option<Arrived> {
+        if std::mem::replace(&mut self.sent_idle, true) {
+            return None;
+        }
+        self.post_to_peers(|| Block::Idle(idle));
+        advanced(self.watermarks.idle(self.shard.index(), idle))
+    }
+
+    /// It is `now_ns` on the monotonic clock, and `wall_us` on the wall clock, microseconds since the epoch. Says so if that has
+    /// moved the query's watermark: what comes of it was due now.
+    pub fn step(&mut self, now_ns: u64, wall_us: i64) -> Option<Arrived> {
+        advanced(self.watermarks.step(now_ns).map(|time| (time, wall_us)))
+    }
+
+    /// The query's watermark on this shard, and the clock that may move it.
+    pub fn watermarks(&self) -> &QueryClock {
+        &self.watermarks
     }
 
     /// The watermark starts at `watermark`, which an earlier run had come to.
@@ -189,9 +212,9 @@ impl ExchangeEdge {
                 Some(Arrived::Partials(partials))
             }
             Block::Watermark { time, due_us } => {
-                advanced(self.watermarks.advance(from.index(), time, due_us))
+                advanced(self.watermarks.promise(from.index(), time, due_us))
             }
-            Block::Idle => advanced(self.watermarks.idle(from.index())),
+            Block::Idle(idle) => advanced(self.watermarks.idle(from.index(), idle)),
             Block::Barrier { epoch } => {
                 assert!(self.passed[from.index()] < epoch, "epochs go on");
                 self.passed[from.index()] = epoch;
@@ -250,6 +273,6 @@ impl ExchangeEdge {
     }
 }
 
-fn advanced(minimum: Option<(Watermark, i64)>) -> Option<Arrived> {
-    minimum.map(|(time, due_us)| Arrived::Watermark { time, due_us })
+fn advanced(moved: Option<(Watermark, i64)>) -> Option<Arrived> {
+    moved.map(|(time, due_us)| Arrived::Watermark { time, due_us })
 }

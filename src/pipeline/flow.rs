@@ -10,7 +10,8 @@
 //!    stands behind those that feed it, so served last to first the last one always drains; nothing deadlocks, not even with
 //!    lanes of one block.
 //! 2. A promise goes to the readers of a query's rows after the rows that it covers, and is the least over all writers of
-//!    the stream on this shard; the least over the shards is the exchange's to find.
+//!    the stream on this shard; the least over the shards is the exchange's to find. It may go back where an input wakes that
+//!    was idle, and then comes before the first of its records.
 //! 3. A row keeps the event time that its query gave it, and a record its partition's watermark just before it, so that
 //!    lateness is decided once: for the row of a window nothing is left to decide.
 
@@ -31,7 +32,7 @@ use crate::config::limits::{INBOX_BLOCKS_MAX, INBOX_ROWS_MAX, QUERIES_MAX};
 use crate::emit::OutputRows;
 use crate::error::{Error, Place, Result};
 use crate::source::BadRecords;
-use crate::time::{Coalescer, EventTime, Watermark};
+use crate::time::{Coalescer, EventTime, Idle, Standing, Watermark};
 
 /// All queries of a shard.
 pub struct Flow {
@@ -66,11 +67,9 @@ pub enum Outlet {
 }
 
 /// The readers of a query's rows, and what they have been told.
-#[derive(Default)]
 pub struct Fork {
     readers: Vec<Reader>,
-    promised: Option<Watermark>,
-    idle: bool,
+    told: Standing,
     closed: bool,
 }
 
@@ -173,7 +172,8 @@ impl Fork {
     pub fn new(readers: Vec<Reader>) -> Fork {
         Fork {
             readers,
-            ..Fork::default()
+            told: Standing::Promises(Watermark::NONE, 0),
+            closed: false,
         }
     }
 }
@@ -296,18 +296,42 @@ impl Flow {
         let advanced = self.nodes[query]
             .inlet
             .watermarks
-            .advance(port, time, due_us);
+            .promise(port, time, due_us);
         self.apply(query, advanced);
     }
 
-    /// Input `port` of `query` holds nobody back until it speaks.
-    pub fn idle(&mut self, query: usize, port: usize) {
-        let advanced = self.nodes[query].inlet.watermarks.idle(port);
+    /// Input `port` of `query` holds nobody back until it promises again.
+    pub fn idle(&mut self, query: usize, port: usize, idle: Idle) {
+        let advanced = self.nodes[query].inlet.watermarks.idle(port, idle);
         self.apply(query, advanced);
-        if self.nodes[query].inlet.watermarks.is_idle() {
-            self.control(query, QueryPipeline::idle);
+        if let Some(idle) = self.nodes[query].inlet.watermarks.idle_since() {
+            self.control(query, |pipeline, made| pipeline.idle(idle, made));
             self.forward(query);
         }
+    }
+
+    /// It is `now_ns` on the monotonic clock, and `wall_us` on the wall clock, microseconds: lets the watermarks run on that no
+    /// input holds. Whether one moved.
+    pub fn step(&mut self, now_ns: u64, wall_us: i64) -> bool {
+        let mut moved = false;
+        for query in 0..self.nodes.len() {
+            let mut moves = false;
+            self.control(query, |pipeline, made| {
+                moves = pipeline.step(now_ns, wall_us, made);
+            });
+            if moves {
+                self.forward(query);
+            }
+            moved |= moves;
+        }
+        moved
+    }
+
+    /// When the clock alone closes the next window of a query, monotonic clock, nanoseconds; `u64::MAX` when it moves a watermark
+    /// and no window is open, `None` when it moves none.
+    pub fn fires_ns(&self) -> Option<u64> {
+        let nodes = self.nodes.iter();
+        nodes.filter_map(|node| node.pipeline.fires_ns()).min()
     }
 
     /// Nothing follows from one more input of `query`.
@@ -488,30 +512,27 @@ impl Flow {
         let Outlet::Stream(fork) = outlet else {
             return false;
         };
-        let (time, due_us) = pipeline.promise();
-        let promises = fork.promised.unwrap_or(Watermark::NONE) < time;
-        if promises {
-            fork.promised = Some(time);
+        let standing = pipeline.standing();
+        let moves = !fork.told.is_like(standing);
+        if moves {
+            fork.told = standing;
         }
-        let idle = pipeline.is_idle();
-        let idles = !std::mem::replace(&mut fork.idle, idle) && idle;
         let closes = pipeline.is_finished() && !std::mem::replace(&mut fork.closed, true);
         let readers = fork.readers.len();
         for place in 0..readers {
             let &Reader {
                 query: to, port, ..
             } = self.reader(query, place);
-            if promises {
-                self.watermark(to, port, time, due_us);
-            }
-            if idles {
-                self.idle(to, port);
+            match standing {
+                _ if !moves => {}
+                Standing::Promises(time, due_us) => self.watermark(to, port, time, due_us),
+                Standing::Idle(idle) => self.idle(to, port, idle),
             }
             if closes {
                 self.close_input(to);
             }
         }
-        promises || idles || closes
+        moves || closes
     }
 }
 

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Law: a watermark is applied after the rows or partials that it covers, on every shard alike. What is promised to the
-//! readers of the rows (`promise`) is held back while a close is emitted in slices.
+//! readers of the rows (`standing`) is held back while a close is emitted in slices, and never goes back.
 
 use velostream_shards::MemoryRange;
 use velostream_shards::allocations::within_update;
@@ -21,7 +21,7 @@ use super::window_aggregate::WindowAggregate;
 use crate::batch::take_columns;
 use crate::emit::OutputRows;
 use crate::exchange::{KeyForm, KeyedRows, stable_hashes};
-use crate::time::Watermark;
+use crate::time::{Idle, Standing, Watermark};
 use crate::window::TumblingAssigner;
 
 /// A grouping stage: exchange, state, emission.
@@ -47,6 +47,8 @@ pub struct Grouping {
     pub grace_us: Option<i64>,
     /// The query's watermark on this shard, with the due time of the record that moved it.
     pub reached: (Watermark, i64),
+    /// What the readers of its rows were promised last, and when the record that moved it was due.
+    pub told: (Watermark, i64),
     /// Groups that are emitted, or sent as partials, at a time.
     pub slice_groups: usize,
     /// Where it stands after a restart, and with epochs.
@@ -91,17 +93,45 @@ impl Grouping {
         Some(rows)
     }
 
-    /// What the rows given away so far promise: the watermark minus the grace; nothing new while a close is being emitted.
-    pub fn promise(&self) -> (Watermark, i64) {
-        let (reached, due_us) = self.reached;
-        match (self.grace_us, reached) {
-            _ if !self.owned.is_idle() => (Watermark::NONE, 0),
-            (_, Watermark::END) => (Watermark::END, due_us),
-            (Some(grace_us), Watermark(time_us)) => {
-                (Watermark(time_us.saturating_sub(grace_us)), due_us)
+    /// Where its rows stand: the watermark minus the grace, which is told once a close has been emitted; or idle, when no input
+    /// speaks and the clock does not move the watermark.
+    pub fn standing(&mut self) -> Standing {
+        if self.owned.is_idle() {
+            let (reached, due_us) = self.reached;
+            self.told = match (self.grace_us, reached) {
+                (_, Watermark::END) => (Watermark::END, due_us),
+                (Some(grace_us), Watermark(time_us)) => {
+                    (Watermark(time_us.saturating_sub(grace_us)), due_us)
+                }
+                (None, _) => (Watermark::NONE, 0),
+            };
+            let rests = self.edge.watermarks().rests();
+            if let Some(idle) = rests.filter(|_| reached != Watermark::END) {
+                return Standing::Idle(idle);
             }
-            (None, _) => (Watermark::NONE, 0),
         }
+        let (time, due_us) = self.told;
+        Standing::Promises(time, due_us)
+    }
+
+    /// It is `now_ns` on the monotonic clock, and `wall_us` on the wall clock, microseconds: lets the watermark run on if no
+    /// input speaks. Whether that moved it.
+    pub fn step(&mut self, now_ns: u64, wall_us: i64, made: &mut Vec<OutputRows>) -> bool {
+        let moved = self.edge.step(now_ns, wall_us);
+        let moves = moved.is_some();
+        self.apply(moved, made);
+        moves
+    }
+
+    /// When the clock alone closes the next window here, monotonic clock, nanoseconds; far off when it moves the watermark and no
+    /// window is open, `None` when it does not move it or there are no windows.
+    pub fn fires_ns(&self) -> Option<u64> {
+        self.grace_us?;
+        let watermarks = self.edge.watermarks();
+        // One that has been reached fires already.
+        let next = self.owned.closes_next();
+        let next = next.filter(|next| *next > watermarks.current());
+        watermarks.reaches_ns(next.unwrap_or(Watermark::END))
     }
 
     /// Starts where an earlier run had come to: windows that close at or below `done` are done. With `rebuilds`, what comes
@@ -147,7 +177,8 @@ impl Grouping {
         self.edge.has_room() && !self.owned.is_behind()
     }
 
-    /// This shard's input promises `time`, moved there by a record due at `due_us` (wall clock, microseconds).
+    /// This shard's input promises `time`, moved there by a record due at `due_us` (wall clock, microseconds). Less than before
+    /// when a part of the input speaks again that was idle.
     pub fn watermark(&mut self, time: Watermark, due_us: i64, made: &mut Vec<OutputRows>) {
         if let Some(first_phase) = &mut self.first_phase {
             first_phase.watermark(time, due_us);
@@ -159,11 +190,11 @@ impl Grouping {
     }
 
     /// This shard's input holds nobody back. A peer may have been quicker, and this input all that held its promise back.
-    pub fn idle(&mut self, made: &mut Vec<OutputRows>) {
+    pub fn idle(&mut self, idle: Idle, made: &mut Vec<OutputRows>) {
         if let Some(first_phase) = &mut self.first_phase {
-            first_phase.idle();
+            first_phase.idle(idle);
         } else {
-            let advanced = self.edge.send_idle();
+            let advanced = self.edge.send_idle(idle);
             self.apply(advanced, made);
         }
     }
@@ -290,7 +321,7 @@ impl Grouping {
                     self.edge.send_partials(partials).map(Arrived::Partials)
                 }
                 Leaves::Watermark { time, due_us } => self.edge.send_watermark(time, due_us),
-                Leaves::Idle => self.edge.send_idle(),
+                Leaves::Idle(idle) => self.edge.send_idle(idle),
                 Leaves::End => {
                     self.edge.send_end();
                     None

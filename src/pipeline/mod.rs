@@ -27,6 +27,7 @@ mod filter_project;
 mod flow;
 mod grouping;
 mod ingest;
+mod origin_columns;
 mod partial_aggregate;
 mod query;
 mod source_port;

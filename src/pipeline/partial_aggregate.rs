@@ -22,7 +22,10 @@
 //! before it where there is grace: every result would wait for one window more.
 //!
 //! A shard that goes idle holds nobody back, so it first lets all its groups go, also of open panes; records that follow make
-//! groups again, which leave again. What then comes too late is counted as `late_after_idle` by the owner, record by record.
+//! groups again, which leave again. When an input wakes that was idle, the promise goes back to that input's; that leaves before
+//! anything else, and panes which had left by the higher promise take records again. Whether those are too late is not known
+//! here, but by the owner, who has closed the pane or not: what comes too late is counted there as `late_after_idle`, record by
+//! record.
 //!
 //! A synchronous state machine: no lane, no clock, and a bounded piece of work a call.
 
@@ -34,7 +37,7 @@ use crate::emit::PartialMaker;
 use crate::error::Result;
 use crate::exchange::{KeyedRows, Partials};
 use crate::plan::AggregatePlan;
-use crate::time::Watermark;
+use crate::time::{Idle, Watermark};
 
 /// The groups of what one shard reads, on their way to their owners.
 #[derive(Debug)]
@@ -42,12 +45,15 @@ pub struct PartialAggregate {
     groups: WindowAggregate<PartialMaker>,
     /// What the shard's input promises, and when the record that moved it was due.
     promise: (Watermark, i64),
-    /// What has been promised to the owners.
+    /// What has been promised to the owners, and whether they were told that this shard is idle.
     sent: Watermark,
+    sent_idle: bool,
+    /// The least that was promised below that, and the owners do not know.
+    lowered: Option<Watermark>,
     /// The closing time of the pane that a partial was sent of last.
     left: Watermark,
     /// The input holds nobody back; to be told when all groups have left.
-    idle: bool,
+    idle: Option<Idle>,
     end: End,
 }
 
@@ -75,7 +81,7 @@ pub enum Leaves {
         due_us: i64,
     },
     /// This shard holds nobody back.
-    Idle,
+    Idle(Idle),
     /// Nothing follows.
     End,
 }
@@ -96,8 +102,10 @@ impl PartialAggregate {
             groups: WindowAggregate::first_phase(plan, seed, monotonic_ns, node)?,
             promise: (Watermark::NONE, 0),
             sent: Watermark::NONE,
+            sent_idle: false,
+            lowered: None,
             left: Watermark::NONE,
-            idle: false,
+            idle: None,
             end: End::Open,
         })
     }
@@ -105,23 +113,29 @@ impl PartialAggregate {
     /// Adds accepted rows to their groups.
     pub fn rows(&mut self, rows: &KeyedRows) {
         assert_eq!(self.end, End::Open, "nothing follows the end of input");
-        self.idle = false;
+        assert!(self.idle.is_none(), "who wakes promises before it speaks");
         self.groups.update(rows);
     }
 
-    /// The shard's input promises `time`, moved there by a record due at `due_us` (wall clock, microseconds).
+    /// The shard's input promises `time`, moved there by a record due at `due_us` (wall clock, microseconds). Less than before
+    /// when an input speaks again that was idle.
     pub fn watermark(&mut self, time: Watermark, due_us: i64) {
-        if time > self.promise.0 {
-            self.promise = (time, due_us);
-            self.idle = false;
+        self.idle = None;
+        if time < self.promise.0 {
+            self.groups.reopen(time);
+        } else {
             self.groups.watermark(time, due_us);
         }
+        if time < self.sent {
+            self.lowered = Some(self.lowered.map_or(time, |lowered| lowered.min(time)));
+        }
+        self.promise = (time, due_us);
     }
 
-    /// The shard's input holds nobody back until it speaks.
-    pub fn idle(&mut self) {
+    /// The shard's input holds nobody back until it promises again.
+    pub fn idle(&mut self, idle: Idle) {
         self.groups.let_go(self.promise.1);
-        self.idle = true;
+        self.idle = Some(idle);
     }
 
     /// Nothing follows. What has not fired stays: a stop is not an end of input.
@@ -134,7 +148,16 @@ impl PartialAggregate {
     /// What may leave next, at most `max_groups` groups of it; `None` until something comes in.
     pub fn leave(&mut self, max_groups: usize) -> Option<Leaves> {
         let (promised, due_us) = self.promise;
-        if let Some(closing) = self.groups.leaving() {
+        let leaving = self.groups.leaving();
+        let wakes = self.sent_idle && (self.idle.is_none() || leaving.is_some());
+        // Before all else: what follows may be of panes that the owners take for done, as far as this shard goes.
+        if let Some(lowered) = self.lowered.take() {
+            return Some(self.promised(lowered, due_us));
+        }
+        if wakes {
+            return Some(self.promised(self.sent, due_us));
+        }
+        if let Some(closing) = leaving {
             assert!(
                 self.sent < closing,
                 "no watermark leaves before the partials that it covers"
@@ -156,8 +179,9 @@ impl PartialAggregate {
         if promised > self.sent {
             return Some(self.promised(promised, due_us));
         }
-        if std::mem::take(&mut self.idle) {
-            return Some(Leaves::Idle);
+        if let Some(idle) = self.idle.filter(|_| !self.sent_idle) {
+            self.sent_idle = true;
+            return Some(Leaves::Idle(idle));
         }
         (self.end == End::Told).then(|| {
             self.end = End::Passed;
@@ -201,7 +225,7 @@ impl PartialAggregate {
             unsent.is_none_or(|closing| time < closing),
             "no promise closes a pane whose partials are unsent"
         );
-        self.sent = time;
+        (self.sent, self.sent_idle) = (time, false);
         Leaves::Watermark { time, due_us }
     }
 }

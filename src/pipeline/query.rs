@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Laws: a watermark follows the batches that it covers; after the input is closed neither follows. What the query promises
-//! to whoever reads its rows (`promise`) covers only rows that it has given away: for a window its watermark minus the
+//! to whoever reads its rows (`standing`) covers only rows that it has given away: for a window its watermark minus the
 //! grace, once all that has fired is emitted, so that windows may be chained.
 //!
 //! It does not know where its rows go, nor whether there is room for them: `flow` does.
@@ -22,7 +22,7 @@ use super::standing::Held;
 use crate::batch::Batch;
 use crate::emit::OutputRows;
 use crate::error::Result;
-use crate::time::Watermark;
+use crate::time::{Idle, Standing, Watermark};
 
 /// The operators of one query on one shard.
 pub struct QueryPipeline {
@@ -45,10 +45,8 @@ pub enum Stage {
 /// A query without groups: a row is finished where its record is.
 pub struct Stateless {
     shape: RowShape,
-    /// What the input has promised, and when the record that moved it was due.
-    promised: (Watermark, i64),
-    /// Whether the input holds nobody back.
-    idle: bool,
+    /// Where the input stands, and so do the rows.
+    standing: Standing,
     /// The last epoch to whose cut the input has come, and the last that was told.
     passed: u64,
     told: u64,
@@ -59,8 +57,7 @@ impl Stateless {
     pub fn new(shape: RowShape) -> Stateless {
         Stateless {
             shape,
-            promised: (Watermark::NONE, 0),
-            idle: false,
+            standing: Standing::Promises(Watermark::NONE, 0),
             passed: 0,
             told: 0,
         }
@@ -188,18 +185,34 @@ impl QueryPipeline {
     pub fn watermark(&mut self, time: Watermark, due_us: i64, made: &mut Vec<OutputRows>) {
         match &mut self.stage {
             Stage::Stateless(stateless) => {
-                stateless.promised = (time, due_us);
-                stateless.idle = false;
+                stateless.standing = Standing::Promises(time, due_us);
             }
             Stage::Grouping(grouping) => grouping.watermark(time, due_us, made),
         }
     }
 
-    /// The input holds nobody back until it speaks.
-    pub fn idle(&mut self, made: &mut Vec<OutputRows>) {
+    /// The input holds nobody back until it promises again.
+    pub fn idle(&mut self, idle: Idle, made: &mut Vec<OutputRows>) {
         match &mut self.stage {
-            Stage::Stateless(stateless) => stateless.idle = true,
-            Stage::Grouping(grouping) => grouping.idle(made),
+            Stage::Stateless(stateless) => stateless.standing = Standing::Idle(idle),
+            Stage::Grouping(grouping) => grouping.idle(idle, made),
+        }
+    }
+
+    /// It is `now_ns` on the monotonic clock, and `wall_us` on the wall clock, microseconds: a watermark that no input holds
+    /// runs on. Whether it moved.
+    pub fn step(&mut self, now_ns: u64, wall_us: i64, made: &mut Vec<OutputRows>) -> bool {
+        match &mut self.stage {
+            Stage::Stateless(_) => false,
+            Stage::Grouping(grouping) => grouping.step(now_ns, wall_us, made),
+        }
+    }
+
+    /// When the clock alone closes the next window, as `Grouping::fires_ns`.
+    pub fn fires_ns(&self) -> Option<u64> {
+        match &self.stage {
+            Stage::Stateless(_) => None,
+            Stage::Grouping(grouping) => grouping.fires_ns(),
         }
     }
 
@@ -213,20 +226,11 @@ impl QueryPipeline {
         }
     }
 
-    /// What this shard's rows of the query promise their readers, with the due time of the record that released it.
-    pub fn promise(&self) -> (Watermark, i64) {
-        match &self.stage {
-            Stage::Stateless(stateless) => stateless.promised,
-            Stage::Grouping(grouping) => grouping.promise(),
-        }
-    }
-
-    /// Whether this shard's rows of the query hold no reader back.
-    pub fn is_idle(&self) -> bool {
-        match &self.stage {
-            Stage::Stateless(stateless) => stateless.idle,
-            // Its rows come of all shards' inputs, of which some are not idle.
-            Stage::Grouping(_) => false,
+    /// Where this shard's rows of the query stand for their readers.
+    pub fn standing(&mut self) -> Standing {
+        match &mut self.stage {
+            Stage::Stateless(stateless) => stateless.standing,
+            Stage::Grouping(grouping) => grouping.standing(),
         }
     }
 

@@ -1,25 +1,31 @@
 //! One source on one shard, and the queries that read it.
 //!
 //! Law: a source is polled only while all its readers have room, so each record is decoded once and seen by all of them, in
-//! the same order; the watermark that covers a batch follows it. What it deals to other shards needs no room here.
+//! the same order; the watermark that covers a batch follows it, and one that goes back because a part of the source was idle
+//! and speaks again comes before. What it deals to other shards needs no room here.
 
 use velostream_shards::Context;
 
 use super::allocation_count::AllocationCount;
 use super::egress::ToJob;
 use super::flow::{Flow, Reader};
+use super::origin_columns::OriginColumns;
 use super::stages;
 use super::standing::SourceCounts;
 use crate::error::Result;
 use crate::source::{Extent, PartitionCut, Polled, Restart, Source, SourceFigures};
-use crate::time::Watermark;
+use crate::time::{Idle, Watermark};
 
 /// A shard's share of one stream from outside.
 pub struct SourcePort {
     /// `None` when there is nothing for this shard to read.
     source: Option<Box<dyn Source>>,
     readers: Vec<Reader>,
+    /// What is added to its batches; `None` where nobody wants it.
+    origins: Option<OriginColumns>,
     state: State,
+    /// Whether the readers take the input for idle.
+    idle: bool,
 }
 
 /// Where the shard stands with this input.
@@ -39,12 +45,18 @@ enum State {
 
 impl SourcePort {
     /// An input that has not begun.
-    pub fn new(source: Option<Box<dyn Source>>, readers: Vec<Reader>) -> SourcePort {
+    pub fn new(
+        source: Option<Box<dyn Source>>,
+        readers: Vec<Reader>,
+        origins: Option<OriginColumns>,
+    ) -> SourcePort {
         assert!(!readers.is_empty(), "a source that nobody reads");
         SourcePort {
             source,
             readers,
+            origins,
             state: State::Opening,
+            idle: false,
         }
     }
 
@@ -56,7 +68,7 @@ impl SourcePort {
         self.state = State::Open;
         if self.source.is_none() {
             for reader in &self.readers {
-                flow.idle(reader.query, reader.port);
+                flow.idle(reader.query, reader.port, Idle::ALWAYS);
             }
             self.close(flow);
         }
@@ -86,16 +98,23 @@ impl SourcePort {
             return Ok(dealt);
         }
         let polled = source.poll(batch_max)?;
-        let watermark = source.watermark();
-        let moved_us = source.watermark_due_us();
+        let (wake, watermark) = (source.take_wake(), source.watermark());
+        let (idle, moved_us) = (source.idle(), source.watermark_due_us());
         for notice in source.take_notices() {
             flow.exit().post(ToJob::Notice(notice));
         }
         cx.enter(stages::APPLY);
+        if let Some(time) = wake {
+            self.promise(flow, time, wall_us);
+        }
         let (progressed, due_us) = match polled {
             Polled::Batch(batch) => {
                 let due_us = batch.due_us;
                 allocations.batch();
+                let batch = match &self.origins {
+                    Some(origins) => origins.behind(batch),
+                    None => batch,
+                };
                 let (last, others) = self.readers.split_last().expect("a source is read");
                 for reader in others {
                     flow.take(reader.query, reader.view(&batch))?;
@@ -119,10 +138,19 @@ impl SourcePort {
                 return Ok(true);
             }
         };
-        if let Some(time) = watermark {
+        let falls_idle = idle.filter(|_| !self.idle);
+        if let Some(time) = watermark
+            && (idle.is_none() || falls_idle.is_some())
+        {
             self.promise(flow, time, moved_us.unwrap_or(due_us));
         }
-        Ok(progressed || dealt)
+        if let Some(idle) = falls_idle {
+            self.idle = true;
+            for reader in &self.readers {
+                flow.idle(reader.query, reader.port, idle);
+            }
+        }
+        Ok(progressed || dealt || wake.is_some() || falls_idle.is_some())
     }
 
     /// Where the source stands after a restart, or stood when it was closed; `None` if its offsets are not committed.
@@ -221,6 +249,14 @@ impl SourcePort {
         takes.then(|| source.next_due_us()).flatten()
     }
 
+    /// When a poll may find something although nothing rings, on the monotonic clock, if there is room for what it finds.
+    pub fn looks_ns(&self, flow: &Flow) -> Option<u64> {
+        let source = self.source.as_ref()?;
+        let has_room = |reader: &Reader| flow.has_room(reader.query);
+        let takes = self.state == State::Open && self.readers.iter().all(has_room);
+        takes.then(|| source.looks_ns()).flatten()
+    }
+
     /// Records taken so far, bad ones included.
     pub fn records_in(&self) -> u64 {
         let source = self.source.as_ref();
@@ -266,7 +302,8 @@ impl SourcePort {
         self.source.as_ref().map(|source| source.figures())
     }
 
-    fn promise(&self, flow: &mut Flow, time: Watermark, due_us: i64) {
+    fn promise(&mut self, flow: &mut Flow, time: Watermark, due_us: i64) {
+        self.idle = false;
         for reader in &self.readers {
             flow.watermark(reader.query, reader.port, time, due_us);
         }

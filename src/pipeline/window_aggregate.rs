@@ -179,6 +179,25 @@ impl WindowAggregate<PartialMaker> {
         self.letting_go = Some(due_us);
     }
 
+    /// The watermark is taken back to `time`: an input that was idle speaks again. Panes that close behind it accept records,
+    /// which leave as further partials.
+    pub fn reopen(&mut self, time: Watermark) {
+        if let State::Windowed(panes) = &mut self.state {
+            panes.reopen(time);
+            // What still fires was released by the first that reached `time`.
+            let reached = self
+                .released
+                .partition_point(|released| released.time < time);
+            self.released.truncate(reached + 1);
+            if let Some(last) = self.released.get_mut(reached) {
+                last.time = time;
+            }
+            if !panes.has_fired() {
+                self.released.clear();
+            }
+        }
+    }
+
     /// The watermark that may not be promised while what has fired is leaving: the first closing time of its panes; `None`
     /// when nothing waits to leave.
     pub fn leaving(&self) -> Option<Watermark> {
@@ -343,6 +362,14 @@ impl<M: Maker> WindowAggregate<M> {
                 EmitPolicy::Changes => *whole = None,
             },
             State::Whole(_) => {}
+        }
+    }
+
+    /// The watermark at which the next pane fires; `None` where none is open.
+    pub fn closes_next(&self) -> Option<Watermark> {
+        match &self.state {
+            State::Windowed(panes) => panes.next_closing(),
+            State::Whole(_) => None,
         }
     }
 

@@ -160,7 +160,7 @@ impl JobPlan {
         let mut union = [known.projection.as_slice(), spec.projection.as_slice()].concat();
         union.sort_unstable();
         union.dedup();
-        let projected = spec.stream.columns.project(&union);
+        let projected = spec.stream.readable().project(&union);
         known.projected = Arc::new(projected.expect("the indexes come from this schema"));
         known.projection = union;
     }

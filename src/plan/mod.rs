@@ -13,6 +13,7 @@
 pub mod clock;
 mod dealing;
 pub mod explain;
+mod hidden;
 pub mod in_memory;
 mod job;
 pub mod long_text;
@@ -27,13 +28,14 @@ use datafusion_common::arrow::datatypes::{DataType, SchemaRef};
 use datafusion_physical_expr::PhysicalExpr;
 
 pub use dealing::Dealing;
+pub use hidden::{HIDDEN_NAMES, Hidden};
 pub use job::{Input, JobPlan, JobQuery, JobSink, Link, Target};
 pub use types::sql_type;
 
 use self::in_memory::{Checksum, MemoryInput};
 use crate::config::options::{
     DatagenSpec, End, FileOptions, KafkaSinkOptions, KafkaSourceOptions, KeyFormat, OnError,
-    TimeUnit,
+    TimeOptions, TimeUnit,
 };
 
 /// One query of a file, ready to run.
@@ -81,6 +83,8 @@ pub struct StreamSpec {
     pub on_error: OnError,
     /// What a bare number in a TIMESTAMP column counts.
     pub event_time_unit: TimeUnit,
+    /// What it says of silence, and of times that lie ahead.
+    pub time: TimeOptions,
     /// Where its records come from.
     pub connector: SourceConnector,
 }

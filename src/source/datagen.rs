@@ -95,7 +95,7 @@ impl DatagenSource {
             }
         });
         let bound_us = stream.event_time.as_ref().map_or(0, |time| time.bound_us);
-        let exhausted = source.projection.iter().filter_map(|&declared| {
+        let exhausted = source.decoded().iter().filter_map(|&declared| {
             let Generator::Sequence { rows, .. } = spec.columns[declared].generator else {
                 return None;
             };
@@ -107,9 +107,14 @@ impl DatagenSource {
             rows: spec.rows.unwrap_or(u64::MAX),
             rate: spec.rate,
             started_us,
-            schema: Arc::clone(&source.projected),
+            schema: Arc::new(
+                stream
+                    .columns
+                    .project(source.decoded())
+                    .expect("the indexes come from this schema"),
+            ),
             columns: source
-                .projection
+                .decoded()
                 .iter()
                 .map(|&index| column(index))
                 .collect(),
@@ -531,6 +536,7 @@ mod tests {
             }),
             on_error: OnError::Fail,
             event_time_unit: Unit::Milliseconds,
+            time: Default::default(),
             connector: SourceConnector::Datagen(spec.clone()),
         };
         let described = SourceSpec {

@@ -26,6 +26,7 @@ pub struct FileSource {
     clock: PartitionClock,
     bad: BadRecords,
     wall_us: fn() -> i64,
+    skew_us: Option<i64>,
     records_in: u64,
     ended: bool,
 }
@@ -46,6 +47,7 @@ impl FileSource {
             clock: clock(stream),
             bad: BadRecords::new(&stream.name, stream.on_error),
             wall_us,
+            skew_us: stream.time.skew_us,
             records_in: 0,
             ended: false,
         })
@@ -59,6 +61,7 @@ impl Source for FileSource {
             return Ok(Polled::Ended);
         }
         let due_us = (self.wall_us)();
+        self.decoder.limit(self.skew_us, due_us);
         let mut taken = 0;
         let mut event_times = Vec::new();
         let mut watermarks_before = Vec::new();
@@ -190,6 +193,7 @@ pub(super) mod tests {
             }),
             on_error,
             event_time_unit: TimeUnit::Seconds,
+            time: Default::default(),
             connector: SourceConnector::File(options),
         };
         SourceSpec {

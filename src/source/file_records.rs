@@ -24,7 +24,7 @@ use crate::format::json::JsonDecoder;
 use crate::format::{Decoded, Decoder, Kernel};
 use crate::plan::{EventTimeColumn, SourceConnector, SourceSpec, StreamSpec};
 use crate::source::Extent;
-use crate::time::PartitionClock;
+use crate::time::{EventTime, PartitionClock};
 
 const _: () = assert!(
     RECORD_BYTES_MAX > FILE_READ_BYTES_MIN,
@@ -285,7 +285,7 @@ impl FileDecoder {
     ) -> Result<FileDecoder> {
         let (stream, options) = (&spec.stream, options(spec));
         let (columns, unit) = (&stream.columns, stream.event_time_unit);
-        let projection = spec.projection.as_slice();
+        let projection = spec.decoded();
         let event_time = match wanted {
             Wanted::All => event_time_column(stream),
             Wanted::Columns => None,
@@ -326,6 +326,15 @@ impl FileDecoder {
         match self {
             FileDecoder::Json(decoder) => decoder.decode(record),
             FileDecoder::Csv(decoder) => decoder.decode(record),
+        }
+    }
+
+    /// From now on, an event time that lies further ahead of `now_us` than `stream` allows makes a bad record.
+    pub(super) fn limit(&mut self, stream_skew_us: Option<i64>, now_us: i64) {
+        let latest = stream_skew_us.map_or(i64::MAX, |skew_us| now_us.saturating_add(skew_us));
+        match self {
+            FileDecoder::Json(decoder) => decoder.limit_event_time(EventTime(latest)),
+            FileDecoder::Csv(decoder) => decoder.limit_event_time(EventTime(latest)),
         }
     }
 

@@ -306,6 +306,7 @@ mod tests {
             }),
             on_error: OnError::Skip,
             event_time_unit: Unit::Seconds,
+            time: Default::default(),
             connector: SourceConnector::Memory(MemoryOptions {
                 input: Arc::clone(&input),
                 decoded: decoded.is_some(),

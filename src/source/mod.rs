@@ -23,7 +23,7 @@ use velostream_shards::Ringer;
 
 use crate::batch::Batch;
 use crate::error::Result;
-use crate::time::Watermark;
+use crate::time::{Idle, Watermark};
 
 /// What a poll brought.
 #[derive(Debug)]
@@ -54,7 +54,9 @@ pub enum Polled {
 /// 5. A bad record ends in an error under `fail` and in a count under `skip`, never in both (`BadRecords`).
 /// 6. After a `stop` that said so, `poll` brings what is under way between shards and then `Stopped` for ever (or `Ended`, if the
 ///    end was under way); `deal` is called until then (the implementation; a shard is not done before).
-/// 7. `deal` never blocks, and deals at most `max` records, only while there is room in its lanes (the implementation; the turn's
+/// 7. `watermark` goes back only when a part that was idle speaks again or a part is added, and then `take_wake` says so before the
+///    first record of that part is delivered (the implementation; the lanes assert it).
+/// 8. `deal` never blocks, and deals at most `max` records, only while there is room in its lanes (the implementation; the turn's
 ///    budget and the memory behind the lanes depend on it).
 pub trait Source {
     /// Takes up to `max` records.
@@ -81,8 +83,26 @@ pub trait Source {
         None
     }
 
-    /// The least watermark over this source's partitions; `None` when it owns none.
+    /// The least watermark over this source's partitions that are not idle; when all are, over those that fell idle last. `None`
+    /// when it owns none.
     fn watermark(&self) -> Option<Watermark>;
+
+    /// If a part of the source spoke in the last poll that was idle before, or was added: what the source promises from just
+    /// before that poll's records on. Told once.
+    fn take_wake(&mut self) -> Option<Watermark> {
+        None
+    }
+
+    /// If no part of the source speaks: since when. For a source that may be silent for ever; one that has an end never is.
+    fn idle(&self) -> Option<Idle> {
+        None
+    }
+
+    /// When a poll may find something although nothing rings, on the monotonic clock, nanoseconds: that a partition has fallen
+    /// idle, or that there are more of them.
+    fn looks_ns(&self) -> Option<u64> {
+        None
+    }
 
     /// When the record was due that moved the watermark to where it stands, wall clock, microseconds since the epoch;
     /// `None` when all records of a batch are due together.
@@ -174,8 +194,8 @@ pub struct PartitionCut {
     pub watermark: Watermark,
     /// No record below `next` is later than this, microseconds; `i64::MIN` before the first.
     pub highest_us: i64,
-    /// Whether it holds nobody back.
-    pub idle: bool,
+    /// Whether its read has an end: what is promised there is no promise of an event time.
+    pub bounded: bool,
     /// Where it would have to be read again for an event time, as far as that is news.
     pub rungs: Vec<kafka::Rung>,
 }

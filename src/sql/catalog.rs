@@ -90,6 +90,8 @@ pub(super) struct Catalog<'c> {
     pub functions: &'c Functions,
     /// Whether the query has a window, and so its bounds as columns.
     pub windowed: bool,
+    /// Whether the query names hidden columns, and so has them.
+    pub hidden: bool,
 }
 
 /// A stream as a table of the planner's.
@@ -100,7 +102,7 @@ pub(super) struct StreamTable {
 }
 
 impl StreamTable {
-    fn new(stream: &Arc<StreamSpec>, windowed: bool) -> StreamTable {
+    fn new(stream: &Arc<StreamSpec>, windowed: bool, hidden: bool) -> StreamTable {
         let bounds = WINDOW_START.iter().chain(WINDOW_END);
         let is_bound = |name: &str| windowed && bounds.clone().any(|bound| *bound == name);
         let declared = stream.columns.fields().iter();
@@ -108,6 +110,10 @@ impl StreamTable {
             .filter(|field| !is_bound(field.name()))
             .cloned()
             .collect();
+        if hidden {
+            let hidden = stream.hidden().into_iter();
+            fields.extend(hidden.map(|hidden| Arc::new(hidden.field())));
+        }
         if windowed {
             fields.extend(bounds.map(|name| Arc::new(Field::new(*name, TIMESTAMP, false))));
         }
@@ -134,7 +140,11 @@ impl TableSource for StreamTable {
 impl ContextProvider for Catalog<'_> {
     fn get_table_source(&self, name: TableReference) -> Result<Arc<dyn TableSource>> {
         match self.streams.get(name.table()) {
-            Some(stream) => Ok(Arc::new(StreamTable::new(stream, self.windowed))),
+            Some(stream) => Ok(Arc::new(StreamTable::new(
+                stream,
+                self.windowed,
+                self.hidden,
+            ))),
             None => plan_err!("{UNKNOWN_STREAM}'{}'", name.table()),
         }
     }

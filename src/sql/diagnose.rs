@@ -429,16 +429,6 @@ fn literal_problem(tokens: &Tokens<'_>, message: &str, diagnosed: Option<Span>) 
     ))
 }
 
-/// The columns that every Kafka stream will have beside the declared ones.
-const HIDDEN_COLUMNS: &[&str] = &[
-    "_timestamp",
-    "_partition",
-    "_offset",
-    "_key",
-    "_topic",
-    "_headers",
-];
-
 fn schema_problem(tokens: &Tokens<'_>, error: &SchemaError, diagnosed: Option<Span>) -> Error {
     match error {
         SchemaError::FieldNotFound {
@@ -452,11 +442,7 @@ fn schema_problem(tokens: &Tokens<'_>, error: &SchemaError, diagnosed: Option<Sp
                 .iter()
                 .chain(WINDOW_END)
                 .any(|bound| *bound == field.name());
-            let is_hidden = HIDDEN_COLUMNS.contains(&field.name());
             let hint = match nearest_column(field, valid_fields) {
-                _ if is_hidden => {
-                    "the columns of the record itself are not available yet".to_owned()
-                }
                 // With a window they would be columns.
                 _ if is_bound => "add a window: WINDOW TUMBLING (SIZE 1 HOUR)".to_owned(),
                 Some(name) => format!("did you mean {name}?"),

@@ -225,6 +225,7 @@ impl<'t> Planner<'t> {
             event_time,
             on_error: options.on_error,
             event_time_unit: options.event_time_unit,
+            time: options.time,
             connector,
         };
         self.streams.declare(span, spec);
@@ -323,6 +324,7 @@ impl<'t> Planner<'t> {
             outside,
             functions,
             windowed,
+            hidden: false,
         })?;
         self.check_emit(&lowered)?;
         let exchange_span =

@@ -12,7 +12,7 @@ use datafusion_common::arrow::datatypes::{Field, Schema};
 use super::diagnose::{Code, Place};
 use crate::config::nearest::nearest;
 use crate::config::options::{
-    End, KafkaSinkOptions, KafkaSourceOptions, OnError, SinkConnector, Start, TimeUnit,
+    End, KafkaSinkOptions, KafkaSourceOptions, OnError, SinkConnector, Start, TimeOptions, TimeUnit,
 };
 use crate::error::{Error, Result, Span};
 use crate::plan::{
@@ -391,6 +391,7 @@ pub(super) fn in_memory_stream(name: &str, columns: Arc<Schema>) -> StreamSpec {
         event_time: None,
         on_error: OnError::Skip,
         event_time_unit: TimeUnit::Milliseconds,
+        time: TimeOptions::default(),
         connector: SourceConnector::Queries(Written {
             queries: 0,
             bounded: true,

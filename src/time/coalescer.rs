@@ -1,23 +1,25 @@
-//! The minimum watermark over several inputs.
+//! The minimum watermark over several inputs, as it stands now.
 //!
-//! Law: the result never goes back, and it never exceeds the watermark of an input that may still speak. An input that
-//! is idle or has no records to give is left out of the minimum; one that has ended stands at plus infinity. With the new
-//! minimum goes the due time of the record that released it.
+//! Law: the result never exceeds what an input that may still speak has promised. An input that is idle is left out of the
+//! minimum; one that has ended stands at plus infinity. What an input promises may go back, when a part of it that was idle
+//! speaks again, and the minimum goes back with it: what may never go back is the query's watermark, which `QueryClock` keeps.
+//! With the minimum goes the due time of the record that released it.
 
-use super::Watermark;
+use super::{Idle, Watermark};
 
 #[derive(Clone, Copy, Debug)]
 struct Input {
     watermark: Watermark,
     due_us: i64,
-    idle: bool,
+    idle: Option<Idle>,
 }
 
 /// The least watermark of a fixed number of inputs.
 #[derive(Clone, Debug)]
 pub struct Coalescer {
     inputs: Vec<Input>,
-    current: Watermark,
+    /// What was returned last; `None` while all inputs are idle.
+    told: Option<Watermark>,
 }
 
 impl Coalescer {
@@ -26,40 +28,35 @@ impl Coalescer {
         let silent = Input {
             watermark: Watermark::NONE,
             due_us: 0,
-            idle: false,
+            idle: None,
         };
         Coalescer {
             inputs: vec![silent; inputs],
-            current: Watermark::NONE,
+            told: Some(Watermark::NONE),
         }
     }
 
-    /// Input `input` promises `watermark`, moved by a record due at `due_us` (wall clock). Returns the new minimum and
-    /// the due time of what released it, if the minimum advanced.
-    pub fn advance(
+    /// Input `input` promises `watermark`, moved by a record due at `due_us` (wall clock), and holds the others to it. Returns
+    /// the minimum and the due time of what released it, if that is news: it moved, or all inputs were idle.
+    pub fn promise(
         &mut self,
         input: usize,
         watermark: Watermark,
         due_us: i64,
     ) -> Option<(Watermark, i64)> {
-        let state = &mut self.inputs[input];
-        state.idle = false;
-        if watermark > state.watermark {
-            state.watermark = watermark;
-            state.due_us = due_us;
-        }
-        self.settle().map(|_| (self.current, due_us))
+        self.inputs[input] = Input {
+            watermark,
+            due_us,
+            idle: None,
+        };
+        self.settle().map(|(least, _)| (least, due_us))
     }
 
-    /// Input `input` has nothing to say and must not hold back the others.
-    pub fn idle(&mut self, input: usize) -> Option<(Watermark, i64)> {
-        self.inputs[input].idle = true;
-        self.settle().map(|due_us| (self.current, due_us))
-    }
-
-    /// The minimum starts at `watermark`, and says nothing new before it is beyond that.
-    pub fn start_at(&mut self, watermark: Watermark) {
-        self.current = self.current.max(watermark);
+    /// Input `input` has nothing to say and must not hold back the others. Returns as `promise` does. When all inputs are idle now
+    /// (`idle_since`), that is what those promised that fell idle last, whose word may come before that of others.
+    pub fn idle(&mut self, input: usize, idle: Idle) -> Option<(Watermark, i64)> {
+        self.inputs[input].idle = Some(idle);
+        self.settle()
     }
 
     /// What input `input` has promised.
@@ -67,23 +64,25 @@ impl Coalescer {
         self.inputs[input].watermark
     }
 
-    /// Whether every input is idle.
-    pub fn is_idle(&self) -> bool {
-        self.inputs.iter().all(|input| input.idle)
+    /// If all inputs are idle, since when: since the last of them is.
+    pub fn idle_since(&self) -> Option<Idle> {
+        let mut inputs = self.inputs.iter().map(|input| input.idle);
+        inputs.try_fold(Idle::ALWAYS, |all, input| Some(all.and(input?)))
     }
 
-    /// Moves the minimum on, if it advanced, and returns the due time of the input that stands at it.
-    fn settle(&mut self) -> Option<i64> {
-        let least = self
-            .inputs
-            .iter()
-            .filter(|input| !input.idle)
-            .min_by_key(|input| input.watermark)?;
-        if least.watermark <= self.current {
-            return None;
-        }
-        self.current = least.watermark;
-        Some(least.due_us)
+    /// The minimum, if it is not what was returned last, and the due time of the input that stands at it.
+    fn settle(&mut self) -> Option<(Watermark, i64)> {
+        let all_since = self.idle_since().map(|all| all.since_ns);
+        let counts = |input: &&Input| match (all_since, input.idle) {
+            (None, idle) => idle.is_none(),
+            (Some(last_ns), idle) => idle.is_some_and(|idle| idle.since_ns == last_ns),
+        };
+        let counting = self.inputs.iter().filter(counts);
+        let least = counting.min_by_key(|input| input.watermark);
+        let least = least.expect("one that speaks, or one that was the last to do so");
+        let is_news = self.told != Some(least.watermark);
+        self.told = all_since.is_none().then_some(least.watermark);
+        is_news.then_some((least.watermark, least.due_us))
     }
 }
 
@@ -91,50 +90,81 @@ impl Coalescer {
 mod tests {
     use super::*;
 
+    const IDLE: Idle = Idle {
+        since_ns: 5,
+        advances: true,
+    };
+
     #[test]
     fn the_minimum_waits_for_every_input_that_may_still_speak() {
         let mut coalescer = Coalescer::new(2);
-        assert_eq!(coalescer.advance(0, Watermark(10), 1), None);
+        assert_eq!(coalescer.promise(0, Watermark(10), 1), None);
         assert_eq!(
-            coalescer.advance(1, Watermark(5), 2),
+            coalescer.promise(1, Watermark(5), 2),
             Some((Watermark(5), 2))
         );
         assert_eq!(
-            coalescer.advance(1, Watermark(20), 3),
+            coalescer.promise(1, Watermark(20), 3),
             Some((Watermark(10), 3))
         );
     }
 
     #[test]
-    fn an_idle_input_is_left_out_and_its_return_takes_nothing_back() {
+    fn an_idle_input_is_left_out_and_holds_again_when_it_speaks() {
         let mut coalescer = Coalescer::new(2);
-        coalescer.advance(0, Watermark(10), 1);
-        assert_eq!(coalescer.idle(1), Some((Watermark(10), 1)));
-        assert_eq!(coalescer.advance(1, Watermark(3), 2), None);
+        coalescer.promise(0, Watermark(10), 1);
+        assert_eq!(coalescer.idle(1, IDLE), Some((Watermark(10), 1)));
+        assert_eq!(
+            coalescer.promise(1, Watermark(3), 2),
+            Some((Watermark(3), 2))
+        );
         assert_eq!(coalescer.promised(1), Watermark(3));
-        coalescer.idle(0);
-        assert!(!coalescer.is_idle());
-        coalescer.idle(1);
-        assert!(coalescer.is_idle());
+        assert_eq!(coalescer.promise(0, Watermark(20), 3), None);
+        assert_eq!(coalescer.idle_since(), None);
     }
 
     #[test]
-    fn a_minimum_that_starts_somewhere_says_nothing_until_it_is_beyond() {
-        let mut coalescer = Coalescer::new(1);
-        coalescer.start_at(Watermark(10));
-        assert_eq!(coalescer.advance(0, Watermark(10), 1), None);
+    fn all_inputs_are_idle_since_the_last_of_them_and_whoever_speaks_then_is_heard() {
+        let mut coalescer = Coalescer::new(2);
+        coalescer.promise(0, Watermark(10), 1);
+        coalescer.promise(1, Watermark(10), 1);
+        let before = Idle {
+            since_ns: 3,
+            advances: false,
+        };
+        assert_eq!(coalescer.idle(0, IDLE), None);
+        assert_eq!(coalescer.idle_since(), None);
+        assert_eq!(coalescer.idle(1, before), None);
+        let both = Idle {
+            since_ns: 5,
+            advances: false,
+        };
+        assert_eq!(coalescer.idle_since(), Some(both));
+        // The same promise as before: it is news that somebody holds.
         assert_eq!(
-            coalescer.advance(0, Watermark(11), 2),
-            Some((Watermark(11), 2))
+            coalescer.promise(1, Watermark(10), 4),
+            Some((Watermark(10), 4))
         );
+    }
+
+    #[test]
+    fn the_input_that_fell_idle_last_sets_the_value_whoever_is_heard_last() {
+        let mut coalescer = Coalescer::new(2);
+        coalescer.promise(0, Watermark(10), 1);
+        assert_eq!(
+            coalescer.idle(0, IDLE),
+            None,
+            "the other has promised nothing"
+        );
+        assert_eq!(coalescer.idle(1, Idle::ALWAYS), Some((Watermark(10), 1)));
     }
 
     #[test]
     fn when_all_inputs_end_the_minimum_is_the_end() {
         let mut coalescer = Coalescer::new(2);
-        coalescer.advance(0, Watermark::END, 0);
+        coalescer.promise(0, Watermark::END, 0);
         assert_eq!(
-            coalescer.advance(1, Watermark::END, 7),
+            coalescer.promise(1, Watermark::END, 7),
             Some((Watermark::END, 7))
         );
     }

@@ -1,18 +1,25 @@
 //! Event time: one unit, one type, and what is promised about it.
 //!
 //! ```text
-//!   record --event time--> PartitionClock --watermark--> Coalescer (minimum over inputs) --> windows fire and close
+//!   record --event time--> PartitionClock --watermark--> Coalescer (minimum over the inputs that speak)
+//!                                                            |
+//!                                          QueryClock (never back; the clock when none speaks) --> windows fire and close
 //! ```
 //!
-//! Law: a watermark never goes back. Lateness is decided against the record's own partition (`PartitionClock`), firing
-//! against the minimum over all inputs (`Coalescer`), which never exceeds a partition's own; so an accepted record always
-//! finds its window open, whatever the shard count or the timing.
+//! Law: a partition's watermark never goes back, nor does a query's. Lateness is decided against the record's own partition
+//! (`PartitionClock`), firing against the minimum over all inputs (`QueryClock`), which never exceeds that of a partition that
+//! was never idle; so a record which such a partition accepts always finds its window open, whatever the shard count or the
+//! timing.
 
 mod coalescer;
+mod idle;
 mod partition_clock;
+mod query_clock;
 
 pub use coalescer::Coalescer;
+pub use idle::{Idle, Standing};
 pub use partition_clock::PartitionClock;
+pub use query_clock::QueryClock;
 
 /// When something happened: microseconds since 1970-01-01 UTC, negative before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Laws: a pane fires exactly once, in the order of pane numbers, when the watermark reaches its closing time. From then
-//! on it is closed and refuses records, also one that was never opened. Closing costs the panes that are open: a jump
+//! on it is closed and refuses records, also one that was never opened. Only a first phase opens panes again (`reopen`): what
+//! it sent of them can be added to. Closing costs the panes that are open: a jump
 //! over ten empty years costs nothing, and firing a pane looks at the slots that are taken. A store that comes back
 //! (`recycle`) is used again before a new one is made.
 
@@ -42,7 +43,8 @@ pub struct Panes<T> {
     /// The least open pane; `None` while there is none.
     first: Option<i64>,
     spare: Vec<T>,
-    /// The highest watermark that was seen: a pane is closed iff this has reached its closing time.
+    /// The highest watermark that was seen, or that to which it was taken back: a pane is closed iff this has reached its
+    /// closing time.
     closed: Watermark,
 }
 
@@ -80,6 +82,17 @@ impl<T> Panes<T> {
     /// Closes all panes up to `watermark`. They refuse records from now on, and those that are open fire.
     pub fn close(&mut self, watermark: Watermark) {
         self.closed = self.closed.max(watermark);
+    }
+
+    /// Takes the watermark back to `watermark`, if it stands higher: panes that close behind it accept records again, and those
+    /// that were to fire wait.
+    pub fn reopen(&mut self, watermark: Watermark) {
+        self.closed = self.closed.min(watermark);
+    }
+
+    /// The watermark at which the first open pane closes.
+    pub fn next_closing(&self) -> Option<Watermark> {
+        self.first.map(|first| self.spans.closing(first))
     }
 
     /// Takes out the first of the closed panes that is open, with its store. To be called until it returns `None`.

@@ -1,5 +1,6 @@
 //! What was written, held against the one table: known, in its place, once, and as far as a word tells with a right value.
 
+use super::duration::micros;
 use super::table::{OPTIONS, OptionSpec, Scope, ValueKind};
 use super::{OptionError, WrittenOption};
 use crate::config::Property;
@@ -137,7 +138,10 @@ pub(super) fn hold_value(option: &WrittenOption, spec: &OptionSpec) -> Result<()
     let value = option.value.as_str();
     let admitted = match kind {
         ValueKind::Choice { now, .. } => now.contains(&value),
-        ValueKind::Position { now, .. } => now.contains(&value) || value.starts_with("offsets:"),
+        ValueKind::Position { now, .. } => {
+            now.contains(&value) || value.starts_with("offsets:") || value.starts_with("timestamp:")
+        }
+        ValueKind::Duration { or } => or == Some(value) || micros(value).is_some(),
         ValueKind::Boolean => matches!(value, "true" | "false"),
         ValueKind::Number => !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()),
         ValueKind::Text | ValueKind::Columns | ValueKind::Character => {

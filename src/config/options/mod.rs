@@ -9,6 +9,7 @@
 
 mod admit;
 mod datagen;
+mod duration;
 mod read;
 mod table;
 
@@ -16,6 +17,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::{Origin, Property};
+use crate::config::limits::IDLE_TIMEOUT_US_DEFAULT;
 use crate::error::Span;
 
 pub use datagen::{ColumnSpec, DatagenOptions, DatagenSpec, Generator, singles};
@@ -67,6 +69,30 @@ pub struct StreamOptions {
     pub on_error: OnError,
     /// What a bare number in a TIMESTAMP column counts.
     pub event_time_unit: TimeUnit,
+    /// What it says of silence, and of times that lie ahead.
+    pub time: TimeOptions,
+}
+
+/// What WITH says of silence, and of times that lie ahead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeOptions {
+    /// `idle_timeout`: how long nothing comes from a partition before it holds the others back no more, microseconds.
+    pub idle_timeout_us: i64,
+    /// `idle_advance`: whether the watermark runs on with the clock when all partitions are idle.
+    pub idle_advances: bool,
+    /// `max_future_skew`: how far ahead of the clock an event time may be, microseconds; `None` for as far as it likes.
+    pub skew_us: Option<i64>,
+}
+
+impl Default for TimeOptions {
+    /// What holds where WITH says nothing, of an input that has an end.
+    fn default() -> TimeOptions {
+        TimeOptions {
+            idle_timeout_us: IDLE_TIMEOUT_US_DEFAULT,
+            idle_advances: true,
+            skew_us: None,
+        }
+    }
 }
 
 /// Where the records of a declared stream come from.
@@ -242,6 +268,8 @@ pub enum Start {
     Latest,
     /// A given offset for each named partition, `offsets:0=17,1=4`; the others start at their oldest record.
     Offsets(Vec<(i32, i64)>),
+    /// In each partition the first record whose timestamp is not before this one, milliseconds since the epoch.
+    Timestamp(i64),
 }
 
 /// Where a read of a topic ends.
@@ -253,6 +281,9 @@ pub enum End {
     Latest,
     /// Before a given offset in each partition, `offsets:0=170,1=44`; every partition must be named.
     Offsets(Vec<(i32, i64)>),
+    /// In each partition before the first record whose timestamp is not before this one, milliseconds since the epoch; behind
+    /// what was newest at the start where there is none yet.
+    Timestamp(i64),
 }
 
 /// How records come from librdkafka's queue to the shard.

@@ -3,17 +3,20 @@
 //! First everything written is held against the table (admit.rs), so that a wrong word is named before a missing one;
 //! then each connector takes its options by name.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use super::admit::{Admitted, find, hold_value, refuse, unknown, wrong_value};
+use super::duration::{micros, moment_ms};
 use super::table::{Scope, ValueKind};
 use super::{
     Compression, CsvOptions, DatagenOptions, End, FileOptions, Format, JsonValidate,
     KafkaSinkOptions, KafkaSourceOptions, KeyFormat, Late, OnError, OptionError, QueryOptions,
     RequestedExchange, SinkConnector, SinkOptions, Start, StreamConnector, StreamOptions, Tier,
-    TimeUnit, WrittenOption,
+    TimeOptions, TimeUnit, WrittenOption,
 };
 use crate::config::job_name_is_wrong;
+use crate::config::limits::{FUTURE_SKEW_US, FUTURE_SKEW_US_DEFAULT, IDLE_TIMEOUT_US};
 
 /// Reads WITH of a CREATE STREAM that declares its columns.
 pub fn stream_options(written: &[WrittenOption]) -> Result<StreamOptions, OptionError> {
@@ -25,12 +28,14 @@ pub fn stream_options(written: &[WrittenOption]) -> Result<StreamOptions, Option
     };
     let scopes = [scope];
     let options = Admitted::hold(written, &scopes)?;
+    let connector = match scope {
+        Scope::KafkaSource => StreamConnector::Kafka(kafka_source(&options)?),
+        Scope::DatagenSource => StreamConnector::Datagen(datagen(&options)?),
+        _ => StreamConnector::File(file(&options)?),
+    };
     Ok(StreamOptions {
-        connector: match scope {
-            Scope::KafkaSource => StreamConnector::Kafka(kafka_source(&options)?),
-            Scope::DatagenSource => StreamConnector::Datagen(datagen(&options)?),
-            _ => StreamConnector::File(file(&options)?),
-        },
+        time: time(&options, &connector)?,
+        connector,
         on_error: match options.word("on_error") {
             Some("skip") => OnError::Skip,
             _ => OnError::Fail,
@@ -42,6 +47,46 @@ pub fn stream_options(written: &[WrittenOption]) -> Result<StreamOptions, Option
             _ => TimeUnit::Milliseconds,
         },
     })
+}
+
+/// What is said of silence, and of times that lie ahead.
+fn time(options: &Admitted<'_>, connector: &StreamConnector) -> Result<TimeOptions, OptionError> {
+    let defaults = TimeOptions::default();
+    let endless = matches!(connector, StreamConnector::Kafka(kafka) if kafka.end == End::Never);
+    Ok(TimeOptions {
+        idle_timeout_us: duration(options, "idle_timeout", &IDLE_TIMEOUT_US)?
+            .unwrap_or(defaults.idle_timeout_us),
+        idle_advances: options.word("idle_advance") != Some("none"),
+        skew_us: match options.word("max_future_skew") {
+            None => endless.then_some(FUTURE_SKEW_US_DEFAULT),
+            Some("off") => None,
+            Some(_) => duration(options, "max_future_skew", &FUTURE_SKEW_US)?,
+        },
+    })
+}
+
+/// The duration that option `name` says, microseconds, which has to lie in `range`; `None` where it is not written.
+fn duration(
+    options: &Admitted<'_>,
+    name: &str,
+    range: &RangeInclusive<i64>,
+) -> Result<Option<i64>, OptionError> {
+    let Some(option) = options.get(name) else {
+        return Ok(None);
+    };
+    let micros = micros(&option.value).expect("admitted as a duration");
+    if range.contains(&micros) {
+        return Ok(Some(micros));
+    }
+    Err(refuse(
+        option,
+        format!("option {name} cannot be {}", option.value),
+        Some(&format!(
+            "from {} ms to {} days",
+            range.start() / 1_000,
+            range.end() / 86_400_000_000
+        )),
+    ))
 }
 
 /// Reads WITH of a CREATE STREAM AS: where its rows go, and what it says of its query.
@@ -107,7 +152,10 @@ fn kafka_source(options: &Admitted<'_>) -> Result<KafkaSourceOptions, OptionErro
                 "earliest" => Start::Earliest,
                 "latest" => Start::Latest,
                 "committed" => Start::Committed,
-                _ => Start::Offsets(offsets(start)?),
+                _ => match moment(start)? {
+                    Some(milliseconds) => Start::Timestamp(milliseconds),
+                    None => Start::Offsets(offsets(start)?),
+                },
             },
         },
         start_written: options.get("start").is_some(),
@@ -116,7 +164,10 @@ fn kafka_source(options: &Admitted<'_>) -> Result<KafkaSourceOptions, OptionErro
             Some(end) => match end.value.as_str() {
                 "never" => End::Never,
                 "latest" => End::Latest,
-                _ => End::Offsets(offsets(end)?),
+                _ => match moment(end)? {
+                    Some(milliseconds) => End::Timestamp(milliseconds),
+                    None => End::Offsets(offsets(end)?),
+                },
             },
         },
         tier: match options.word("tier") {
@@ -274,6 +325,19 @@ fn json_validate(options: &Admitted<'_>, format: Format) -> Result<JsonValidate,
         Some(option) if option.value == "strict" => Ok(JsonValidate::Strict),
         _ => Ok(JsonValidate::Wanted),
     }
+}
+
+/// Reads `timestamp:2026-03-01T10:00:00Z`, milliseconds since the epoch; `None` where it is not written so.
+fn moment(option: &WrittenOption) -> Result<Option<i64>, OptionError> {
+    let Some(written) = option.value.strip_prefix("timestamp:") else {
+        return Ok(None);
+    };
+    if let Some(milliseconds) = moment_ms(written) {
+        return Ok(Some(milliseconds));
+    }
+    let message = format!("option {}: '{written}' is no moment", option.key);
+    let hint = "write ISO-8601, such as timestamp:2026-03-01T10:00:00Z, or milliseconds since 1970, such as timestamp:1772359200000";
+    Err(refuse(option, message, Some(hint)))
 }
 
 /// Reads `offsets:0=17,1=4`.
@@ -480,6 +544,50 @@ mod tests {
     }
 
     #[test]
+    fn what_is_said_of_silence_and_of_times_ahead_is_read_and_has_its_defaults() {
+        let time = |more: &[(&str, &str)]| {
+            let options = stream_options(&kafka_with(more)).expect("right options");
+            options.time
+        };
+        let endless = TimeOptions {
+            skew_us: Some(FUTURE_SKEW_US_DEFAULT),
+            ..TimeOptions::default()
+        };
+        assert_eq!(time(&[]), endless);
+        assert_eq!(time(&[("end", "latest")]).skew_us, None);
+        let said = time(&[
+            ("end", "timestamp:0"),
+            ("idle_timeout", "1500ms"),
+            ("idle_advance", "none"),
+            ("max_future_skew", "2 days"),
+        ]);
+        assert_eq!(
+            said,
+            TimeOptions {
+                idle_timeout_us: 1_500_000,
+                idle_advances: false,
+                skew_us: Some(172_800_000_000),
+            }
+        );
+        assert_eq!(time(&[("max_future_skew", "off")]).skew_us, None);
+        let moments = stream_options(&kafka_with(&[
+            ("start", "timestamp:2026-01-01T00:00:00Z"),
+            ("end", "timestamp:1767225600001"),
+        ]));
+        let StreamConnector::Kafka(kafka) = moments.expect("moments").connector else {
+            panic!("a topic was asked for")
+        };
+        assert_eq!(kafka.start, Start::Timestamp(1_767_225_600_000));
+        assert_eq!(kafka.end, End::Timestamp(1_767_225_600_001));
+        let file = stream_options(&with(&[
+            ("connector", "file"),
+            ("path", "p.json"),
+            ("max_future_skew", "1h"),
+        ]));
+        assert_eq!(file.expect("right").time.skew_us, Some(3_600_000_000));
+    }
+
+    #[test]
     fn an_unknown_option_is_refused_with_the_nearest_known_one_and_its_place() {
         let error = stream_options(&kafka_with(&[("on_eror", "skip")])).expect_err("a slip");
         assert_eq!(error.span, Some(Span { start: 20, end: 29 }));
@@ -521,9 +629,12 @@ mod tests {
         );
         assert_eq!(
             refused(&[("start", "comitted")]),
-            "option start cannot be 'comitted'; did you mean 'committed'? allowed: committed, earliest, latest, offsets:0=17,1=4"
+            "option start cannot be 'comitted'; did you mean 'committed'? allowed: committed, earliest, latest, offsets:0=17,1=4, timestamp:2026-03-01T10:00:00Z"
         );
-        assert!(refused(&[("start", "timestamp:0")]).contains("not available yet"));
+        assert!(refused(&[("start", "timestamp:soon")]).contains("'soon' is no moment"));
+        assert!(refused(&[("idle_timeout", "10")]).contains("a duration such as 500ms"));
+        assert!(refused(&[("idle_timeout", "31 days")]).contains("from 1 ms to 30 days"));
+        assert!(refused(&[("max_future_skew", "none")]).contains("off, or a duration"));
         assert!(refused(&[("start", "offsets:0=1,0=2")]).contains("partition 0 stands twice"));
         assert!(refused(&[("end", "offsets:0")]).contains("'0' is not a partition and its offset"));
         assert!(refused(&[("end", "offsets:0=-1")]).contains("is not a partition and its offset"));

@@ -59,7 +59,12 @@ pub enum ValueKind {
     Character,
     /// Column names, separated by commas.
     Columns,
-    /// A place in a topic: a word, or `offsets:` and an offset for each named partition.
+    /// A whole number and a unit.
+    Duration {
+        /// A word that may stand for none.
+        or: Option<&'static str>,
+    },
+    /// A place in a topic: a word, `offsets:` and an offset for each named partition, or `timestamp:` and a moment.
     Position {
         /// The words that may be written.
         now: &'static [&'static str],
@@ -241,20 +246,20 @@ pub const OPTIONS: &[OptionSpec] = &[
         scopes: &[KafkaSource],
         kind: Some(ValueKind::Position {
             now: &["committed", "earliest", "latest"],
-            later: &["timestamp"],
+            later: &[],
         }),
         default: "`committed` where every query on the stream is replayable and `end` is `never`, else `earliest`",
-        about: "where the read starts: `committed` goes on where the last run came to; with `offsets:`, a partition not named starts at its oldest record",
+        about: "where the read starts: `committed` goes on where the last run came to; with `offsets:`, a partition not named starts at its oldest record; with `timestamp:` (ISO-8601, or milliseconds since 1970), each at its first record that is not older",
     },
     OptionSpec {
         name: "end",
         scopes: &[KafkaSource],
         kind: Some(ValueKind::Position {
             now: &["never", "latest"],
-            later: &["timestamp"],
+            later: &[],
         }),
         default: "never",
-        about: "where the read ends: `latest` is what was newest at the start; with `offsets:`, every partition is named",
+        about: "where the read ends: `latest` is what was newest at the start; with `offsets:`, every partition is named; with `timestamp:`, each before its first record that is not older, as far as there was one at the start",
     },
     OptionSpec {
         name: "tier",
@@ -322,11 +327,32 @@ pub const OPTIONS: &[OptionSpec] = &[
         default: "by the column's type",
         about: "how a column is drawn, such as `columns.price.max`: see below",
     },
-    OptionSpec::later("idle_timeout", ANY_SOURCE),
-    OptionSpec::later("idle_advance", ANY_SOURCE),
+    OptionSpec {
+        name: "idle_timeout",
+        scopes: ANY_SOURCE,
+        kind: Some(ValueKind::Duration { or: None }),
+        default: "10 s",
+        about: "how long nothing comes from a Kafka partition that was read to its end before it holds back no window; a file, a generator and a read with an end are never idle",
+    },
+    OptionSpec {
+        name: "idle_advance",
+        scopes: ANY_SOURCE,
+        kind: Some(ValueKind::Choice {
+            now: &["clock", "none"],
+            later: &[],
+        }),
+        default: "clock",
+        about: "what the watermark does when all partitions are idle: runs on with the clock, so that open windows are delivered, or stands",
+    },
     OptionSpec::later("watermark.emit", ANY_SOURCE),
     OptionSpec::later("watermark.max_drift", ANY_SOURCE),
-    OptionSpec::later("max_future_skew", ANY_SOURCE),
+    OptionSpec {
+        name: "max_future_skew",
+        scopes: ANY_BYTES_SOURCE,
+        kind: Some(ValueKind::Duration { or: Some("off") }),
+        default: "1 h for a Kafka stream without end, else off",
+        about: "how far ahead of the clock an event time may be; a record beyond it is bad, and moves no watermark",
+    },
     OptionSpec {
         name: "exchange",
         scopes: &[Query],
@@ -371,7 +397,14 @@ impl ValueKind {
             ValueKind::AnyText => "text, possibly empty".into(),
             ValueKind::Character => "one ASCII character, or \\t".into(),
             ValueKind::Columns => "column names, separated by commas".into(),
-            ValueKind::Position { now, .. } => format!("{}, offsets:0=17,1=4", now.join(", ")),
+            ValueKind::Duration { or: None } => "a duration such as 500ms or 10s".into(),
+            ValueKind::Duration { or: Some(word) } => {
+                format!("{word}, or a duration such as 500ms or 10s")
+            }
+            ValueKind::Position { now, .. } => format!(
+                "{}, offsets:0=17,1=4, timestamp:2026-03-01T10:00:00Z",
+                now.join(", ")
+            ),
         }
     }
 

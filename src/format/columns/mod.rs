@@ -22,7 +22,7 @@ use datafusion_common::arrow::datatypes::{DataType, Field, SchemaRef};
 
 use super::plain::Plain;
 use super::token::{Token, Wrong};
-use super::{BadRecord, Decoded};
+use super::{BadRecord, Decoded, too_far_ahead};
 use crate::config::options::TimeUnit;
 use crate::error::Result;
 use crate::time::EventTime;
@@ -48,6 +48,8 @@ pub struct ColumnBuilders {
     filled: usize,
     event_time: Option<EventTime>,
     wrong: Option<String>,
+    /// Beyond it an event time makes a bad record.
+    latest: EventTime,
     scratch: Vec<u8>,
 }
 
@@ -101,6 +103,7 @@ impl ColumnBuilders {
             filled: 0,
             event_time: None,
             wrong: None,
+            latest: EventTime(i64::MAX),
             scratch: Vec::new(),
         })
     }
@@ -206,7 +209,13 @@ impl ColumnBuilders {
             }
         }
         debug_assert_eq!(self.filled, self.columns.len(), "a slot was left open");
-        let event_time = self.event_time.take();
+        let event_time = match self.event_time.take() {
+            Some(time) if time > self.latest => {
+                self.wrong = Some(self.ahead(time));
+                None
+            }
+            other => other,
+        };
         match self.wrong.take() {
             None => {
                 self.filled = 0;
@@ -218,6 +227,17 @@ impl ColumnBuilders {
                 Decoded::Bad(BadRecord { reason, event_time })
             }
         }
+    }
+
+    /// From now on, an event time beyond `latest` makes a bad record, whose event time is not told.
+    pub(super) fn limit_event_time(&mut self, latest: EventTime) {
+        self.latest = latest;
+    }
+
+    #[cold]
+    fn ahead(&self, time: EventTime) -> String {
+        let column = &self.columns[self.event_time_slot];
+        too_far_ahead(&format!("column {}", column.name), time)
     }
 
     /// Ends the record in the making as a bad one of which nothing can be trusted, its event time included.

@@ -43,6 +43,7 @@ use super::search::Kernel;
 use super::{Decoded, Decoder};
 use crate::config::options::{JsonValidate, TimeUnit};
 use crate::error::Result;
+use crate::time::EventTime;
 use names::Names;
 use scan::Scanner;
 
@@ -119,6 +120,10 @@ impl Decoder for JsonDecoder {
             Ok(()) => self.builders.close(),
             Err(flaw) => self.builders.discard(flaw.clause(record)),
         }
+    }
+
+    fn limit_event_time(&mut self, latest: EventTime) {
+        self.builders.limit_event_time(latest);
     }
 
     fn len(&self) -> usize {

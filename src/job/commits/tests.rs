@@ -82,6 +82,8 @@ fn topic(chance: &mut Chance) -> Topic {
 struct TopicSource {
     topic: Topic,
     partitions: Vec<TopicPartition>,
+    /// Partitions that it finds when normal work begins.
+    grows_by: Vec<TopicPartition>,
     decoder: JsonDecoder,
     phase: Option<Phase>,
     turn: usize,
@@ -100,7 +102,7 @@ impl TopicSource {
     fn new(
         spec: &SourceSpec,
         topic: &Topic,
-        share: &[Range],
+        (share, grows_by): (&[Range], &[Range]),
         replay: Replay,
         counts: &(Rc<Cell<u64>>, Rc<Cell<u64>>),
     ) -> TopicSource {
@@ -125,6 +127,7 @@ impl TopicSource {
         TopicSource {
             topic: Rc::clone(topic),
             partitions: share.iter().map(partition).collect(),
+            grows_by: grows_by.iter().map(partition).collect(),
             decoder: JsonDecoder::new(
                 &stream.columns,
                 &spec.projection,
@@ -150,6 +153,9 @@ impl Source for TopicSource {
             return Ok(Polled::Nothing { progressed: false });
         }
         let rebuilding = self.phase == Some(Phase::Rebuilding);
+        if !rebuilding {
+            self.partitions.append(&mut self.grows_by);
+        }
         let (mut event_times, mut watermarks_before, mut origins) =
             (Vec::new(), Vec::new(), Vec::new());
         let mut progressed = false;
@@ -251,7 +257,7 @@ impl Source for TopicSource {
             next: one.next,
             watermark: one.clock.watermark(),
             highest_us: one.climb.highest_us(),
-            idle: false,
+            bounded: false,
             rungs: one.climb.take(),
         };
         self.partitions.iter_mut().map(cut).collect()
@@ -322,6 +328,8 @@ enum Death {
 struct World {
     topic: Topic,
     committed: BTreeMap<i32, Committed>,
+    /// Partitions that the next life finds only while it runs.
+    unknown: usize,
     rows: Vec<String>,
     records_in: u64,
     records_again: u64,
@@ -430,20 +438,22 @@ impl World {
     fn live(&mut self, shards: usize, death: Death, chance: &mut Chance) {
         let plan = plan(shards);
         let doorbells = Doorbells::open(shards).expect("there are descriptors");
-        let spans: Vec<Span> = (0..self.topic.len())
+        let known = self.topic.len() - std::mem::take(&mut self.unknown);
+        let spans: Vec<Span> = (0..known)
             .map(|partition| Span {
                 partition: partition as i32,
                 oldest: 0,
                 next: self.topic[partition].len() as i64,
             })
             .collect();
-        let ranges = spans.iter().map(|span| Range {
-            partition: span.partition,
+        let from_start = |partition: usize| Range {
+            partition: partition as i32,
             start: 0,
             end: None,
             oldest: true,
             restored: None,
-        });
+        };
+        let ranges = (0..known).map(from_start);
         let committed: Vec<Committed> = self.committed.values().cloned().collect();
         let (ask, asked) = channel();
         let (answer, answered) = channel();
@@ -481,12 +491,17 @@ impl World {
                     restart: Some(at),
                 }
             });
+            // As `source::kafka::Share` has it.
+            let grows_by = (known..self.topic.len())
+                .filter(|partition| partition % shards.min(known) == index)
+                .map(from_start);
+            let grows_by: Vec<Range> = grows_by.collect();
             let source = (!share.is_empty()).then(|| {
                 let replay = restart.replay(rebuilds);
                 Box::new(TopicSource::new(
                     &plan.sources[0],
                     &self.topic,
-                    &share,
+                    (&share, &grows_by),
                     replay,
                     &counts,
                 )) as Box<dyn Source>
@@ -596,6 +611,7 @@ fn world(topic: &Topic) -> World {
     World {
         topic: Rc::clone(topic),
         committed: BTreeMap::new(),
+        unknown: 0,
         rows: Vec::new(),
         records_in: 0,
         records_again: 0,
@@ -627,6 +643,7 @@ fn a_run_that_is_stopped_and_goes_on_gives_each_row_once() {
         let mut whole = world(&topic);
         whole.live(1 + chance.below(3) as usize, Death::Whole, &mut chance);
         let mut parts = world(&topic);
+        parts.unknown = chance.below(topic.len() as u64) as usize;
         for _ in 0..1 + chance.below(3) {
             let rounds = chance.below(400);
             parts.live(
@@ -662,6 +679,7 @@ fn a_run_that_is_killed_at_any_moment_loses_no_row_and_gives_none_that_differs()
         let mut whole = world(&topic);
         whole.live(1 + chance.below(3) as usize, Death::Whole, &mut chance);
         let mut parts = world(&topic);
+        parts.unknown = chance.below(topic.len() as u64) as usize;
         for _ in 0..1 + chance.below(4) {
             let rounds = chance.below(1_500);
             let death = if chance.one_in(4) {
@@ -681,4 +699,55 @@ fn a_run_that_is_killed_at_any_moment_loses_no_row_and_gives_none_that_differs()
         again += parts.records_again;
     }
     assert!(again > 1_000, "something was rebuilt: {again}");
+}
+
+/// What is committed as `done` of one partition whose own watermark is 15, when windows up to 40 have fired.
+fn done_behind(bounded: bool) -> Watermark {
+    let settings = Settings {
+        shards: 1,
+        job_name: Some("j".to_owned()),
+    };
+    let plan = plan_script("test.sql", SQL, &settings).expect("valid").job;
+    let span = Span {
+        partition: 0,
+        oldest: 0,
+        next: 9,
+    };
+    let range = Range {
+        partition: 0,
+        start: 0,
+        end: bounded.then_some(9),
+        oldest: true,
+        restored: None,
+    };
+    let (ask, asked) = channel();
+    let (_answer, answered) = channel();
+    let group = Box::new(WorldGroup {
+        asked: ask,
+        answered,
+    });
+    let restart = from_commits(&plan, 0, &[span], vec![range], &[], group).expect("it fits");
+    let epochs = EpochHandle::new(&Doorbells::open(1).expect("there are descriptors"));
+    let queries = plan.queries.len();
+    let mut commits = Commits::new(vec![restart], 1, queries, epochs, Duration::ZERO, false);
+    let cut = PartitionCut {
+        partition: 0,
+        next: 9,
+        watermark: Watermark(15),
+        highest_us: 20,
+        bounded,
+        rungs: Vec::new(),
+    };
+    commits.cut(0, u64::MAX, vec![vec![cut]]);
+    for query in 0..queries {
+        commits.passed(0, query, u64::MAX, Watermark(40));
+    }
+    commits.finish().expect("the coordinator keeps it");
+    read(&asked.try_recv().expect("it was asked")[0]).done
+}
+
+#[test]
+fn what_silence_closed_is_done_and_what_an_end_forced_out_is_not() {
+    assert_eq!(done_behind(false), Watermark(40));
+    assert_eq!(done_behind(true), Watermark(15));
 }

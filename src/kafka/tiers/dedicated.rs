@@ -84,6 +84,11 @@ impl Fetch for Dedicated {
     fn waiting(&self) -> usize {
         self.queue.len()
     }
+
+    /// A full lane, one block that the shard reads, and one in the helper's hands.
+    fn between_max(&self) -> usize {
+        (FETCH_LANE_BLOCKS + 2) * FETCH_BLOCK_RECORDS
+    }
 }
 
 /// The helper's end.

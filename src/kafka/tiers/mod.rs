@@ -52,6 +52,11 @@ pub(super) trait Fetch: Send {
 
     /// Events that librdkafka keeps waiting.
     fn waiting(&self) -> usize;
+
+    /// The most events that may lie between what librdkafka keeps and what the next `take` brings.
+    fn between_max(&self) -> usize {
+        0
+    }
 }
 
 /// The tier that `fetching` says, over references to one consumer's queue.

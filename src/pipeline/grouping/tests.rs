@@ -23,13 +23,18 @@ use crate::time::EventTime;
 /// Turns after which a run is taken for one that never ends.
 const TURNS_MAX: usize = 200_000;
 
-/// What a shard reads: some records, then a promise (which may fall back), then perhaps a pause in which it is idle.
+/// What a shard reads: some records, then a promise (which may fall back), then perhaps a pause in which it is idle. Where it was
+/// idle before, it wakes: its promise falls back to `wake`, if that is less.
 #[derive(Clone, Debug)]
 struct Read {
+    wake: i64,
     records: Vec<Record>,
     promise: i64,
     idle: bool,
 }
+
+/// How far the clock goes from one turn to the next, microseconds.
+const TURN_US: u64 = 2;
 
 /// How a run goes.
 #[derive(Clone, Debug)]
@@ -59,6 +64,8 @@ struct Seat {
     said: Watermark,
     input: VecDeque<Read>,
     promised: Watermark,
+    idle: bool,
+    now_ns: u64,
     closed: bool,
     made: Vec<OutputRows>,
 }
@@ -73,18 +80,29 @@ impl Seat {
                 break;
             }
         }
+        self.now_ns += TURN_US * 1_000;
+        self.grouping.step(self.now_ns, 0, &mut self.made);
         self.give_away();
         if !self.grouping.has_room() || self.closed {
             return;
         }
         match self.input.pop_front() {
             Some(read) => {
+                if std::mem::take(&mut self.idle) {
+                    self.promised = self.promised.min(Watermark(read.wake));
+                    self.grouping.watermark(self.promised, 0, &mut self.made);
+                }
                 let batch = evaluated(&read.records, self.promised);
                 self.grouping.take(batch, &mut self.made);
                 self.promised = self.promised.max(Watermark(read.promise));
                 self.grouping.watermark(self.promised, 0, &mut self.made);
                 if read.idle {
-                    self.grouping.idle(&mut self.made);
+                    let idle = Idle {
+                        since_ns: self.now_ns,
+                        advances: true,
+                    };
+                    self.grouping.idle(idle, &mut self.made);
+                    self.idle = true;
                 }
             }
             None => {
@@ -109,7 +127,10 @@ impl Seat {
             self.bad += rows.bad.len();
             self.rows.extend(lines(&rows.batch));
         }
-        self.said = self.said.max(self.grouping.promise().0);
+        if let Standing::Promises(time, _) = self.grouping.standing() {
+            assert!(time >= self.said, "what its rows promise goes back");
+            self.said = time;
+        }
     }
 
     fn is_finished(&self) -> bool {
@@ -186,6 +207,7 @@ fn seats(course: &Course, wiring: Wiring) -> Vec<Seat> {
                     late_records: 0,
                     grace_us: window.map(|window| window.grace_us()),
                     reached: (Watermark::NONE, 0),
+                    told: (Watermark::NONE, 0),
                     slice_groups: course.slice_groups,
                     epochs: Epochs::default(),
                 },
@@ -194,6 +216,8 @@ fn seats(course: &Course, wiring: Wiring) -> Vec<Seat> {
                 said: Watermark::NONE,
                 input: input.clone().into(),
                 promised: Watermark::NONE,
+                idle: false,
+                now_ns: 0,
                 closed: false,
                 made: Vec::new(),
             }
@@ -258,6 +282,7 @@ fn model(course: &Course, windowed: bool) -> Outcome {
 
 fn any_course(idle: bool) -> impl Strategy<Value = Course> {
     let read = (
+        -60i64..90,
         prop::collection::vec(any_record(), 0..8),
         prop_oneof![2 => Just(i64::MIN), 4 => -60i64..90],
         if idle {
@@ -266,7 +291,8 @@ fn any_course(idle: bool) -> impl Strategy<Value = Course> {
             Just(false).boxed()
         },
     )
-        .prop_map(|(records, promise, idle)| Read {
+        .prop_map(|(wake, records, promise, idle)| Read {
+            wake,
             records,
             promise,
             idle,

@@ -19,7 +19,7 @@ fn left(phase: &mut PartialAggregate, slice: usize) -> Vec<Left> {
                 Left::Partials(partials.pane, partials.len(), partials.records())
             }
             Leaves::Watermark { time, due_us } => Left::Watermark(time.0, due_us),
-            Leaves::Idle => Left::Idle,
+            Leaves::Idle(_) => Left::Idle,
             Leaves::End => Left::End,
         })
         .collect()
@@ -98,7 +98,7 @@ fn an_idle_shard_lets_open_panes_go_first_and_may_send_them_again() {
     let mut phase = phase(true);
     phase.rows(&keyed(&[record("a", 1), record("b", 12)], true));
     phase.watermark(Watermark(2), 1);
-    phase.idle();
+    phase.idle(Idle::ALWAYS);
     assert_eq!(
         left(&mut phase, 10),
         [
@@ -108,11 +108,14 @@ fn an_idle_shard_lets_open_panes_go_first_and_may_send_them_again() {
             Left::Idle
         ]
     );
+    phase.watermark(Watermark(2), 2);
     phase.rows(&keyed(&[record("a", 1)], true));
     phase.watermark(Watermark(SIZE + GRACE), 2);
     assert_eq!(
         left(&mut phase, 10),
         [
+            // Whoever was idle says first that he holds the others.
+            Left::Watermark(2, 2),
             Left::Partials(Some(0), 1, 1),
             Left::Watermark(SIZE + GRACE, 2)
         ]
@@ -120,9 +123,35 @@ fn an_idle_shard_lets_open_panes_go_first_and_may_send_them_again() {
 }
 
 #[test]
+fn an_input_that_wakes_behind_the_promise_takes_it_back_before_its_records_leave() {
+    let mut phase = phase(true);
+    phase.rows(&keyed(&[record("a", 1), record("b", 12)], true));
+    let promise = SIZE + GRACE;
+    phase.watermark(Watermark(promise), 1);
+    assert_eq!(
+        left(&mut phase, 10),
+        [Left::Partials(Some(0), 1, 1), Left::Watermark(promise, 1)]
+    );
+    // The pane that has left takes records again, and the promise that follows at once does not hide the lower one.
+    phase.watermark(Watermark(3), 2);
+    phase.rows(&keyed(&[record("c", 4), record("a", 5)], true));
+    phase.watermark(Watermark(promise + 1), 3);
+    assert_eq!(phase.late_after_idle(), 0);
+    assert_eq!(
+        left(&mut phase, 10),
+        [
+            Left::Watermark(3, 3),
+            Left::Partials(Some(0), 2, 2),
+            Left::Watermark(promise + 1, 3)
+        ]
+    );
+}
+
+#[test]
 fn a_shard_that_speaks_again_before_it_was_idle_is_not_idle() {
     let mut phase = phase(true);
-    phase.idle();
+    phase.idle(Idle::ALWAYS);
+    phase.watermark(Watermark(1), 1);
     phase.rows(&keyed(&[record("a", 1)], true));
     phase.watermark(Watermark(2), 1);
     // What was let go still leaves early, which no owner minds.
@@ -139,10 +168,11 @@ fn a_pane_that_went_early_and_comes_again_holds_the_promise_back() {
         &[record("a", 1), record("b", 12), record("c", 13)],
         true,
     ));
-    phase.idle();
+    phase.idle(Idle::ALWAYS);
     // Pane 0 leaves; of pane 1 one group is still here when pane 0 comes again.
     assert!(matches!(phase.leave(1), Some(Leaves::Partials(of)) if of.pane == Some(0)));
     assert!(matches!(phase.leave(1), Some(Leaves::Partials(of)) if of.pane == Some(1)));
+    phase.watermark(Watermark(1), 1);
     phase.rows(&keyed(&[record("a", 1)], true));
     phase.watermark(Watermark(SIZE + GRACE), 1);
     assert_eq!(
@@ -159,8 +189,9 @@ fn a_pane_that_went_early_and_comes_again_holds_the_promise_back() {
 fn the_end_of_input_loses_nothing_of_what_is_being_let_go() {
     let mut phase = phase(false);
     phase.rows(&keyed(&[record("a", 1), record("b", 2)], false));
-    phase.idle();
+    phase.idle(Idle::ALWAYS);
     assert!(matches!(phase.leave(1), Some(Leaves::Partials(of)) if of.len() == 1));
+    phase.watermark(Watermark::NONE, 4);
     phase.rows(&keyed(&[record("c", 1), record("c", 1)], false));
     phase.watermark(Watermark::END, 4);
     phase.end();

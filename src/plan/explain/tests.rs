@@ -66,6 +66,7 @@ fn hourly() -> Plan {
                 }),
                 on_error: OnError::Fail,
                 event_time_unit: TimeUnit::Milliseconds,
+                time: Default::default(),
                 connector,
             }),
             projection: vec![0, 1],

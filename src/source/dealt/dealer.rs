@@ -26,6 +26,8 @@ pub(super) struct Dealer {
     clock: PartitionClock,
     bad: BadRecords,
     wall_us: fn() -> i64,
+    /// How far ahead of the clock an event time may be.
+    skew_us: Option<i64>,
     outbox: Outbox<Dealt>,
     peers: Vec<ShardId>,
     /// Place in `peers` of the one whose turn it is.
@@ -80,6 +82,7 @@ impl Dealer {
             clock: clock(stream),
             bad: BadRecords::new(&stream.name, stream.on_error),
             wall_us,
+            skew_us: stream.time.skew_us,
             outbox,
             peers,
             turn: 0,
@@ -200,7 +203,11 @@ impl Dealer {
 
     /// The next block, empty when all its records were bad; and whether there may be another, or what ended the reading.
     fn pack(&mut self, max: usize) -> (DealtBlock, Result<bool>) {
-        let mut block = DealtBlock::with_room(max, self.block_bytes, (self.wall_us)());
+        let now_us = (self.wall_us)();
+        if let Some(times) = &mut self.times {
+            times.limit(self.skew_us, now_us);
+        }
+        let mut block = DealtBlock::with_room(max, self.block_bytes, now_us);
         let read = self.read(max, &mut block);
         if let Some(times) = &mut self.times {
             times.finish();

@@ -13,7 +13,9 @@
 //!    a record: transaction markers and compaction leave offsets that never come.
 //! 3. A broker that is away does not end a read: librdkafka connects again, and a notice says so once. What cannot come
 //!    back does: lost offsets, a deleted topic, a refusal.
-//! 4. Whether a partition's records say when they were due is asked of the first of them in each poll: where that one does not,
+//! 4. A read without end may have partitions that are idle (`quiet.rs`); their watermarks hold nobody back until they speak, and
+//!    then do again from what they were. It takes partitions up that are added (`growth.rs`).
+//! 5. Whether a partition's records say when they were due is asked of the first of them in each poll: where that one does not,
 //!    the others of the poll are taken not to. Asking each of a topic without such headers took a tenth of the shard's time.
 //!
 //! With `start = 'committed'` a run goes on where the last one came to (`resume`): first each partition is read again from the
@@ -21,7 +23,12 @@
 //! is committed here: the job does, from what `cut` says.
 
 mod commit;
+mod failure;
+mod growth;
+mod hidden;
 mod ladder;
+mod partition;
+mod quiet;
 mod range;
 mod rebuild;
 mod resume;
@@ -31,18 +38,25 @@ use velostream_shards::Ringer;
 use crate::batch::{Batch, Origin};
 use crate::config::limits::KAFKA_QUEUE_RECORDS;
 use crate::config::options::OnError;
-use crate::error::{Error, Place, Result};
-use crate::format::{Decoded, Decoder};
-use crate::kafka::{Code, Consumer, Event, Fetching, KafkaRecord, Settings};
-use crate::plan::{EventTimeColumn, EventTimeSpec};
-use crate::time::{EventTime, PartitionClock, Watermark};
+use crate::error::{Place, Result};
+use crate::format::{Decoded, Decoder, too_far_ahead};
+use crate::kafka::{Consumer, Event, Fetching, KafkaRecord, Settings};
+use crate::plan::{EventTimeColumn, EventTimeSpec, Hidden};
+use crate::time::{EventTime, Idle, Watermark};
 
+use self::failure::{event_partition, failed};
+use self::growth::{Growth, take_up};
+use self::hidden::HiddenColumns;
+use self::partition::{Partition, idle_since_ns, least, settle};
+use self::quiet::{Found, Quiet};
 use super::{
     BadRecords, Extent, PartitionCut, PartitionFigures, Polled, Restart, Source, SourceFigures,
 };
 
 pub use commit::{Fingerprint, PartitionCommit};
+pub use growth::Share;
 pub use ladder::{Climb, Ladder, Rung};
+pub use quiet::QuietRules;
 pub use range::{Range, deal, ranges, ranges_of};
 pub use resume::{Restored, Resumed, START_OVER_FLAG, resume};
 
@@ -62,6 +76,21 @@ pub struct Stream<'a> {
     pub gaps_are_errors: bool,
     /// For a stream whose offsets are committed, how it is read again.
     pub replay: Option<Replay>,
+    /// How far ahead of the clock an event time may be, microseconds; `None` for as far as it likes.
+    pub skew_us: Option<i64>,
+    /// For a read without end: when partitions are idle, and which of those that are added are this shard's.
+    pub endless: Option<(QuietRules, Share)>,
+    /// The hidden columns that are wanted.
+    pub hidden: &'a [Hidden],
+}
+
+/// The clocks of a source.
+#[derive(Clone, Copy, Debug)]
+pub struct Clocks {
+    /// The wall clock, microseconds since the epoch.
+    pub wall_us: fn() -> i64,
+    /// The monotonic clock, nanoseconds.
+    pub monotonic_ns: fn() -> u64,
 }
 
 /// How a stream whose offsets are committed is read again.
@@ -79,6 +108,8 @@ pub struct KafkaSource<D> {
     event_time: Option<EventTimeColumn>,
     gaps_are_errors: bool,
     decoder: D,
+    /// `None` where none is wanted that only the record knows.
+    hidden: Option<HiddenColumns>,
     bad_records: BadRecords,
     partitions: Vec<Partition>,
     /// Partition number to its place in `partitions`; `NOT_OURS` where another shard has it.
@@ -97,52 +128,37 @@ pub struct KafkaSource<D> {
     replayed_records: u64,
     /// The least watermark over the partitions, and when the record that moved it there was due.
     settled: (Watermark, i64),
+    /// Since when all partitions are idle, if they are.
+    idle: Option<Idle>,
+    /// What is promised from before the last poll's records on, if a partition woke in it.
+    wake: Option<Watermark>,
+    /// For a read without end.
+    quiet: Option<Quiet>,
+    growth: Option<Growth>,
+    bound_us: i64,
+    /// How far event time goes from rung to rung of a ladder; `None` where nothing is ever read again.
+    step_us: Option<i64>,
+    skew_us: Option<i64>,
+    notices: Vec<String>,
     /// Whether `Ended` has been returned.
     ended: bool,
-    wall_clock_us: fn() -> i64,
+    clocks: Clocks,
     /// `None` when there was nothing to read from the start.
     consumer: Option<Consumer>,
 }
 
 const NOT_OURS: u32 = u32::MAX;
 
-struct Partition {
-    partition: i32,
-    /// Where reading began.
-    begun: i64,
-    next_offset: i64,
-    /// Where normal work begins: what stands before is read again.
-    normal_from: i64,
-    /// The watermark with which it begins.
-    normal_watermark: Watermark,
-    /// Whether it begins with the oldest record, wherever that stands then.
-    from_oldest: bool,
-    end: Option<i64>,
-    ended: bool,
-    clock: PartitionClock,
-    /// The watermark before the end.
-    watermark_before_end: Watermark,
-    /// Where it would have to be read again; `None` where it never is.
-    climb: Option<Climb>,
-    /// When the record that moved the clock last was due, if it said so.
-    moved_us: Option<i64>,
-    /// The poll that last brought a record, and whether the first one of it said when it was due.
-    poll: u64,
-    says_due: bool,
-    /// The watermark as it stood after the last poll.
-    settled: Watermark,
-}
-
 impl<D: Decoder> KafkaSource<D> {
     /// A source of `share` (from `ranges` and `deal`; may be empty), with a client of its own that fetches from now on and
-    /// whose threads, the tier's helper among them, inherit this thread's CPU affinity. `wall_clock_us` tells microseconds since the epoch.
+    /// whose threads, the tier's helper among them, inherit this thread's CPU affinity.
     pub fn new(
         stream: &Stream<'_>,
         settings: &Settings,
         share: &[Range],
         decoder: D,
         fetching: Fetching,
-        wall_clock_us: fn() -> i64,
+        clocks: Clocks,
     ) -> Result<KafkaSource<D>> {
         let bound_us = stream.event_time.map_or(0, |spec| spec.bound_us);
         let replay = stream.replay;
@@ -198,11 +214,13 @@ impl<D: Decoder> KafkaSource<D> {
                 Some(Consumer::new(settings, stream.topic, &again, standard)?)
             }
         };
+        let settled = (least(&partitions).unwrap_or(Watermark::NONE), 0);
         Ok(KafkaSource {
             topic: stream.topic.to_owned(),
             event_time: stream.event_time.map(|spec| spec.column),
             gaps_are_errors: stream.gaps_are_errors,
             decoder,
+            hidden: HiddenColumns::new(stream.hidden, stream.topic),
             bad_records: BadRecords::new(stream.name, stream.on_error),
             reading,
             phase,
@@ -213,130 +231,35 @@ impl<D: Decoder> KafkaSource<D> {
             records_in: 0,
             polls: 0,
             replayed_records: 0,
-            settled: (Watermark::NONE, 0),
+            settled,
+            idle: None,
+            wake: None,
+            quiet: stream.endless.map(|(rules, _)| Quiet::new(rules)),
+            growth: stream
+                .endless
+                .map(|(_, share)| Growth::new(share, (clocks.monotonic_ns)())),
+            bound_us,
+            step_us,
+            skew_us: stream.skew_us,
+            notices: Vec::new(),
             ended: false,
-            wall_clock_us,
+            clocks,
             consumer,
         })
     }
 }
 
-/// The least watermark over `partitions` and when the record was due that moved it there, from what they were after the last
-/// poll: of the partitions that held it back, the one whose mover was due last. What did not say so was due at `taken_at_us`.
-fn settle(
-    partitions: &mut [Partition],
-    settled: (Watermark, i64),
-    taken_at_us: i64,
-) -> (Watermark, i64) {
-    let watermarks = partitions
-        .iter()
-        .map(|partition| partition.clock.watermark());
-    let least = watermarks.min().unwrap_or(Watermark::END);
-    let mut released_us = None;
-    for partition in partitions {
-        let moved_us = partition.moved_us.take();
-        if least > settled.0 && partition.settled < least {
-            released_us = released_us.max(Some(moved_us.unwrap_or(taken_at_us)));
-        }
-        partition.settled = partition.clock.watermark();
-    }
-    released_us.map_or(settled, |due_us| (least, due_us))
-}
-
-impl Partition {
-    fn new(range: &Range, bound_us: i64, step_us: Option<i64>) -> Partition {
-        let mut clock = PartitionClock::new(bound_us);
-        if let Some(restored) = range.restored {
-            clock.restore(match range.distance() {
-                0 => restored.watermark_at_next,
-                _ => restored.watermark_at_start,
-            });
-        }
-        let climb = step_us.map(|step_us| Climb::new(clock.highest_us(), step_us));
-        let watermark_before_end = clock.watermark();
-        if range.is_empty() {
-            clock.end();
-        }
-        Partition {
-            partition: range.partition,
-            begun: range.start,
-            next_offset: range.start,
-            normal_from: range.next(),
-            normal_watermark: range
-                .restored
-                .map_or(Watermark::NONE, |restored| restored.watermark_at_next),
-            from_oldest: range.oldest,
-            end: range.end.map(|end| end.max(range.next())),
-            ended: range.is_empty(),
-            clock,
-            watermark_before_end,
-            climb,
-            moved_us: None,
-            poll: 0,
-            says_due: false,
-            settled: Watermark::NONE,
-        }
-    }
-
-    /// When a record of poll number `poll` was due, if it says so.
-    #[inline]
-    fn due_us(&mut self, record: &KafkaRecord<'_>, poll: u64) -> Option<i64> {
-        if self.poll == poll {
-            return if self.says_due { record.due_us() } else { None };
-        }
-        let due_us = record.due_us();
-        (self.poll, self.says_due) = (poll, due_us.is_some());
-        due_us
-    }
-
-    /// Ends the partition if it stands at or behind its end. True if it has just ended.
-    fn settle(&mut self) -> bool {
-        let Some(end) = self
-            .end
-            .filter(|end| self.next_offset >= *end && !self.ended)
-        else {
-            return false;
+impl<D: Decoder> KafkaSource<D> {
+    /// The records that were accepted since the last one, with their `stamps`.
+    fn batch(&mut self, stamps: Stamps) -> Batch {
+        let decoded = self.decoder.finish();
+        let columns = match &mut self.hidden {
+            Some(hidden) => hidden.behind(&decoded),
+            None => decoded,
         };
-        self.next_offset = end;
-        self.ended = true;
-        self.watermark_before_end = self.clock.watermark();
-        self.clock.end();
-        true
-    }
-
-    /// Takes note of the event time of the record at `offset`, due at `due_us`, and returns the watermark just before it.
-    #[inline]
-    fn advance(&mut self, time: EventTime, offset: i64, due_us: Option<i64>) -> Watermark {
-        let before = self.clock.advance(time);
-        if let Some(climb) = &mut self.climb {
-            climb.advance(time, offset, before);
-        }
-        if self.clock.watermark() > before {
-            self.moved_us = due_us;
-        }
-        before
-    }
-
-    /// The read has come to `offset`: what was left out on the way never comes, and is an error where gaps are.
-    #[inline]
-    fn go_to(&mut self, offset: i64, gaps_are_errors: bool, topic: &str) -> Result<()> {
-        if offset < self.next_offset {
-            return Err(Error::Connector(format!(
-                "topic {topic} partition {} went back from offset {} to {offset}: the broker lost records, or the topic was \
-                 made anew",
-                self.partition, self.next_offset
-            )));
-        }
-        if gaps_are_errors && offset != self.next_offset {
-            return Err(Error::Connector(format!(
-                "topic {topic} partition {}: offsets {} to {} are missing; the broker dropped records before they were read",
-                self.partition,
-                self.next_offset,
-                offset - 1
-            )));
-        }
-        self.next_offset = offset;
-        Ok(())
+        let batch = stamps.batch(columns);
+        batch.assert_consistent();
+        batch
     }
 }
 
@@ -352,8 +275,41 @@ impl<D: Decoder> Source for KafkaSource<D> {
             self.ended = true;
             return Ok(Polled::Ended);
         };
-        let taken_at_us = (self.wall_clock_us)();
+        let taken_at_us = (self.clocks.wall_us)();
+        let now_ns = (self.clocks.monotonic_ns)();
+        let before = (self.settled.0, self.idle);
+        let mut changed = false;
+        if let Some(growth) = &mut self.growth
+            && let Some(change) = growth.look(now_ns, &self.topic, consumer)?
+        {
+            let known = consumer.client().contact().known();
+            for partition in &mut self.partitions {
+                if let Some(&leader) = change.leaders.get(partition.partition as usize) {
+                    partition.still.led_by(leader, now_ns, &known);
+                }
+            }
+            changed = take_up(
+                &change,
+                consumer,
+                &mut self.partitions,
+                &mut self.places,
+                (self.bound_us, self.step_us),
+            )?;
+            self.reading += change.added.len();
+            self.notices.extend(change.notice);
+        }
+        // What the partitions that wake promise from just before their records on.
+        let mut woken = changed.then_some(Watermark::NONE);
+        if let Some(quiet) = &mut self.quiet {
+            quiet.begin(now_ns, consumer);
+        }
+        let limit = match self.skew_us {
+            Some(skew_us) => EventTime(taken_at_us.saturating_add(skew_us)),
+            None => EventTime(i64::MAX),
+        };
+        self.decoder.limit_event_time(limit);
         let taken = consumer.take(max);
+        let taken_count = taken.len();
         let progressed = !taken.is_empty();
         self.polls += 1;
         let mut stamps = Stamps::new(taken.len(), taken_at_us, self.polls);
@@ -378,6 +334,10 @@ impl<D: Decoder> Source for KafkaSource<D> {
             match event {
                 Event::Record(record) => {
                     partition.go_to(record.offset(), self.gaps_are_errors, &self.topic)?;
+                    if partition.still.speak() {
+                        let holds = partition.clock.watermark();
+                        woken = Some(woken.map_or(holds, |least| least.min(holds)));
+                    }
                     // A record may stand behind the end without one at it.
                     if partition.end.is_none_or(|end| record.offset() < end) {
                         partition.next_offset = record.offset() + 1;
@@ -387,8 +347,12 @@ impl<D: Decoder> Source for KafkaSource<D> {
                             partition,
                             &mut self.decoder,
                             self.event_time,
+                            limit,
                             &mut stamps,
                         );
+                        if let (Ok(()), Some(hidden)) = (&accepted, &mut self.hidden) {
+                            hidden.push(&record);
+                        }
                         if let Err(reason) = accepted {
                             let place = || Place::Offset {
                                 topic: self.topic.clone(),
@@ -399,15 +363,46 @@ impl<D: Decoder> Source for KafkaSource<D> {
                         }
                     }
                 }
-                Event::End { offset, .. } => {
+                Event::End { offset, broker, .. } => {
                     partition.go_to(offset, self.gaps_are_errors, &self.topic)?;
+                    if let Some(quiet) = &mut self.quiet {
+                        partition.still.reach_end(now_ns, broker);
+                        quiet.reached_end(now_ns);
+                    }
                 }
                 Event::Failed { .. } => failed(&self.topic, &event)?,
             }
             ended += usize::from(partition.settle());
         }
         drop(taken);
-        if progressed {
+        if let Some(quiet) = &mut self.quiet {
+            if let Some(known) = quiet.end(now_ns, taken_count, max) {
+                for partition in &mut self.partitions {
+                    match quiet.judge(&mut partition.still, now_ns, &known) {
+                        Found::Same => {}
+                        Found::FellIdle => changed = true,
+                        Found::Woke => {
+                            changed = true;
+                            let holds = partition.clock.watermark();
+                            woken = Some(woken.map_or(holds, |least| least.min(holds)));
+                        }
+                    }
+                }
+            }
+            if changed || woken.is_some() {
+                let since_ns = idle_since_ns(&self.partitions);
+                self.idle = since_ns.map(|since_ns| quiet.idle_since(since_ns));
+            }
+        }
+        if let Some(woken) = woken {
+            let (promised, idle) = before;
+            let held = match idle {
+                Some(_) => woken,
+                None => woken.min(promised),
+            };
+            self.wake = (idle.is_some() || held < promised).then_some(held);
+        }
+        if progressed || changed {
             self.settled = settle(&mut self.partitions, self.settled, taken_at_us);
         }
         if let Some(error) = consumer.fatal() {
@@ -422,9 +417,7 @@ impl<D: Decoder> Source for KafkaSource<D> {
         if self.decoder.is_empty() {
             return Ok(Polled::Nothing { progressed });
         }
-        let batch = stamps.batch(self.decoder.finish());
-        batch.assert_consistent();
-        Ok(Polled::Batch(batch))
+        Ok(Polled::Batch(self.batch(stamps)))
     }
 
     fn ring_by(&mut self, ringer: Ringer) {
@@ -437,10 +430,24 @@ impl<D: Decoder> Source for KafkaSource<D> {
         if self.ended {
             return Some(Watermark::END);
         }
-        self.partitions
-            .iter()
-            .map(|partition| partition.clock.watermark())
-            .min()
+        least(&self.partitions)
+    }
+
+    fn take_wake(&mut self) -> Option<Watermark> {
+        self.wake.take()
+    }
+
+    fn idle(&self) -> Option<Idle> {
+        self.idle
+    }
+
+    fn looks_ns(&self) -> Option<u64> {
+        if matches!(self.phase, Some(Restart::Rebuilding | Restart::Rebuilt)) {
+            return None;
+        }
+        let growth = self.growth.as_ref().map(Growth::looks_ns);
+        let quiet = self.quiet.as_ref().and_then(Quiet::looks_ns);
+        growth.into_iter().chain(quiet).min()
     }
 
     fn watermark_due_us(&self) -> Option<i64> {
@@ -496,14 +503,15 @@ impl<D: Decoder> Source for KafkaSource<D> {
     }
 
     fn take_notices(&mut self) -> Vec<String> {
+        let mut notices = std::mem::take(&mut self.notices);
         let consumer = match self.phase {
             Some(Restart::Rebuilding) => &self.again,
             _ => &self.consumer,
         };
-        consumer
-            .as_ref()
-            .map(|consumer| consumer.client().take_notices())
-            .unwrap_or_default()
+        if let Some(consumer) = consumer {
+            notices.extend(consumer.client().take_notices());
+        }
+        notices
     }
 }
 
@@ -547,6 +555,7 @@ fn accept<D: Decoder>(
     partition: &mut Partition,
     decoder: &mut D,
     column: Option<EventTimeColumn>,
+    limit: EventTime,
     stamps: &mut Stamps,
 ) -> Result<(), String> {
     let due_us = partition.due_us(record, stamps.poll);
@@ -555,7 +564,13 @@ fn accept<D: Decoder>(
     }
     let by_record = match column {
         Some(EventTimeColumn::Message) => match record.timestamp_ms() {
-            Some(milliseconds) => Some(EventTime(milliseconds.saturating_mul(1000))),
+            Some(milliseconds) => {
+                let time = EventTime(milliseconds.saturating_mul(1000));
+                if time > limit {
+                    return Err(too_far_ahead("its timestamp", time));
+                }
+                Some(time)
+            }
             None => {
                 return Err(
                     "the record has no timestamp, and the stream's event time is taken from it"
@@ -594,61 +609,6 @@ fn accept<D: Decoder>(
             }
             Err(bad.reason)
         }
-    }
-}
-
-/// The partition that an event concerns; -1, which is no place, when it concerns all.
-fn event_partition(event: &Event<'_>) -> i32 {
-    match event {
-        Event::Record(record) => record.partition(),
-        Event::End { partition, .. } | Event::Failed { partition, .. } => *partition,
-    }
-}
-
-/// What a failure means: nothing where librdkafka goes on by itself, else the end of the run.
-fn failed(topic: &str, event: &Event<'_>) -> Result<()> {
-    let Event::Failed {
-        partition,
-        code,
-        reason,
-    } = event
-    else {
-        return Ok(());
-    };
-    if !code.ends_a_read() {
-        return Ok(());
-    }
-    let place = if *partition < 0 {
-        String::new()
-    } else {
-        format!(" partition {partition}")
-    };
-    Err(Error::Connector(format!(
-        "reading topic {topic}{place} failed: {}{}",
-        why(*code, reason),
-        remedy(*code)
-    )))
-}
-
-fn why(code: Code, reason: &str) -> String {
-    if reason.is_empty() {
-        code.to_string()
-    } else {
-        format!("{code} ({reason})")
-    }
-}
-
-fn remedy(code: Code) -> &'static str {
-    if code.is_offset_lost() {
-        "; the broker no longer keeps that offset: give the topic a longer retention, or start at 'earliest'"
-    } else if code.is_unknown_topic() {
-        "; the topic was deleted while it was read"
-    } else if code.is_refusal() {
-        "; allow this client to read the topic"
-    } else if code.is_damage() {
-        "; the bytes are not those that were written: see the broker's log"
-    } else {
-        ""
     }
 }
 

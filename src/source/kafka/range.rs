@@ -4,7 +4,7 @@
 
 use crate::config::options::{End, KafkaSourceOptions, Start};
 use crate::error::{Error, Result};
-use crate::kafka::{Position, Settings, Span, inspect};
+use crate::kafka::{Position, Settings, Span, inspect, offsets_at};
 
 use super::resume::Restored;
 
@@ -62,7 +62,16 @@ pub fn ranges_of(
     settings: &Settings,
 ) -> Result<(Vec<Span>, Vec<Range>)> {
     let spans = inspect(settings, &options.topic)?;
-    let ranges = resolve(options, &spans)?;
+    let offsets_at = |moment_ms| offsets_at(settings, &options.topic, &spans, moment_ms);
+    let mut options = options.clone();
+    // Moments are offsets from here on.
+    if let Start::Timestamp(moment_ms) = options.start {
+        options.start = Start::Offsets(offsets_at(moment_ms)?);
+    }
+    if let End::Timestamp(moment_ms) = options.end {
+        options.end = End::Offsets(offsets_at(moment_ms)?);
+    }
+    let ranges = resolve(&options, &spans)?;
     Ok((spans, ranges))
 }
 
@@ -133,12 +142,14 @@ fn range(options: &KafkaSourceOptions, span: &Span) -> Result<Range> {
     let (start, oldest) = match &options.start {
         Start::Earliest | Start::Committed => (span.oldest, true),
         Start::Latest => (span.next, false),
+        Start::Timestamp(_) => unreachable!("moments were looked up"),
         Start::Offsets(offsets) => {
             of(offsets).map_or((span.oldest, true), |offset| (offset, false))
         }
     };
     let end = match &options.end {
         End::Never => None,
+        End::Timestamp(_) => unreachable!("moments were looked up"),
         End::Latest => Some(span.next),
         End::Offsets(offsets) => Some(of(offsets).ok_or_else(|| {
             Error::Config(format!("end = 'offsets:..' does not name partition {partition} of topic {topic}: name every partition"))

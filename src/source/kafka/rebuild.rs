@@ -7,13 +7,16 @@
 //!
 //! Laws:
 //! 1. What is read again goes the same way as at first: the same columns, event times and watermarks before. It does not count
-//!    among `records_in`, and a bad record is passed over, whatever the policy: it was dealt with when it was read first.
+//!    among `records_in`, and a bad record is passed over, whatever the policy: it was dealt with when it was read first. One
+//!    that was bad for its event time lay too far ahead of the clock then, and may not any more: what lies beyond the highest
+//!    event time that the partition had come to is bad still.
 //! 2. Nothing at or behind the place where normal work begins is delivered before `go_on`. The rows of EMIT CHANGES are made of
 //!    all that came before, so no shard may be ahead of another here.
 
 use crate::error::Result;
 use crate::format::Decoder;
 use crate::kafka::{Event, Position};
+use crate::time::{EventTime, Watermark};
 
 use super::{
     Climb, KafkaSource, NOT_OURS, Partition, PartitionCut, Polled, Restart, Stamps, accept,
@@ -25,7 +28,7 @@ impl<D: Decoder> KafkaSource<D> {
     pub(super) fn rebuild(&mut self, max: usize) -> Result<Polled> {
         let consumer = self.again.as_mut();
         let consumer = consumer.expect("there is something to read again");
-        let taken_at_us = (self.wall_clock_us)();
+        let taken_at_us = (self.clocks.wall_us)();
         let taken = consumer.take(max);
         let progressed = !taken.is_empty();
         self.polls += 1;
@@ -47,14 +50,20 @@ impl<D: Decoder> KafkaSource<D> {
                     if partition.is_rebuilding() {
                         partition.next_offset = record.offset() + 1;
                         self.replayed_records += 1;
+                        let limit = partition.highest_before_normal(self.bound_us);
+                        self.decoder.limit_event_time(limit);
                         // A bad one leaves nothing but its event time, as at first.
-                        let _ = accept(
+                        let accepted = accept(
                             &record,
                             partition,
                             &mut self.decoder,
                             self.event_time,
+                            limit,
                             &mut stamps,
                         );
+                        if let (Ok(()), Some(hidden)) = (&accepted, &mut self.hidden) {
+                            hidden.push(&record);
+                        }
                     }
                 }
                 Event::End { offset, .. } => partition.go_to(offset, false, &self.topic)?,
@@ -84,9 +93,7 @@ impl<D: Decoder> KafkaSource<D> {
         if self.decoder.is_empty() {
             return Ok(Polled::Nothing { progressed });
         }
-        let batch = stamps.batch(self.decoder.finish());
-        batch.assert_consistent();
-        Ok(Polled::Batch(batch))
+        Ok(Polled::Batch(self.batch(stamps)))
     }
 
     /// Reads all partitions from where normal work begins.
@@ -125,6 +132,14 @@ impl Partition {
         self.next_offset < self.normal_from
     }
 
+    /// The latest event time that was taken before normal work begins.
+    fn highest_before_normal(&self, bound_us: i64) -> EventTime {
+        EventTime(match self.normal_watermark {
+            Watermark::NONE => i64::MIN,
+            Watermark(time_us) => time_us.saturating_add(bound_us),
+        })
+    }
+
     /// Where it is read from next.
     fn position(&self) -> Position {
         match self.from_oldest {
@@ -143,7 +158,7 @@ impl Partition {
                 false => self.clock.watermark(),
             },
             highest_us: self.climb.as_ref().map_or(i64::MIN, Climb::highest_us),
-            idle: false,
+            bounded: self.end.is_some(),
             rungs: self.climb.as_mut().map_or_else(Vec::new, Climb::take),
         }
     }

@@ -8,11 +8,19 @@ use datafusion_common::arrow::datatypes::Int64Type;
 use velostream_shards::Doorbells;
 
 use crate::config::options::{CsvOptions, End, Format, KafkaSourceOptions, Start, Tier};
+use crate::error::Error;
 use crate::format::BadRecord;
 use crate::kafka::Outgoing;
 use crate::kafka::mock::{self, Broker};
 
 use super::*;
+
+mod idle;
+
+use idle::{
+    a_silent_partition_holds_nobody_and_one_that_speaks_after_all_fell_idle_takes_its_promise_back,
+    nothing_is_idle_while_the_broker_is_away_and_idleness_begins_anew_when_it_is_back,
+};
 
 const NOW_US: i64 = 1_000_000_000;
 
@@ -20,9 +28,18 @@ fn now_us() -> i64 {
     NOW_US
 }
 
+const CLOCKS: Clocks = Clocks {
+    wall_us: now_us,
+    monotonic_ns,
+};
+
+fn monotonic_ns() -> u64 {
+    velostream_shards::SystemClock.monotonic_ns()
+}
+
 /// Reads a record that is a whole number: its value and its event time in one. `bad:<time>` is bad but tells its time.
 #[derive(Default)]
-struct Numbers(Vec<i64>);
+struct Numbers(Vec<i64>, Option<EventTime>);
 
 impl Decoder for Numbers {
     fn decode(&mut self, record: &[u8]) -> Decoded {
@@ -34,6 +51,12 @@ impl Decoder for Numbers {
             });
         }
         match text.parse() {
+            Ok(number) if self.1.is_some_and(|latest| EventTime(number) > latest) => {
+                Decoded::Bad(BadRecord {
+                    reason: "too far ahead".into(),
+                    event_time: None,
+                })
+            }
             Ok(number) => {
                 self.0.push(number);
                 Decoded::Record(Some(EventTime(number)))
@@ -43,6 +66,10 @@ impl Decoder for Numbers {
                 event_time: None,
             }),
         }
+    }
+
+    fn limit_event_time(&mut self, latest: EventTime) {
+        self.1 = Some(latest);
     }
 
     fn len(&self) -> usize {
@@ -92,6 +119,8 @@ on_each_tier! {
     a_batch_is_due_when_the_earliest_of_its_records_was_else_when_it_was_taken,
     a_broker_that_goes_and_comes_back_ends_nothing_and_is_told_once,
     records_that_a_broker_dropped_are_an_error_where_gaps_are,
+    a_silent_partition_holds_nobody_and_one_that_speaks_after_all_fell_idle_takes_its_promise_back,
+    nothing_is_idle_while_the_broker_is_away_and_idleness_begins_anew_when_it_is_back,
 }
 
 const BY_COLUMN: EventTimeSpec = EventTimeSpec {
@@ -111,6 +140,9 @@ fn stream(event_time: &EventTimeSpec, on_error: OnError) -> Stream<'_> {
         on_error,
         gaps_are_errors: false,
         replay: None,
+        skew_us: None,
+        endless: None,
+        hidden: &[],
     }
 }
 
@@ -150,7 +182,7 @@ fn sources(
             &share,
             Numbers::default(),
             fetching(),
-            now_us,
+            CLOCKS,
         )
     };
     deal(&ranges, shards)
@@ -379,7 +411,7 @@ fn single(broker: &Broker, stream: &Stream<'_>) -> KafkaSource<Numbers> {
         &ranges,
         Numbers::default(),
         fetching(),
-        now_us,
+        CLOCKS,
     )
     .expect("a source")
 }
@@ -642,7 +674,7 @@ fn records_that_a_broker_dropped_are_an_error_where_gaps_are() {
         &[range],
         Numbers::default(),
         fetching(),
-        now_us,
+        CLOCKS,
     )
     .expect("a source");
     let Err(Error::Connector(message)) = drain(&mut source, 100) else {
@@ -661,7 +693,7 @@ fn records_that_a_broker_dropped_are_an_error_where_gaps_are() {
         &[lost],
         Numbers::default(),
         fetching(),
-        now_us,
+        CLOCKS,
     )
     .expect("a source");
     let Err(Error::Connector(message)) = drain(&mut source, 100) else {
@@ -736,7 +768,7 @@ fn what_is_open_is_read_again_before_normal_work_and_counts_nowhere() {
         &share,
         Numbers::default(),
         Fetching::Buffered,
-        now_us,
+        CLOCKS,
     )
     .expect("a source");
     assert_eq!(source.restart(), Some(Restart::Rebuilding));
@@ -776,6 +808,38 @@ fn what_is_open_is_read_again_before_normal_work_and_counts_nowhere() {
     assert_eq!(cuts[2].watermark, Watermark(1_000), "not that of its end");
 }
 
+/// With `max_future_skew` it was bad then, and the clock has gone on since.
+#[test]
+fn what_lay_too_far_ahead_when_it_was_read_first_is_passed_over_again() {
+    let broker = mock::broker(&[("t", 1)]);
+    write(
+        &broker,
+        0,
+        ["1", "900", "5000", "1000", "7000"].map(String::from),
+    );
+    let stream = Stream {
+        replay: Some(Replay {
+            rebuilds: true,
+            step_us: Some(2),
+        }),
+        skew_us: Some(500),
+        ..stream(&BY_COLUMN, OnError::Fail)
+    };
+    let mut source = KafkaSource::new(
+        &stream,
+        &broker.consumer(&[]),
+        &[restored(0, 1, 4, None)],
+        Numbers::default(),
+        Fetching::Buffered,
+        CLOCKS,
+    )
+    .expect("a source");
+    assert_eq!(poll_on(&mut source).0, [(0, 1), (0, 3)]);
+    assert_eq!(source.watermark(), Some(Watermark(1_000)));
+    source.go_on().expect("the broker is there");
+    assert_eq!(poll_on(&mut source), (vec![(0, 4)], Some(Watermark(1_000))));
+}
+
 #[test]
 fn a_bounded_read_with_nothing_new_ends_behind_what_is_read_again() {
     let broker = mock::broker(&[("t", 1)]);
@@ -795,7 +859,7 @@ fn a_bounded_read_with_nothing_new_ends_behind_what_is_read_again() {
         &share,
         Numbers::default(),
         Fetching::Buffered,
-        now_us,
+        CLOCKS,
     )
     .expect("a source");
     assert_eq!(poll_on(&mut source).0, [(0, 3), (0, 4)]);

@@ -18,6 +18,7 @@ mod admit;
 mod aggregates;
 mod checks;
 mod collapse;
+mod hidden;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -71,7 +72,8 @@ pub(super) fn lower<'c>(
 ) -> Result<Lowered> {
     let emit = cut_emit(&mut tokens)?;
     let window = cut_window(&mut tokens)?;
-    let catalog = catalog(window.is_some());
+    let mut catalog = catalog(window.is_some());
+    catalog.hidden = hidden::names_hidden(&tokens);
     let query = Query {
         tokens: tokens.clone(),
         window,
@@ -84,6 +86,9 @@ pub(super) fn lower<'c>(
     query.admit(&parsed)?;
     if query.window.is_some() {
         group_by_window(&mut parsed, &query)?;
+    }
+    if catalog.hidden {
+        hidden::leave_out(&mut parsed, &catalog);
     }
     let logical = query.plan_logically(parsed, &catalog)?;
     query.lower(&logical)
@@ -128,6 +133,7 @@ impl Query<'_> {
             .and_then(|plan| analyzer.execute_and_check(plan, catalog_options(catalog), |_, _| {}));
         planned.map_err(|error| {
             self.unknown_stream(&error, catalog)
+                .or_else(|| self.hidden_absent(&error, catalog))
                 .unwrap_or_else(|| planner_error(&self.tokens, &error))
         })
     }
@@ -513,14 +519,14 @@ struct Reading {
 impl Reading {
     /// The columns that `exprs` name, in the order of the stream.
     fn new<'e>(stream: &Arc<StreamSpec>, exprs: impl Iterator<Item = &'e Expr>) -> Reading {
+        let readable = stream.readable();
         let named: BTreeSet<usize> = exprs
             .flat_map(|expr| expr.column_refs())
-            .filter_map(|column| stream.columns.index_of(&column.name).ok())
+            .filter_map(|column| readable.index_of(&column.name).ok())
             .collect();
         let projection: Vec<usize> = named.into_iter().collect();
         let projected = Arc::new(
-            stream
-                .columns
+            readable
                 .project(&projection)
                 .expect("the indexes come from this schema"),
         );

@@ -1,0 +1,2 @@
+CREATE STREAM s (a VARCHAR) WITH (connector = 'file', path = 'in.csv');
+SELECT a, _key FROM s;
