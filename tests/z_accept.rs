@@ -139,3 +139,24 @@ fn accept_41_a_job_that_dies_goes_on_and_no_row_is_lost() {
 fn accept_42_what_cannot_go_on_is_refused() {
     accept(42);
 }
+
+#[test]
+fn accept_44_a_broker_that_goes_and_comes_back_makes_nothing_late() {
+    accept(44);
+}
+
+#[test]
+fn accept_45_silence_delivers_windows_at_their_moments() {
+    let given = std::env::var("ACCEPT_SHARDS");
+    accept_with(45, &[("ACCEPT_SHARDS", given.as_deref().unwrap_or("2"))]);
+}
+
+#[test]
+fn accept_450_a_topic_grows_and_goes_while_it_is_read() {
+    accept(450);
+}
+
+#[test]
+fn accept_451_a_topic_grows_while_its_offsets_are_committed() {
+    accept(451);
+}
