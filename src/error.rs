@@ -78,6 +78,15 @@ pub enum Place {
         /// Offset.
         offset: i64,
     },
+    /// A row that was generated.
+    Drawn {
+        /// The stream's name.
+        stream: String,
+        /// The generator's partition.
+        partition: i32,
+        /// The row's number there, from 0.
+        offset: i64,
+    },
     /// A row of a query's result.
     Output {
         /// The query's name.
@@ -214,6 +223,14 @@ impl fmt::Display for Place {
                 partition,
                 offset,
             } => write!(f, "topic {topic} partition {partition} offset {offset}"),
+            Place::Drawn {
+                stream,
+                partition,
+                offset,
+            } => write!(
+                f,
+                "row {offset} of partition {partition} of stream {stream}"
+            ),
             Place::Output { query } => write!(f, "a result row of query {query}"),
             Place::Row { stream } => write!(f, "a row of the in-memory stream {stream}"),
         }

@@ -6,6 +6,8 @@ mod bench;
 mod cases;
 // What a user types and reads: usage, configuration, topology.
 mod cli;
+// Dead letters over many records: each told once, with its bytes.
+mod dead_letters;
 // A file dealt to all shards, against one shard that reads it alone.
 mod dealt;
 // What a user reads when the SQL is wrong, a pair of files an error (tests/errors).

@@ -16,6 +16,8 @@
 //!   the expected rows, a JSON object a line, in any order
 //!   ---- rows of out.json
 //!   the expected rows of a file that a query writes, likewise
+//!   ---- letters of dead.jsonl
+//!   for each dead letter a JSON object of what is to be looked at; `payload` is the decoded text of `payload_base64`
 //! ```
 //!
 //! Law: a case gives the same answer at any number of shards, with any batches and lanes (docs/SQL.md, Exactness, says what
@@ -29,6 +31,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{env, fs, thread};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
 use crate::process::{Ended, Folder, LIMIT};
@@ -114,6 +118,8 @@ struct Case {
     rows: Vec<String>,
     /// The files that queries write, with their rows.
     written: Vec<(String, Vec<String>)>,
+    /// The files of dead letters, with these.
+    letters: Vec<(String, Vec<String>)>,
     late: u64,
     bad: u64,
     changes: Option<Changes>,
@@ -157,10 +163,15 @@ impl Case {
             };
             let lines = content.lines().filter(|line| !line.is_empty());
             let rows = lines.map(str::to_owned).collect();
-            match (name.trim(), name.trim().strip_prefix("rows of ")) {
-                ("rows", _) => case.rows = rows,
-                (_, Some(file)) => case.written.push((file.to_owned(), rows)),
-                (name, None) => case.files.push((name.to_owned(), content)),
+            let name = name.trim();
+            match (
+                name.strip_prefix("rows of "),
+                name.strip_prefix("letters of "),
+            ) {
+                _ if name == "rows" => case.rows = rows,
+                (Some(file), _) => case.written.push((file.to_owned(), rows)),
+                (_, Some(file)) => case.letters.push((file.to_owned(), rows)),
+                (None, None) => case.files.push((name.to_owned(), content)),
             }
         }
         Ok(case)
@@ -265,8 +276,16 @@ impl Case {
                 .map_err(|reason| format!("{file}: {reason}"))?;
             rows_out += written.len();
         }
+        let mut dead_letters = 0;
+        for (file, expected) in &self.letters {
+            let written = fs::read_to_string(folder.path(file))
+                .map_err(|cause| format!("{file} was not written: {cause}"))?;
+            same_letters(&written, expected).map_err(|reason| format!("{file}: {reason}"))?;
+            dead_letters += expected.len();
+        }
         let report = folder.json("report");
         let counted = [
+            ("dead_letters", dead_letters as u64),
             ("late_records", self.late),
             ("bad_records", self.bad),
             ("late_after_idle", 0),
@@ -329,6 +348,43 @@ fn same_set(actual: &[&str], expected: &[&str], as_text: bool) -> Result<(), Str
         missing.join("\n  "),
         extra.join("\n  ")
     ))
+}
+
+/// Each expected letter stands once among those `written`, as far as it says anything, and nothing else does.
+fn same_letters(written: &str, expected: &[String]) -> Result<(), String> {
+    let mut extra = written.lines().map(letter).collect::<Result<Vec<_>, _>>()?;
+    let mut missing = Vec::new();
+    for line in expected {
+        let says = object(line)?;
+        let is_it = |letter: &Map<String, Value>| {
+            says.iter()
+                .all(|(name, value)| letter.get(name) == Some(value))
+        };
+        match extra.iter().position(is_it) {
+            Some(place) => drop(extra.swap_remove(place)),
+            None => missing.push(line.as_str()),
+        }
+    }
+    if missing.is_empty() && extra.is_empty() {
+        return Ok(());
+    }
+    Err(format!(
+        "missing:\n  {}\nnot expected:\n  {extra:?}",
+        missing.join("\n  ")
+    ))
+}
+
+/// A letter with its payload as text.
+fn letter(line: &str) -> Result<Map<String, Value>, String> {
+    let mut letter = object(line)?;
+    if let Some(payload) = letter.get("payload_base64").and_then(Value::as_str) {
+        let bytes = STANDARD
+            .decode(payload)
+            .map_err(|cause| format!("{line}: {cause}"))?;
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        letter.insert("payload".to_owned(), text.into());
+    }
+    Ok(letter)
 }
 
 /// The same names in the same order, the same values.

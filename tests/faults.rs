@@ -371,6 +371,64 @@ fn a_reader_that_has_seen_enough_ends_the_run_quietly() {
     }
 }
 
+/// Regression: the job's thread stood in the write, and saw no signal until somebody read.
+#[test]
+fn a_reader_that_stopped_does_not_keep_a_signal_from_ending_the_run() {
+    let folder = Folder::new();
+    folder.write("numbers.csv", records(300_000));
+    folder.write(
+        "job.sql",
+        numbers("numbers.csv", "") + WINDOWS + " EMIT CHANGES",
+    );
+    let mut command = folder.velo(&["run", "job.sql", "--shards", "1", "--report", "report"]);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("it can be started");
+    let mut reader = child.stdout.take().expect("piped");
+    let mut first = [0; 64];
+    std::io::Read::read_exact(&mut reader, &mut first).expect("a row");
+    // It has written what the pipe holds, and its lanes are full.
+    thread::sleep(Duration::from_secs(2));
+    let id = libc::pid_t::try_from(child.id()).expect("a process number");
+    // SAFETY: kill takes integers only; the process is a child that has not been waited for.
+    assert_eq!(unsafe { libc::kill(id, libc::SIGTERM) }, 0);
+    let asked = Instant::now();
+    while child
+        .try_wait()
+        .expect("a child can be waited for")
+        .is_none()
+    {
+        if asked.elapsed() > Duration::from_secs(60) {
+            child.kill().expect("it runs");
+            panic!("it runs on though it was asked to stop");
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    drop(reader);
+    let ended = child.wait_with_output().expect("it has ended");
+    assert_eq!(ended.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(said.contains("a sink has taken nothing for"), "{said}");
+    assert_eq!(folder.json("report")["exit_code"], 1);
+}
+
+/// The letters of an earlier run stay, and its torn line goes.
+#[test]
+fn dead_letters_stand_behind_those_of_an_earlier_run() {
+    let folder = Folder::new();
+    folder.write("numbers.csv", "ts,k,n\n1,1,x\n2,1,2\n");
+    folder.write("dead.jsonl", "{\"stream\":\"earlier\"}\n{\"torn");
+    let options = ", on_error = 'dead_letter', dead_letter = 'file:dead.jsonl'";
+    folder.write("job.sql", numbers("numbers.csv", options) + WINDOWS);
+    for run in 1..3 {
+        assert_code(&folder.run(&["run", "job.sql", "--shards", "1"]), 0, &[]);
+        let letters = fs::read_to_string(folder.path("dead.jsonl")).expect("it is there");
+        let lines: Vec<&str> = letters.lines().collect();
+        assert_eq!(lines.len(), 1 + run);
+        assert_eq!(lines[0], "{\"stream\":\"earlier\"}");
+        assert!(lines[run].contains("\"line\":2"), "{letters}");
+    }
+}
+
 #[test]
 fn a_full_disk_ends_the_run_with_73() {
     let device = fs::metadata("/dev/full").expect("Linux has /dev/full");

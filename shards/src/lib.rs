@@ -78,6 +78,8 @@ pub mod latency;
 
 pub mod usage;
 
+pub mod writable;
+
 pub mod allocations;
 
 #[cfg(test)]
@@ -105,3 +107,4 @@ pub use shown::Shown;
 pub use stage::Stage;
 pub use topology::{Cpu, Machine, TopologyError};
 pub use usage::{peak_rss_bytes, process_cpu_ns, thread_cpu_ns};
+pub use writable::wait_writable;

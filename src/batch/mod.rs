@@ -4,7 +4,9 @@
 //! Law: all columns of a batch have the same length. A batch is owned by one shard; nothing of it is shared.
 //! It does not cross a lane: `exchange` says what does.
 
+mod dead_letter;
 mod isolate;
+mod originals;
 pub mod words;
 
 use std::sync::Arc;
@@ -13,7 +15,9 @@ use datafusion_common::arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions,
 use datafusion_common::arrow::compute::take_arrays;
 use datafusion_common::arrow::datatypes::SchemaRef;
 
+pub use dead_letter::{DeadLetter, LetterStage};
 pub use isolate::{Isolated, evaluate_isolated};
+pub use originals::{Header, Original, Originals, OwnedOriginal};
 
 use crate::time::{EventTime, Watermark};
 
@@ -30,6 +34,8 @@ pub struct Batch {
     pub origins: Vec<Origin>,
     /// When the batch was due, wall clock, microseconds since the epoch: the earliest due time of its records.
     pub due_us: i64,
+    /// Its records as they came, and perhaps others: only where they may have to be told.
+    pub originals: Option<Arc<Originals>>,
 }
 
 /// Where a record came from: the partition (0 for a file) and its offset there (the line number for a file).
@@ -75,6 +81,7 @@ impl Batch {
             watermarks_before: pick(&self.watermarks_before, rows),
             origins: pick(&self.origins, rows),
             due_us: self.due_us,
+            originals: self.originals.clone(),
         }
     }
 
@@ -128,6 +135,7 @@ mod tests {
             watermarks_before: Vec::new(),
             origins,
             due_us: 0,
+            originals: None,
         };
         let taken = batch.take(&[0, 2]);
         taken.assert_consistent();

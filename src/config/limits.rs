@@ -123,6 +123,15 @@ pub const CLOCK_STEP_NS: u64 = 100_000_000;
 /// Busy turns after which a shard is taken to run steadily, where its allocations are counted.
 pub const STEADY_AFTER_TURNS: u64 = 64;
 
+/// How long the rows of a topic wait while its brokers take none of them, seconds, before the run ends.
+pub const SINK_PATIENCE_S: u64 = 60;
+
+/// How long a sink that takes nothing is waited for once the run has been asked to stop, seconds.
+pub const STOP_PATIENCE_S: u64 = 30;
+
+/// How long the job's thread waits for room in standard output before it looks elsewhere, milliseconds.
+pub const STDOUT_WAIT_MS: u64 = 5;
+
 /// Blocks of rows that wait between a shard and its job's sink.
 pub const EXIT_LANE_BLOCKS: usize = 64;
 
@@ -255,8 +264,8 @@ const _: () = {
             && BATCH_RECORDS_MIN_DEFAULT <= BATCH_RECORDS_DEFAULT
     );
     assert!(
-        QUERIES_MAX <= 1 << DELIVERY_QUERY_BITS,
-        "the number of a query fits beside a due time in a delivery"
+        2 * QUERIES_MAX <= 1 << DELIVERY_QUERY_BITS,
+        "the number of a query, or of a dead letter's target, fits beside a due time in a delivery"
     );
     assert!(
         DEALT_BLOCK_BYTES + RECORD_BYTES_MAX <= u32::MAX as usize,

@@ -148,6 +148,7 @@ fn feed(
             let record = &records[sent as usize];
             let due_us = schedule.due_us(sent);
             let outgoing = Outgoing {
+                headers: &[],
                 query: 0,
                 epoch: 0,
                 partition: Some(record.partition),

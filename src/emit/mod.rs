@@ -21,7 +21,7 @@ use std::ops::Range;
 pub use changes::changes;
 pub use on_close::Closing;
 pub use partials::PartialMaker;
-pub use rows::{OutputRows, RowMaker};
+pub use rows::{OutputRows, RowMaker, Withheld};
 
 use crate::group::KeySpace;
 

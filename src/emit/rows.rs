@@ -13,12 +13,13 @@ use std::sync::Arc;
 use datafusion_common::arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, RecordBatch, TimestampMicrosecondArray,
 };
-use datafusion_common::arrow::compute::{filter, filter_record_batch};
+use datafusion_common::arrow::compute::filter_record_batch;
 use datafusion_common::arrow::datatypes::{FieldRef, SchemaRef};
 use datafusion_physical_expr::PhysicalExpr;
 
 use super::{Closing, Maker};
-use crate::batch::{Isolated, evaluate_isolated, under};
+use crate::batch::{Isolated, evaluate_isolated, take_columns, under};
+use crate::format::{RowFormat, encoder};
 use crate::group::{Finished, KeySpace};
 use crate::plan::typed::converted;
 use crate::plan::{AggregatePlan, PlannedExpr, sql_type};
@@ -36,13 +37,64 @@ pub struct OutputRows {
     /// For a row that is one record, the watermark of the record's partition just before it; empty where the lateness of what
     /// the row was made of is decided already.
     pub watermarks_before: Vec<Watermark>,
-    /// Why each withheld row was withheld.
-    pub bad: Vec<String>,
+    /// The rows that were withheld.
+    pub bad: Vec<Withheld>,
     /// When the record that caused the rows was due, wall clock, microseconds since the epoch.
     pub due_us: i64,
     /// When there was reason to make the rows, monotonic clock, nanoseconds: for the rows of a window, when the query's
     /// watermark passed its end and grace; else, when their record had been applied. Set by whoever makes them.
     pub ready_ns: u64,
+}
+
+impl OutputRows {
+    /// The rows `rows`, in that order; nothing is withheld.
+    pub fn take(&self, rows: &[u32]) -> OutputRows {
+        fn pick<T: Copy>(values: &[T], rows: &[u32]) -> Vec<T> {
+            match values.is_empty() {
+                true => Vec::new(),
+                false => rows.iter().map(|row| values[*row as usize]).collect(),
+            }
+        }
+        let of = |batch: &RecordBatch| {
+            let columns = take_columns(batch.columns(), rows);
+            under(batch.schema_ref(), columns, rows.len())
+        };
+        OutputRows {
+            batch: of(&self.batch),
+            key: self.key.as_ref().map(of),
+            event_times_us: pick(&self.event_times_us, rows),
+            watermarks_before: pick(&self.watermarks_before, rows),
+            bad: Vec::new(),
+            due_us: self.due_us,
+            ready_ns: self.ready_ns,
+        }
+    }
+}
+
+/// A row that could not be computed, or is larger than its sink takes.
+#[derive(Clone, Debug)]
+pub struct Withheld {
+    /// Why.
+    pub reason: String,
+    /// Its group key and its window's bounds: one row.
+    keys: RecordBatch,
+}
+
+impl Withheld {
+    /// The row whose key and bounds are row `row` of `keys`.
+    pub fn new(reason: String, keys: &RecordBatch, row: u32) -> Withheld {
+        Withheld {
+            reason,
+            keys: keys.slice(row as usize, 1),
+        }
+    }
+
+    /// Its key and bounds as a JSON object.
+    pub fn keys_as_json(&self) -> Vec<u8> {
+        encoder(&RowFormat::Json, self.keys.schema_ref())
+            .encode(&self.keys)
+            .bytes
+    }
 }
 
 /// Makes the rows of one grouping query.
@@ -133,7 +185,7 @@ impl RowMaker {
             kept,
             bad: failed,
         } = evaluate_isolated(&self.expressions, &grouped);
-        bad.extend(failed.into_iter().map(|(_, reason)| reason));
+        self.withhold(&grouped, failed, &mut bad);
 
         let key_columns = columns.split_off(self.output.fields().len());
         OutputRows {
@@ -157,7 +209,7 @@ impl RowMaker {
         keys: Vec<ArrayRef>,
         window: Option<(i64, i64)>,
         aggregates: Vec<Finished>,
-        bad: &mut Vec<String>,
+        bad: &mut Vec<Withheld>,
     ) -> RecordBatch {
         assert_eq!(
             aggregates.len(),
@@ -174,29 +226,41 @@ impl RowMaker {
         for bound in window.map_or_else(Vec::new, |(start, end)| vec![start, end]) {
             columns.push(Arc::new(TimestampMicrosecondArray::from_value(bound, rows)));
         }
-        let withheld = self.out_of_range(rows, &aggregates, bad);
+        let out_of_range = self.out_of_range(rows, &aggregates);
         columns.extend(aggregates.into_iter().map(|finished| finished.values));
 
-        let Some(in_range) = withheld else {
-            return under(&self.grouped, columns, rows);
-        };
-        let kept = |column: &ArrayRef| filter(column, &in_range).expect("a flag for every row");
-        let columns: Vec<ArrayRef> = columns.iter().map(kept).collect();
-        under(&self.grouped, columns, in_range.true_count())
+        let all = under(&self.grouped, columns, rows);
+        if out_of_range.is_empty() {
+            return all;
+        }
+        let mut in_range = vec![true; rows];
+        for (row, _) in &out_of_range {
+            in_range[*row as usize] = false;
+        }
+        self.withhold(&all, out_of_range, bad);
+        filter_record_batch(&all, &BooleanArray::from(in_range)).expect("a flag for every row")
     }
 
-    /// Which rows have all their values, `None` if all rows do.
-    fn out_of_range(
-        &self,
-        rows: usize,
-        aggregates: &[Finished],
-        bad: &mut Vec<String>,
-    ) -> Option<BooleanArray> {
+    /// Names the rows of `grouped` that could not be computed.
+    fn withhold(&self, grouped: &RecordBatch, rows: Vec<(u32, String)>, bad: &mut Vec<Withheld>) {
+        if rows.is_empty() {
+            return;
+        }
+        let bounds = if self.windowed { 2 } else { 0 };
+        let columns: Vec<usize> = (0..self.keys + bounds).collect();
+        let keys = grouped.project(&columns).expect("the first columns");
+        let rows = rows.into_iter();
+        bad.extend(rows.map(|(row, reason)| Withheld::new(reason, &keys, row)));
+    }
+
+    /// The rows that lack a value, each once, with the first that it lacks.
+    fn out_of_range(&self, rows: usize, aggregates: &[Finished]) -> Vec<(u32, String)> {
+        let mut lacking = Vec::new();
         if aggregates
             .iter()
             .all(|finished| finished.out_of_range.is_empty())
         {
-            return None;
+            return lacking;
         }
         let mut in_range = vec![true; rows];
         for (finished, text) in aggregates.iter().zip(&self.aggregates) {
@@ -204,14 +268,14 @@ impl RowMaker {
                 // A row is withheld once, however many of its values are out of range.
                 if std::mem::replace(&mut in_range[row as usize], false) {
                     let result = sql_type(finished.values.data_type());
-                    bad.push(format!("{text} is out of the range of {result}"));
+                    lacking.push((row, format!("{text} is out of the range of {result}")));
                 }
             }
         }
-        Some(BooleanArray::from(in_range))
+        lacking
     }
 
-    fn having(&self, grouped: RecordBatch, bad: &mut Vec<String>) -> RecordBatch {
+    fn having(&self, grouped: RecordBatch, bad: &mut Vec<Withheld>) -> RecordBatch {
         let Some(having) = &self.having else {
             return grouped;
         };
@@ -220,7 +284,7 @@ impl RowMaker {
             kept,
             bad: failed,
         } = evaluate_isolated(std::slice::from_ref(having), &grouped);
-        bad.extend(failed.into_iter().map(|(_, reason)| reason));
+        self.withhold(&grouped, failed, bad);
         // NULL is not true, and a row for which HAVING failed is gone.
         let mut passed = vec![false; grouped.num_rows()];
         for (value, &row) in columns[0].as_boolean().iter().zip(&kept) {

@@ -69,7 +69,7 @@ impl Report {
             bad_records: bad_in_source + all.bad_records + all.bad_rows,
             late_records: all.late_records + all.late_after_idle,
             late_after_idle: all.late_after_idle,
-            dead_letters: 0,
+            dead_letters: outcome.dead_letters,
             replayed_records: sources().map(|source| source.replayed_records).sum(),
             peak_rss_bytes: peak_rss_bytes(),
             peak_state_bytes: all.state_bytes_max,

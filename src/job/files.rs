@@ -11,6 +11,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use crate::config::options::DeadLetterTarget;
 use crate::error::{Error, Result};
 use crate::plan::{JobPlan, SinkSpec, SourceConnector};
 
@@ -47,7 +48,12 @@ pub(super) fn refuse_shared(plan: &JobPlan, request: &RunRequest) -> Result<()> 
     let report = request.report.iter();
     let report = report.filter_map(|path| Some((at(path)?, Name::Report(path))));
     let mut refused = Vec::new();
-    for (identity, name) in sinks.chain(report) {
+    let letters = plan.dead_letters.iter();
+    let letters = letters.filter_map(|spec| match &spec.target {
+        DeadLetterTarget::File(path) => Some((at(path)?, Name::Path(path))),
+        DeadLetterTarget::Topic(_) => None,
+    });
+    for (identity, name) in sinks.chain(letters).chain(report) {
         match known.iter().find(|used| used.identity == identity) {
             Some(other) => refused.push(shared(&name, other)),
             None => known.push(Used {

@@ -51,17 +51,21 @@ use self::report::{End, Report};
 use self::restart::Restart;
 use self::watch::Watchers;
 use crate::config::Config;
-use crate::config::limits::{EXIT_LANE_BLOCKS, JOB_SLEEP_US_MAX};
+use crate::config::limits::{EXIT_LANE_BLOCKS, JOB_SLEEP_US_MAX, STOP_PATIENCE_S};
 use crate::error::{Error, Result, exit};
 use crate::exchange::Block;
+use crate::kafka::RecordLimit;
 use crate::pipeline::{
     BatchSize, Counts, Lanes, QueryParts, RestartAt, ShardOutcome, ShardParts, ShardPipeline,
-    ToJob, check_buildable, shard_pipeline,
+    ToJob, check_buildable, shard_pipeline, target_of,
 };
 use crate::plan::{JobPlan, JobQuery, Target};
-use crate::sink::{Acknowledged, Sink};
+use crate::sink::{Acknowledged, RowBlock, Sink};
 use crate::sql::not_available;
 use crate::time::Watermark;
+
+/// How long a sink that takes nothing is waited for after a stop.
+const STOP_PATIENCE: Duration = Duration::from_secs(STOP_PATIENCE_S);
 
 /// How a run ended, and what it did until then.
 pub struct Outcome {
@@ -75,6 +79,8 @@ pub struct Outcome {
     pub rows_out: u64,
     /// Those of each query, in the order of `JobPlan::queries`; none for a query whose rows other queries read.
     pub rows_out_by_query: Vec<u64>,
+    /// Dead letters acknowledged by their sinks.
+    pub dead_letters: u64,
     /// How long it took.
     pub latency: Latency,
     /// From the start of the shards to the last acknowledged row.
@@ -134,10 +140,13 @@ pub fn check(plan: &JobPlan, config: &Config) -> Result<()> {
     let readable = sources.map(|source| inputs::check(source, config, &plan.name));
     let sinks = plan.sinks.iter();
     let writable = sinks.map(|sink| outputs::check(sink, config));
+    let letters = plan.dead_letters.iter();
+    let tellable = letters.map(|spec| outputs::check_letters(spec, config));
     Error::all(
         buildable
             .chain(readable)
             .chain(writable)
+            .chain(tellable)
             .filter_map(Result::err),
     )
 }
@@ -177,6 +186,7 @@ impl Job<'_> {
             shards: Vec::new(),
             rows_out: 0,
             rows_out_by_query: vec![0; self.plan.queries.len()],
+            dead_letters: 0,
             latency: Latency::default(),
             elapsed: Duration::ZERO,
         }
@@ -243,6 +253,14 @@ impl Job<'_> {
             sink.ring_by(doorbells.ringer_of_job());
             sinks.push(sink);
         }
+        let limits: Vec<Option<RecordLimit>> = sinks.iter().map(|sink| sink.row_limit()).collect();
+        let mut dead_letters = Vec::with_capacity(plan.dead_letters.len());
+        for spec in &plan.dead_letters {
+            let (mut sink, target) = outputs::open_letters(spec, config)?;
+            sink.ring_by(doorbells.ringer_of_job());
+            sinks.push(sink);
+            dead_letters.push(target);
+        }
         let lanes = self.lanes(&doorbells);
         let epochs = EpochHandle::new(&doorbells);
         let restart_of = |query: usize| {
@@ -262,10 +280,16 @@ impl Job<'_> {
                 .map(|(index, (query, lanes))| QueryParts {
                     lanes,
                     restart: restart_of(index),
-                    encoder: matches!(query.target, Target::Sink(_))
-                        .then(|| outputs::encoder(&query.plan, self.rows)),
+                    encoder: match query.target {
+                        Target::Sink(sink) => {
+                            let limit = limits[sink].clone();
+                            Some(outputs::encoder(&query.plan, self.rows, limit))
+                        }
+                        Target::Link(_) => None,
+                    },
                 })
                 .collect();
+            let dead_letters = dead_letters.clone();
             let plan = plan.clone();
             let budget_ns = config.shards.turn_budget_us * 1_000;
             let batch = BatchSize::new(config.batch.min, config.batch.max, budget_ns);
@@ -285,6 +309,7 @@ impl Job<'_> {
                         .collect(),
                     batch,
                     queries,
+                    dead_letters,
                     exit,
                     epochs,
                     node: node.clone(),
@@ -328,13 +353,15 @@ impl Job<'_> {
                 rebuilds,
             ),
             targets: targets.collect(),
+            letters_from: plan.sinks.len(),
             started: Instant::now(),
             records_in: 0,
             watermarks: vec![Watermark::END; shards],
             counts: vec![Counts::default(); shards],
             totals: Totals {
-                rows_written: 0,
+                written: 0,
                 rows_out: vec![0; plan.queries.len()],
+                dead_letters: 0,
                 ledger: Ledger::default(),
                 latency: Latency::default(),
             },
@@ -372,6 +399,8 @@ struct Running {
     commits: Commits,
     /// By query, the sink that its rows go to.
     targets: Vec<Option<usize>>,
+    /// The first of `sinks` that takes dead letters.
+    letters_from: usize,
     started: Instant,
     records_in: u64,
     /// By shard, where its input stood when it last told; at the end for one that has told nothing.
@@ -383,9 +412,12 @@ struct Running {
 
 /// What has been handed over and acknowledged.
 struct Totals {
-    rows_written: u64,
-    /// By query.
+    /// Rows and dead letters handed to the sinks.
+    written: u64,
+    /// Acknowledged, by query.
     rows_out: Vec<u64>,
+    /// Acknowledged.
+    dead_letters: u64,
     /// By epoch.
     ledger: Ledger,
     latency: Latency,
@@ -396,11 +428,31 @@ impl Totals {
         self.rows_out.iter().sum()
     }
 
+    /// Rows and dead letters that the sinks hold.
+    fn unacknowledged(&self) -> u64 {
+        self.written - self.rows_out() - self.dead_letters
+    }
+
+    /// A block is being handed to its sink.
+    fn hand_over(&mut self, block: &mut RowBlock) {
+        let rows = block.values.len() as u64;
+        self.written += rows;
+        block.epoch = self.ledger.handed_over(rows);
+        if target_of(block.query).is_none() {
+            self.latency.handed_over(block);
+        }
+    }
+
     fn add(&mut self, acknowledged: Acknowledged) {
-        self.rows_out[usize::from(acknowledged.query)] += acknowledged.rows;
+        match target_of(acknowledged.query) {
+            Some(_) => self.dead_letters += acknowledged.rows,
+            None => {
+                self.rows_out[usize::from(acknowledged.query)] += acknowledged.rows;
+                self.latency.acknowledged(acknowledged);
+            }
+        }
         self.ledger
             .acknowledged(acknowledged.epoch, acknowledged.rows);
-        self.latency.acknowledged(acknowledged);
     }
 }
 
@@ -409,6 +461,9 @@ impl Running {
         let mut asked: Option<End> = None;
         let mut failed: Option<Error> = None;
         let mut sink_failed = false;
+        // Since when a run that was asked to stop has waited for its sinks.
+        let mut stuck: Option<(Instant, u64)> = None;
+        let mut quiet = false;
         loop {
             // Asked first: what the shards posted before they ended is then seen below.
             let finished = self.runtime.is_finished();
@@ -444,8 +499,29 @@ impl Running {
             // Room was made for shards that hold blocks.
             self.doorbell.ring_owed();
             // A sink without room leaves what the shards posted in their lanes.
-            if finished && !progressed && (sink_failed || have_room(&self.sinks)) {
-                break;
+            let has_room = have_room(&self.sinks);
+            if finished && !progressed && (sink_failed || has_room) {
+                // Twice: what a sink gathered it hands on when nothing has come since, and may then have no room.
+                if std::mem::replace(&mut quiet, true) {
+                    break;
+                }
+            } else {
+                quiet = false;
+            }
+            if asked.is_none() || progressed || has_room || sink_failed {
+                stuck = None;
+            } else {
+                let held = self.totals.unacknowledged();
+                match stuck {
+                    Some((since, before)) if before == held => {
+                        if since.elapsed() >= STOP_PATIENCE {
+                            failed.get_or_insert(stuck_at(held));
+                            self.exits.clear();
+                            sink_failed = true;
+                        }
+                    }
+                    _ => stuck = Some((Instant::now(), held)),
+                }
             }
             self.rest(progressed);
         }
@@ -496,6 +572,7 @@ impl Running {
             sinks,
             commits,
             targets,
+            letters_from,
             records_in,
             watermarks,
             counts,
@@ -519,10 +596,11 @@ impl Running {
             progressed = true;
             match block {
                 ToJob::Rows(mut rows) => {
-                    rows.epoch = totals.ledger.handed_over(rows.values.len() as u64);
-                    totals.rows_written += rows.values.len() as u64;
-                    totals.latency.handed_over(&rows);
-                    let target = targets[usize::from(rows.query)];
+                    totals.hand_over(&mut rows);
+                    let target = match target_of(rows.query) {
+                        Some(letters) => Some(*letters_from + letters),
+                        None => targets[usize::from(rows.query)],
+                    };
                     let sink = &mut sinks[target.expect("rows come from queries with a sink")];
                     sink.write(rows, &mut |acknowledged| totals.add(acknowledged))?;
                 }
@@ -570,9 +648,9 @@ impl Running {
         };
         if flushed.is_ok() && !sink_failed && runtime.failure().is_none() {
             assert_eq!(
-                totals.rows_out(),
-                totals.rows_written,
-                "flushed sinks have acknowledged every row, once"
+                totals.unacknowledged(),
+                0,
+                "flushed sinks have acknowledged every row and every dead letter, once"
             );
         }
         let elapsed = started.elapsed();
@@ -606,6 +684,7 @@ impl Running {
             shards,
             rows_out: totals.rows_out(),
             rows_out_by_query: totals.rows_out,
+            dead_letters: totals.dead_letters,
             latency: totals.latency,
             elapsed,
         }
@@ -624,6 +703,14 @@ impl Outcome {
 
 fn have_room(sinks: &[Box<dyn Sink>]) -> bool {
     sinks.iter().all(|sink| sink.has_room())
+}
+
+/// The error of a stop that a sink, which holds so many rows, does not let come to its end.
+fn stuck_at(held: u64) -> Error {
+    Error::Failed(format!(
+        "a sink has taken nothing for {STOP_PATIENCE_S} s since the run was asked to stop: {held} rows that it holds, and those \
+         behind them, are not written; is the reader of standard output stopped, or a broker away?"
+    ))
 }
 
 /// Tells the operator something. On a terminal the live line may stand where it is to be written.

@@ -5,15 +5,18 @@
 use std::sync::Arc;
 
 use super::{RowFormat, wall_us};
-use crate::config::Config;
-use crate::config::options::{CsvOptions, FileOptions, Format, KafkaSinkOptions, KeyFormat};
+use crate::config::options::{
+    CsvOptions, DeadLetterTarget, FileOptions, Format, KafkaSinkOptions, KeyFormat,
+};
+use crate::config::{Config, Property};
 use crate::error::Result;
 use crate::format;
-use crate::kafka::{Layers, Settings};
-use crate::pipeline::RowEncoder;
-use crate::plan::{JobSink, KafkaSink as KafkaSinkSpec, Plan, SinkSpec};
+use crate::kafka::{Layers, RecordLimit, Settings};
+use crate::pipeline::{LetterTarget, RowEncoder};
+use crate::plan::{DeadLetterSpec, JobSink, KafkaSink as KafkaSinkSpec, Plan, SinkSpec};
 use crate::sink::Sink;
 use crate::sink::checksum::ChecksumSink;
+use crate::sink::dead_letter::LetterForm;
 use crate::sink::file::FileSink;
 use crate::sink::kafka::{KafkaSink, KeyEncoder};
 use crate::sink::stdout::StdoutSink;
@@ -38,11 +41,40 @@ pub(super) fn check(sink: &JobSink, config: &Config) -> Result<()> {
 }
 
 fn settings(options: &KafkaSinkOptions, config: &Config) -> Result<Settings> {
+    producer(&options.properties, config)
+}
+
+fn producer(properties: &[Property], config: &Config) -> Result<Settings> {
     Settings::producer(&Layers {
         every: &config.kafka.every,
         kind: &config.kafka.producer,
-        stream: &options.properties,
+        stream: properties,
     })
+}
+
+/// Refuses what the properties of a dead letter must not be. Touches no broker.
+pub(super) fn check_letters(spec: &DeadLetterSpec, config: &Config) -> Result<()> {
+    match &spec.target {
+        DeadLetterTarget::Topic(_) => producer(&spec.properties, config).map(|_| ()),
+        DeadLetterTarget::File(_) => Ok(()),
+    }
+}
+
+/// Opens a dead letter of the job, and says how its letters are written.
+pub(super) fn open_letters(
+    spec: &DeadLetterSpec,
+    config: &Config,
+) -> Result<(Box<dyn Sink>, LetterTarget)> {
+    let (sink, form): (Box<dyn Sink>, LetterForm) = match &spec.target {
+        DeadLetterTarget::File(path) => (Box::new(FileSink::go_on(path)?), LetterForm::Lines),
+        DeadLetterTarget::Topic(topic) => {
+            let settings = producer(&spec.properties, config)?;
+            let sink = KafkaSink::open(&settings, topic, wall_us)?;
+            (Box::new(sink), LetterForm::Messages)
+        }
+    };
+    let limit = sink.row_limit();
+    Ok((sink, LetterTarget { form, limit }))
 }
 
 /// Opens a sink of the job. `rows` is how standard output is written; `is_feed` whether generated rows go to it; `continues`
@@ -56,9 +88,9 @@ pub(super) fn open(
 ) -> Result<Box<dyn Sink>> {
     let header = format::header(&row_format(&sink.spec, rows), &sink.columns);
     Ok(match &sink.spec {
-        SinkSpec::Stdout => Box::new(StdoutSink::new(header.as_deref())),
+        SinkSpec::Stdout => Box::new(StdoutSink::new(header.as_deref())?),
         SinkSpec::File(options) if continues && options.can_be_continued() => {
-            Box::new(FileSink::go_on(options)?)
+            Box::new(FileSink::go_on(&options.path)?)
         }
         SinkSpec::File(options) => Box::new(FileSink::create(options, header.as_deref())?),
         SinkSpec::Kafka(KafkaSinkSpec { options, .. }) => {
@@ -74,8 +106,8 @@ pub(super) fn open(
     })
 }
 
-/// An encoder for one shard's rows.
-pub(super) fn encoder(plan: &Plan, rows: RowFormat) -> RowEncoder {
+/// An encoder for one shard's rows, for a sink that takes rows up to `limit`.
+pub(super) fn encoder(plan: &Plan, rows: RowFormat, limit: Option<RecordLimit>) -> RowEncoder {
     let keys = match &plan.sink {
         SinkSpec::Kafka(kafka) if !kafka.key.is_empty() => Some(match kafka.key_format {
             KeyFormat::Raw => KeyEncoder::Raw,
@@ -89,6 +121,7 @@ pub(super) fn encoder(plan: &Plan, rows: RowFormat) -> RowEncoder {
     RowEncoder {
         values: format::encoder(&row_format(&plan.sink, rows), &plan.output),
         keys,
+        limit,
     }
 }
 

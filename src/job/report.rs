@@ -38,8 +38,7 @@ pub struct Report {
     pub late_records: u64,
     /// Those of them that their partition had accepted, but whose window the query had closed.
     pub late_after_idle: u64,
-    /// Bad and late records that were handed to a dead-letter sink: none, as there is none yet and a stream that asks for one
-    /// is refused.
+    /// Bad and late records, and keys of withheld rows, that a dead letter has acknowledged.
     pub dead_letters: u64,
     /// `records_in` a second.
     pub records_per_s: f64,

@@ -22,6 +22,7 @@ use std::time::Instant;
 use rdkafka_sys as sys;
 use velostream_shards::Ringer;
 
+use crate::batch::{Header, Original};
 use crate::error::{Error, Result};
 
 use super::client::text;
@@ -351,6 +352,44 @@ impl<'a> KafkaRecord<'a> {
     /// is none.
     pub fn due_us(&self) -> Option<i64> {
         self.header(DUE_HEADER).and_then(read_decimal)
+    }
+
+    /// Key, value and headers as they came.
+    pub fn original(&self) -> Original<'a> {
+        Original {
+            key: self.key(),
+            payload: self.value(),
+            headers: self.headers(),
+        }
+    }
+
+    /// All headers, in order.
+    fn headers(&self) -> Vec<Header<'a>> {
+        let mut all = Vec::new();
+        let mut headers = ptr::null_mut();
+        // SAFETY: as in `header`; a name that is given is NUL-terminated and lives as long as the record, as does its value.
+        unsafe {
+            let record = ptr::from_ref(self.0);
+            if Code::from(sys::rd_kafka_message_headers(record, &mut headers)).is_error() {
+                return all;
+            }
+            let (mut name, mut value, mut length) = (ptr::null(), ptr::null(), 0);
+            while !Code::from(sys::rd_kafka_header_get_all(
+                headers,
+                all.len(),
+                &mut name,
+                &mut value,
+                &mut length,
+            ))
+            .is_error()
+            {
+                all.push(Header {
+                    name: CStr::from_ptr(name).to_bytes(),
+                    value: bytes(value, length),
+                });
+            }
+        }
+        all
     }
 
     /// The value of the last header of this name, if there is one. librdkafka allocates for the question, also where a record

@@ -24,6 +24,7 @@ impl Code {
     pub(super) const RECORD_TIMED_OUT: Code = Code(native::RD_KAFKA_RESP_ERR__MSG_TIMED_OUT as i32);
     pub(super) const LEADER_NOT_AVAILABLE: Code =
         Code(native::RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE as i32);
+    const TOO_LARGE: Code = Code(native::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE as i32);
     const UNKNOWN_TOPIC: Code = Code(native::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC as i32);
     const UNKNOWN_PARTITION: Code = Code(native::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION as i32);
     const UNKNOWN_TOPIC_OR_PARTITION: Code =
@@ -63,6 +64,11 @@ impl Code {
             Code::UNKNOWN_TOPIC_OR_PARTITION,
         ]
         .contains(&self)
+    }
+
+    /// Whether a record, or the batch that it is in, is larger than the topic takes.
+    pub fn is_too_large(self) -> bool {
+        self == Code::TOO_LARGE
     }
 
     /// Whether the offset asked for is not among those that the broker keeps.

@@ -3,6 +3,7 @@
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 
+use crate::batch::OwnedOriginal;
 use crate::config::Property;
 
 use super::{
@@ -23,6 +24,7 @@ pub(crate) struct Read {
     pub value: Vec<u8>,
     pub timestamp_ms: Option<i64>,
     pub due_us: Option<i64>,
+    pub(crate) original: OwnedOriginal,
 }
 
 /// A broker with these topics and numbers of partitions.
@@ -126,6 +128,7 @@ pub(crate) fn read_all(broker: &Broker, topic: &str) -> Vec<Read> {
                     value: record.value().unwrap_or_default().to_vec(),
                     timestamp_ms: record.timestamp_ms(),
                     due_us: record.due_us(),
+                    original: record.original().to_owned(),
                 }),
                 Event::End { .. } => open -= 1,
                 Event::Failed { code, reason, .. } => panic!("{code} {reason}"),

@@ -120,8 +120,10 @@ const SOURCE_DEFAULTS: &[(&str, &str)] = &[
 /// What the engine sets on a producer, unless configured.
 const SINK_DEFAULTS: &[(&str, &str)] = &[
     ("linger.ms", "1"),
-    // A row that no broker has taken for a minute ends the run.
-    ("message.timeout.ms", "60000"),
+    // A row waits as long as its brokers take others, however slowly (`sink::kafka` says when none does for too long).
+    ("message.timeout.ms", "0"),
+    // Rows that wait for a slow broker are held back in the shards, not piled up here; librdkafka's own bound is 1 GiB.
+    ("queue.buffering.max.kbytes", "65536"),
 ];
 
 /// What the engine sets on a consumer, whatever was configured.

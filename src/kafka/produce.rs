@@ -14,11 +14,15 @@ use rdkafka_sys as sys;
 use sys::rd_kafka_vtype_t as field;
 use velostream_shards::Ringer;
 
-use crate::config::limits::{DELIVERY_EPOCH_BITS, DELIVERY_QUERY_BITS, QUERIES_MAX};
+use crate::config::limits::{DELIVERY_EPOCH_BITS, DELIVERY_QUERY_BITS};
 use crate::error::{Error, Result};
 
 use super::client::{heard, text};
 use super::queue_bell::QueueBell;
+use super::record_limit::{
+    BATCH_HEADER_BYTES, MESSAGE_BYTES_MAX_DEFAULT, MESSAGE_BYTES_MAX_LEAST, RECORD_FRAMING_BYTES,
+    RecordLimit, topic_bytes_max,
+};
 use super::topic::{Patience, TopicHandle, partitions_of};
 use super::{BROKER_PATIENCE, Client, Code, DUE_HEADER, Settings};
 
@@ -29,6 +33,9 @@ const _: () = assert!(
     "a due time fits a pointer"
 );
 
+/// How long a broker is waited for to tell what it takes; it need not.
+const TELLING_PATIENCE: Duration = Duration::from_secs(2);
+
 /// librdkafka's RD_KAFKA_PARTITION_UA, a macro of its header: the partitioner chooses.
 const ANY_PARTITION: i32 = -1;
 
@@ -36,6 +43,7 @@ const ANY_PARTITION: i32 = -1;
 pub struct Producer {
     topic: NonNull<sys::rd_kafka_topic_t>,
     name: String,
+    limit: RecordLimit,
     /// Queued and not yet given back.
     unacknowledged: u64,
     bell: Option<QueueBell>,
@@ -54,9 +62,11 @@ pub struct Outgoing<'a> {
     pub key: Option<&'a [u8]>,
     /// Value; `None` for a tombstone.
     pub value: Option<&'a [u8]>,
+    /// Names and values of headers, in order; not beside a due header.
+    pub headers: &'a [(Vec<u8>, Option<Vec<u8>>)],
     /// The record's own timestamp, milliseconds since the epoch, above zero; `None` for now.
     pub timestamp_ms: Option<i64>,
-    /// The query whose row it is, below `QUERIES_MAX`; given back with the delivery.
+    /// The query whose row it is, or a number behind all queries, below 2^`DELIVERY_QUERY_BITS`; given back with the delivery.
     pub query: u16,
     /// The mark of its epoch, 0 or 1; given back with the delivery.
     pub epoch: u8,
@@ -104,8 +114,13 @@ impl Producer {
     }
 
     fn new_by(settings: &Settings, topic: &str, deadline: Instant) -> Result<Producer> {
-        let client = Client::new(settings)?;
+        let mut client = Client::new(settings)?;
         partitions_of(&client, topic, Patience::Writing, deadline)?;
+        let (limit, lowered) = record_limit(settings, &client, topic, deadline)?;
+        if let Some(lowered) = lowered {
+            client = Client::new(&lowered)?;
+            partitions_of(&client, topic, Patience::Writing, deadline)?;
+        }
         // An idempotent producer needs a number from a broker, and looks for it at start, when no broker is connected, then
         // after half a second, or with an answer about a topic: this second one is the first behind a connection.
         partitions_of(&client, topic, Patience::Writing, deadline)?;
@@ -116,6 +131,7 @@ impl Producer {
         Ok(Producer {
             topic: native,
             name: topic.to_owned(),
+            limit,
             unacknowledged: 0,
             bell: None,
             client,
@@ -132,6 +148,11 @@ impl Producer {
         &self.name
     }
 
+    /// How large a record it takes.
+    pub fn limit(&self) -> &RecordLimit {
+        &self.limit
+    }
+
     /// Records queued and not yet given back by `deliveries`.
     pub fn unacknowledged(&self) -> u64 {
         self.unacknowledged
@@ -145,15 +166,23 @@ impl Producer {
         let timestamp_ms = record.timestamp_ms.unwrap_or(0);
         let opaque =
             ptr::without_provenance_mut::<c_void>(tag(record.query, record.epoch, record.due_us));
+        let headers = Headers::of(record.headers);
+        assert!(
+            headers.is_none() || !record.due_header,
+            "headers of its own, or that of its due time"
+        );
         let mut digits = [0; 20];
         let header = if record.due_header {
             decimal(record.due_us, &mut digits)
         } else {
             &[]
         };
+        // No list is a null one.
+        let native_headers = headers.as_ref().map_or(ptr::null_mut(), Headers::as_ptr);
         // SAFETY: client and topic are alive. The arguments are pairs of a tag and what librdkafka documents for it, of the
         // types that C expects (int, size_t, int64_t, pointers), ended by END; value, key and header are copied before the
-        // call returns. END in the place of the header's tag ends the list there.
+        // call returns, and a list of headers is taken over if it succeeds. END in the place of the header's tag ends the list
+        // there.
         let sent = unsafe {
             sys::rd_kafka_producev(
                 self.client.as_ptr(),
@@ -173,6 +202,8 @@ impl Producer {
                 timestamp_ms,
                 field::RD_KAFKA_VTYPE_OPAQUE,
                 opaque,
+                field::RD_KAFKA_VTYPE_HEADERS,
+                native_headers,
                 if record.due_header {
                     field::RD_KAFKA_VTYPE_HEADER
                 } else {
@@ -186,6 +217,7 @@ impl Producer {
         };
         match Code::from(sent) {
             Code::NONE => {
+                headers.into_iter().for_each(Headers::taken);
                 self.unacknowledged += 1;
                 Ok(Sent::Queued)
             }
@@ -243,7 +275,9 @@ impl Producer {
             (None, "") => String::new(),
             (None, reason) => format!(" ({reason})"),
         };
-        let remedy = if code == Code::RECORD_TIMED_OUT {
+        let remedy = if code.is_too_large() {
+            "; raise max.message.bytes of the topic, or lower kafka.message.max.bytes of the sink to it"
+        } else if code == Code::RECORD_TIMED_OUT {
             "; no broker took it within message.timeout.ms: see that the partition's leader runs"
         } else if code.is_unknown_topic() {
             "; create the topic, or correct the option topic"
@@ -257,6 +291,90 @@ impl Producer {
             "a record could not be written to topic {}{place} at {bootstrap}: {code}{reason}{remedy}",
             self.name
         ))
+    }
+}
+
+/// How large a record `topic` takes, and the settings to write it with if they are others.
+fn record_limit(
+    settings: &Settings,
+    client: &Client,
+    topic: &str,
+    deadline: Instant,
+) -> Result<(RecordLimit, Option<Settings>)> {
+    let configured = settings
+        .property("message.max.bytes")
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(MESSAGE_BYTES_MAX_DEFAULT);
+    let told = topic_bytes_max(
+        client,
+        topic,
+        deadline.min(Instant::now() + TELLING_PATIENCE),
+    )?;
+    let limit = |bytes: usize, remedy| RecordLimit {
+        bytes: bytes.saturating_sub(RECORD_FRAMING_BYTES),
+        topic: topic.to_owned(),
+        remedy,
+    };
+    Ok(match told {
+        Some(topic_takes) if topic_takes < configured => {
+            let batch = topic_takes.saturating_sub(BATCH_HEADER_BYTES);
+            let lowered = settings.with_message_bytes_max(batch.max(MESSAGE_BYTES_MAX_LEAST));
+            let limit = limit(topic_takes, "raise max.message.bytes of the topic");
+            (limit, Some(lowered))
+        }
+        _ => {
+            let remedy =
+                "set kafka.message.max.bytes of the sink, up to max.message.bytes of the topic";
+            (limit(configured, remedy), None)
+        }
+    })
+}
+
+/// A list of headers in librdkafka's form, given back when dropped.
+struct Headers(NonNull<sys::rd_kafka_headers_t>);
+
+impl Headers {
+    /// `None` if there is none.
+    fn of(headers: &[(Vec<u8>, Option<Vec<u8>>)]) -> Option<Headers> {
+        if headers.is_empty() {
+            return None;
+        }
+        // SAFETY: the call only allocates.
+        let list = unsafe { sys::rd_kafka_headers_new(headers.len()) };
+        let list =
+            Headers(NonNull::new(list).expect("librdkafka ends the process rather than give none"));
+        for (name, value) in headers {
+            let (value, length) = c_bytes(value.as_deref());
+            // SAFETY: the list is alive; name and value are as long as stated, and are copied. It refuses only a list that is
+            // being read.
+            let added = unsafe {
+                sys::rd_kafka_header_add(
+                    list.as_ptr(),
+                    name.as_ptr().cast(),
+                    name.len() as isize,
+                    value,
+                    length as isize,
+                )
+            };
+            assert!(!Code::from(added).is_error(), "a new list takes headers");
+        }
+        Some(list)
+    }
+
+    fn as_ptr(&self) -> *mut sys::rd_kafka_headers_t {
+        self.0.as_ptr()
+    }
+
+    /// A record has taken the list over.
+    fn taken(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Headers {
+    fn drop(&mut self) {
+        // SAFETY: the list is alive and owned.
+        unsafe { sys::rd_kafka_headers_destroy(self.as_ptr()) }
     }
 }
 
@@ -289,8 +407,8 @@ const DUE_SHIFT: u32 = DELIVERY_QUERY_BITS + DELIVERY_EPOCH_BITS;
 /// of [1970, 2112), which only a header can claim, is held to its edge.
 fn tag(query: u16, epoch: u8, due_us: i64) -> usize {
     assert!(
-        usize::from(query) < QUERIES_MAX,
-        "the planner admits no more queries"
+        usize::from(query) < 1 << DELIVERY_QUERY_BITS,
+        "there are no more queries and dead letters"
     );
     assert!(
         epoch >> DELIVERY_EPOCH_BITS == 0,

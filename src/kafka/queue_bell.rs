@@ -77,6 +77,7 @@ mod tests {
 
     fn record(partition: i32) -> Outgoing<'static> {
         Outgoing {
+            headers: &[],
             query: 0,
             epoch: 0,
             partition: Some(partition),

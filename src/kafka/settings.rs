@@ -129,6 +129,13 @@ impl Settings {
         }
     }
 
+    /// The same with another `message.max.bytes`.
+    pub(super) fn with_message_bytes_max(&self, bytes: usize) -> Settings {
+        let mut settings = self.clone();
+        settings.put(Property::built_in("message.max.bytes", &bytes.to_string()));
+        settings
+    }
+
     pub(super) fn kind(&self) -> Kind {
         self.kind
     }

@@ -433,6 +433,7 @@ mod tests {
         let broker = mock::broker(&[("t", 3)]);
         let settings = broker.consumer(&[]);
         let record = super::super::Outgoing {
+            headers: &[],
             query: 0,
             epoch: 0,
             partition: Some(1),

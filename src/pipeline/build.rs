@@ -14,6 +14,7 @@ use super::filter_project::{Evaluated, FilterProject};
 use super::flow::{Flow, Fork, Node, Outlet, Reader};
 use super::grouping::{Epochs, Grouping};
 use super::ingest::Ingest;
+use super::letters::{LateLetters, LetterBox, LetterTarget};
 use super::origin_columns::OriginColumns;
 use super::partial_aggregate::PartialAggregate;
 use super::query::{QueryPipeline, Stage, Stateless};
@@ -21,13 +22,14 @@ use super::source_port::SourcePort;
 use super::window_aggregate::WindowAggregate;
 use crate::batch::under;
 use crate::config::limits::FIRE_GROUPS_MAX;
+use crate::config::options::Late;
 use crate::emit::{OutputRows, RowMaker};
 use crate::error::Result;
 use crate::exchange::KeyForm;
 use crate::group::random_seed;
 use crate::plan::{
     AggregatePlan, ExchangeSend, Input, JobPlan, JobQuery, Plan, PlannedExpr, Shape, SinkSpec,
-    Target,
+    StreamSpec, Target,
 };
 use crate::source::{BadRecords, Source};
 use crate::time::Watermark;
@@ -45,6 +47,8 @@ pub struct ShardParts {
     pub batch: BatchSize,
     /// For each query, in the order of `JobPlan::queries`, what it needs of this shard.
     pub queries: Vec<QueryParts>,
+    /// How letters are written, for each target of `JobPlan::dead_letters`.
+    pub dead_letters: Vec<LetterTarget>,
     /// The way to the job's sinks.
     pub exit: ExitOutbox<ToJob>,
     /// The epoch that the job has opened.
@@ -101,6 +105,7 @@ pub fn shard_pipeline(job: &JobPlan, parts: ShardParts) -> Result<ShardPipeline>
         sources,
         batch,
         queries,
+        dead_letters,
         exit,
         epochs,
         node,
@@ -132,17 +137,20 @@ pub fn shard_pipeline(job: &JobPlan, parts: ShardParts) -> Result<ShardPipeline>
             Input::Source { .. } => 1,
             Input::Link { link, .. } => job.links[link].writers.len(),
         };
-        let bad_rows = BadRecords::new(&plan.name, plan.source.stream.on_error);
-        let node = Node::new(&plan.name, pipeline, inputs, outlet, bad_rows);
+        let stream = &plan.source.stream;
+        let bad_rows = BadRecords::new(&plan.name, stream.on_error);
+        let letters = letter_box(job, stream, Some(&plan.name), &dead_letters);
+        let node = Node::new(&plan.name, pipeline, inputs, outlet, bad_rows, letters);
         nodes.push(match parts.restart {
             Some(_) => node.telling_epochs(),
             None => node,
         });
     }
-    let ports = sources.into_iter().enumerate();
-    let ports = ports.map(|(index, source)| {
-        let origins = OriginColumns::of(&job.sources[index]);
-        SourcePort::new(source, readers_of_source(job, index), origins)
+    let ports = sources.into_iter().zip(&job.sources).enumerate();
+    let ports = ports.map(|(index, (source, spec))| {
+        let letters = letter_box(job, &spec.stream, None, &dead_letters);
+        let origins = OriginColumns::of(spec);
+        SourcePort::new(source, readers_of_source(job, index), origins, letters)
     });
     Ok(ShardPipeline::new(
         ports.collect(),
@@ -152,6 +160,18 @@ pub fn shard_pipeline(job: &JobPlan, parts: ShardParts) -> Result<ShardPipeline>
         wall_us,
         monotonic_ns,
     ))
+}
+
+/// The way to the dead letter of `stream`, if it has one.
+fn letter_box(
+    job: &JobPlan,
+    stream: &StreamSpec,
+    query: Option<&str>,
+    targets: &[LetterTarget],
+) -> Option<LetterBox> {
+    let number = job.dead_letter_of(stream)?;
+    let target = targets[number].clone();
+    Some(LetterBox::new(number, target, &stream.name, query))
 }
 
 /// The operators of `plan` on one shard.
@@ -205,6 +225,7 @@ fn query_pipeline(plan: &Plan, seat: &Seat, lanes: Option<Lanes>) -> Result<Quer
                 )?,
                 ingest: Ingest::new(seat.wall_us),
                 late_records: 0,
+                late_letters: (plan.late == Late::DeadLetter).then(|| LateLetters::of(stream)),
                 grace_us: aggregate.window.map(|window| window.grace_us()),
                 reached: (Watermark::NONE, 0),
                 told: (Watermark::NONE, 0),

@@ -11,9 +11,10 @@
 use velostream_shards::{ExitOutbox, Recorder};
 
 use super::standing::Counts;
-use crate::emit::OutputRows;
+use crate::emit::{OutputRows, Withheld};
 use crate::error::Error;
 use crate::format::Encoder;
+use crate::kafka::RecordLimit;
 use crate::sink::RowBlock;
 use crate::sink::kafka::KeyEncoder;
 use crate::source::PartitionCut;
@@ -62,6 +63,8 @@ pub struct RowEncoder {
     pub values: Box<dyn Encoder + Send>,
     /// The rows' message keys; `None` when the sink has none.
     pub keys: Option<KeyEncoder>,
+    /// How large a row the sink takes; `None` if any.
+    pub limit: Option<RecordLimit>,
 }
 
 /// Makes one query's rows into blocks for its sink.
@@ -79,18 +82,57 @@ impl Egress {
         }
     }
 
-    /// Encodes `rows`.
-    pub fn encode(&mut self, rows: OutputRows) -> RowBlock {
+    /// Encodes `rows`, but for those that are larger than the sink takes, which are `withheld`. A block that as a whole is not,
+    /// which is nearly every one, costs a compare.
+    pub fn encode(&mut self, mut rows: OutputRows, withheld: &mut Vec<Withheld>) -> RowBlock {
+        let block = self.encode_all(&mut rows);
+        let Some(limit) = &self.encoder.limit else {
+            return block;
+        };
+        let key_bytes = block.keys.as_ref().map_or(0, |keys| keys.rows.bytes.len());
+        if block.values.bytes.len() + key_bytes <= limit.bytes {
+            return block;
+        }
+        let size = |row| {
+            let key = block
+                .keys
+                .as_ref()
+                .map_or(0, |keys| keys.rows.row(row).len());
+            block.values.row(row).len() + key
+        };
+        let (kept, large): (Vec<u32>, Vec<u32>) =
+            (0..block.values.len() as u32).partition(|&row| size(row as usize) <= limit.bytes);
+        if large.is_empty() {
+            return block;
+        }
+        let nothing = rows.batch.project(&[]).expect("no column");
+        let keys = rows.key.as_ref().unwrap_or(&nothing);
+        withheld.extend(large.into_iter().map(|row| {
+            let reason = format!(
+                "a row of {} bytes does not fit topic {}, which takes {}: {}",
+                size(row as usize),
+                limit.topic,
+                limit.bytes,
+                limit.remedy
+            );
+            Withheld::new(reason, keys, row)
+        }));
+        rows.event_times_us = block.event_times_us;
+        self.encode_all(&mut rows.take(&kept))
+    }
+
+    fn encode_all(&mut self, rows: &mut OutputRows) -> RowBlock {
         let keys = match (&mut self.encoder.keys, &rows.key) {
             (Some(encoder), Some(key)) => Some(encoder.encode(key)),
             _ => None,
         };
         RowBlock {
+            envelopes: Vec::new(),
             query: self.query,
             epoch: 0,
             values: self.encoder.values.encode(&rows.batch),
             keys,
-            event_times_us: rows.event_times_us,
+            event_times_us: std::mem::take(&mut rows.event_times_us),
             due_us: rows.due_us,
             ready_ns: rows.ready_ns,
         }
@@ -131,5 +173,74 @@ impl Exit {
     /// Hands `message` to the job.
     pub fn post(&mut self, message: ToJob) {
         self.lane.post(message);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use datafusion_common::arrow::array::{ArrayRef, Int64Array, RecordBatch, StringViewArray};
+
+    use super::*;
+    use crate::format::{RowFormat, encoder};
+
+    #[test]
+    fn a_row_that_is_too_large_is_withheld_with_its_key_and_the_others_leave() {
+        let large = "x".repeat(100);
+        let texts: ArrayRef = Arc::new(StringViewArray::from(vec!["a", &large, "c"]));
+        let numbers: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3]));
+        let batch = RecordBatch::try_from_iter([("t", texts)]).expect("a column");
+        let key = RecordBatch::try_from_iter([("n", numbers)]).expect("a column");
+        let egress = |bytes| {
+            let limit = RecordLimit {
+                bytes,
+                topic: "out".to_owned(),
+                remedy: "make it larger",
+            };
+            let encoder = RowEncoder {
+                values: encoder(&RowFormat::Json, batch.schema_ref()),
+                keys: Some(KeyEncoder::Json(encoder(
+                    &RowFormat::Json,
+                    key.schema_ref(),
+                ))),
+                limit: Some(limit),
+            };
+            Egress::new(3, encoder)
+        };
+        let rows = || OutputRows {
+            batch: batch.clone(),
+            key: Some(key.clone()),
+            event_times_us: vec![10, 20, 30],
+            watermarks_before: Vec::new(),
+            bad: Vec::new(),
+            due_us: 5,
+            ready_ns: 6,
+        };
+        let mut withheld = Vec::new();
+        let block = egress(60).encode(rows(), &mut withheld);
+        let values: Vec<_> = (0..block.values.len())
+            .map(|row| block.values.row(row))
+            .collect();
+        assert_eq!(values, [b"{\"t\":\"a\"}", b"{\"t\":\"c\"}"]);
+        let keys = block.keys.expect("rows have keys");
+        assert_eq!(
+            (keys.len(), keys.key(1)),
+            (2, Some(b"{\"n\":3}".as_slice()))
+        );
+        assert_eq!(
+            (block.event_times_us, block.due_us, block.query),
+            (vec![10, 30], 5, 3)
+        );
+        assert_eq!(withheld.len(), 1);
+        assert_eq!(withheld[0].keys_as_json(), b"{\"n\":2}");
+        assert_eq!(
+            withheld[0].reason,
+            "a row of 115 bytes does not fit topic out, which takes 60: make it larger"
+        );
+        withheld.clear();
+        let block = egress(115).encode(rows(), &mut withheld);
+        assert_eq!((block.values.len(), withheld.len()), (3, 0));
+        assert_eq!(block.event_times_us, [10, 20, 30]);
     }
 }

@@ -9,16 +9,17 @@ use datafusion_common::arrow::array::{Array, ArrayRef, AsArray};
 use datafusion_common::arrow::compute::prep_null_mask_filter;
 use datafusion_physical_expr::PhysicalExpr;
 
-use crate::batch::{Batch, Origin, evaluate_isolated};
-use crate::error::{Place, Result};
-use crate::plan::{PlannedExpr, SourceConnector, StreamSpec};
+use super::letters::Witness;
+use crate::batch::{Batch, DeadLetter, LetterStage, evaluate_isolated};
+use crate::error::Result;
+use crate::plan::{PlannedExpr, StreamSpec};
 use crate::source::BadRecords;
 
 /// Filters records and computes columns over them.
 pub struct FilterProject {
     filter: Option<[Arc<dyn PhysicalExpr>; 1]>,
     columns: Vec<Arc<dyn PhysicalExpr>>,
-    stream: Arc<StreamSpec>,
+    witness: Witness,
     bad: BadRecords,
     /// Whether what comes was read before, when its bad records were dealt with.
     again: bool,
@@ -42,7 +43,7 @@ impl FilterProject {
         FilterProject {
             filter: filter.map(|filter| [Arc::clone(&filter.expr)]),
             columns: columns.map(|column| Arc::clone(&column.expr)).collect(),
-            stream: Arc::clone(stream),
+            witness: Witness::of(stream),
             bad: BadRecords::new(&stream.name, stream.on_error),
             again: false,
         }
@@ -85,40 +86,26 @@ impl FilterProject {
 
     /// Records left out because an expression failed.
     pub fn bad_records(&self) -> u64 {
-        self.bad.skipped()
+        self.bad.left_out()
+    }
+
+    /// The same, for the dead letter.
+    pub fn take_letters(&mut self) -> Vec<DeadLetter> {
+        self.bad.take_letters()
     }
 
     fn take_bad(&mut self, records: &Batch, bad: &[(u32, String)]) -> Result<()> {
         if self.again {
             return Ok(());
         }
+        let mut found = 0;
         for (row, reason) in bad {
             let origin = records.origins[*row as usize];
-            self.bad.take(|| place(&self.stream, origin), reason)?;
+            let place = self.witness.place(origin);
+            let original = || self.witness.original(records, &mut found, *row);
+            self.bad
+                .take(LetterStage::Expression, || place, reason, original)?;
         }
         Ok(())
-    }
-}
-
-/// Where a record of `stream` stands, for people.
-fn place(stream: &StreamSpec, origin: Origin) -> Place {
-    match &stream.connector {
-        SourceConnector::File(file) => Place::Line {
-            file: file.path.display().to_string(),
-            line: origin.offset as u64,
-        },
-        SourceConnector::Kafka(kafka) => Place::Offset {
-            topic: kafka.topic.clone(),
-            partition: origin.partition,
-            offset: origin.offset,
-        },
-        SourceConnector::Datagen(_) | SourceConnector::Memory(_) => Place::Offset {
-            topic: stream.name.clone(),
-            partition: origin.partition,
-            offset: origin.offset,
-        },
-        SourceConnector::Queries(_) => Place::Row {
-            stream: stream.name.clone(),
-        },
     }
 }

@@ -24,12 +24,13 @@ use velostream_shards::{Context, Load, MemoryRange, ShardId};
 
 use super::egress::{Egress, Exit, ToJob};
 use super::ingest::Ingest;
+use super::letters::LetterBox;
 use super::query::QueryPipeline;
 use super::stages;
 use super::standing::Held;
-use crate::batch::{Batch, Origin};
+use crate::batch::{Batch, LetterStage, Origin, OwnedOriginal};
 use crate::config::limits::{INBOX_BLOCKS_MAX, INBOX_ROWS_MAX, QUERIES_MAX};
-use crate::emit::OutputRows;
+use crate::emit::{OutputRows, Withheld};
 use crate::error::{Error, Place, Result};
 use crate::source::BadRecords;
 use crate::time::{Coalescer, EventTime, Idle, Standing, Watermark};
@@ -48,6 +49,8 @@ pub struct Node {
     outlet: Outlet,
     /// Rows that have no value within range.
     bad_rows: BadRecords,
+    /// Where its dead letters go; `None` where its stream has none.
+    letters: Option<LetterBox>,
     /// Rows given away so far.
     rows: u64,
     /// Whether the job is told which epochs have come through: what it reads is committed.
@@ -138,6 +141,7 @@ impl Node {
         inputs: usize,
         outlet: Outlet,
         bad_rows: BadRecords,
+        letters: Option<LetterBox>,
     ) -> Node {
         assert!(inputs > 0, "a query reads something");
         Node {
@@ -149,6 +153,7 @@ impl Node {
             },
             outlet,
             bad_rows,
+            letters,
             rows: 0,
             tells_epochs: false,
             told_last: true,
@@ -459,7 +464,23 @@ impl Flow {
         let progressed = work(&mut node.pipeline, &mut made);
         let given = made.drain(..).try_for_each(|rows| self.give(query, rows));
         self.nodes[query].made = made;
+        self.post_letters(query)?;
         given.map(|()| progressed)
+    }
+
+    /// Hands on what `query` could not use.
+    fn post_letters(&mut self, query: usize) -> Result<()> {
+        let Node {
+            pipeline,
+            bad_rows,
+            letters,
+            ..
+        } = &mut self.nodes[query];
+        if let Some(letters) = letters {
+            letters.post(pipeline.take_letters(), &mut self.exit)?;
+            letters.post(bad_rows.take_letters(), &mut self.exit)?;
+        }
+        Ok(())
     }
 
     /// Gives rows of `query` to its sink, or to each of their readers.
@@ -471,24 +492,34 @@ impl Flow {
             rows: counted,
             ..
         } = &mut self.nodes[query];
-        for reason in &rows.bad {
-            let place = || Place::Output {
-                query: name.clone(),
-            };
-            bad_rows.take(place, reason)?;
-        }
+        let mut withhold = |rows: &[Withheld]| {
+            rows.iter().try_for_each(|row| {
+                let place = || Place::Output {
+                    query: name.clone(),
+                };
+                let keys = || OwnedOriginal {
+                    payload: Some(row.keys_as_json()),
+                    ..OwnedOriginal::default()
+                };
+                bad_rows.take(LetterStage::Output, place, &row.reason, keys)
+            })
+        };
+        withhold(&rows.bad)?;
         if rows.batch.num_rows() == 0 {
             return Ok(());
         }
-        *counted += rows.batch.num_rows() as u64;
         let readers = match outlet {
             Outlet::Sink(egress) => {
-                let block = egress.encode(rows);
+                let mut too_large = Vec::new();
+                let block = egress.encode(rows, &mut too_large);
+                withhold(&too_large)?;
+                *counted += block.values.len() as u64;
                 self.exit.post(ToJob::Rows(block));
                 return Ok(());
             }
             Outlet::Stream(fork) => fork.readers.len(),
         };
+        *counted += rows.batch.num_rows() as u64;
         for place in 0..readers {
             let reader = self.reader(query, place);
             let (to, batch) = (reader.query, reader.batch(&rows));
@@ -547,7 +578,7 @@ impl Node {
         QueryCounts {
             rows: self.rows,
             bad_records: self.pipeline.bad_records(),
-            bad_rows: self.bad_rows.skipped(),
+            bad_rows: self.bad_rows.left_out(),
             late_records,
             late_after_idle,
             state_bytes_max,
@@ -602,6 +633,7 @@ impl Reader {
             watermarks_before,
             origins: vec![origin; count],
             due_us: rows.due_us,
+            originals: None,
         };
         batch.assert_consistent();
         batch

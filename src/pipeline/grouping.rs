@@ -15,6 +15,7 @@ use velostream_shards::allocations::within_update;
 use super::exchange_edge::{Arrived, ExchangeEdge};
 use super::filter_project::Evaluated;
 use super::ingest::Ingest;
+use super::letters::LateLetters;
 use super::partial_aggregate::{Leaves, PartialAggregate};
 use super::standing::Held;
 use super::window_aggregate::WindowAggregate;
@@ -42,6 +43,8 @@ pub struct Grouping {
     pub ingest: Ingest,
     /// Late records so far.
     pub late_records: u64,
+    /// Late records for the dead letter; `None` where they are only counted.
+    pub late_letters: Option<LateLetters>,
     /// How far behind its watermark the query's rows may stand, microseconds; `None` without a window, where they have no
     /// event time.
     pub grace_us: Option<i64>,
@@ -246,10 +249,14 @@ impl Grouping {
     pub fn late(&self) -> (u64, u64) {
         let before = self.first_phase.as_ref();
         let before = before.map_or(0, PartialAggregate::late_after_idle);
-        (self.late_records, before + self.owned.late_after_idle())
+        let told = self.late_letters.as_ref();
+        let told = told.map_or(0, LateLetters::told_after_idle);
+        let late_after_idle = before + self.owned.late_after_idle() + told;
+        (self.late_records, late_after_idle)
     }
 
-    /// Late records are counted and left out; the others go to the owners of their keys, this shard's own are applied.
+    /// Late records are counted, told where that is asked, and left out; the others go to the owners of their keys, this shard's
+    /// own are applied.
     pub fn take(&mut self, evaluated: Evaluated, made: &mut Vec<OutputRows>) {
         let Evaluated {
             mut records,
@@ -264,8 +271,19 @@ impl Grouping {
                 &mut panes,
                 &mut accepted,
             );
-            if !self.epochs.reads_again {
+            // Of what is read again the late records were counted, and told, when they were read first.
+            if late > 0 && !self.epochs.reads_again {
                 self.late_records += late;
+                if let Some(letters) = &mut self.late_letters {
+                    letters.late(&records, &accepted, |time| assigner.is_done(time));
+                }
+            }
+            if let Some(letters) = &mut self.late_letters
+                && !self.epochs.reads_again
+            {
+                let reached = self.reached.0;
+                let is_closed = |pane| assigner.is_closed(pane, reached);
+                letters.after_idle(&records, &mut accepted, &mut panes, is_closed, reached);
             }
             if accepted.len() < records.len() {
                 records = records.take(&accepted);

@@ -19,7 +19,7 @@ use super::filter_project::FilterProject;
 use super::grouping::Grouping;
 use super::ingest::Ingest;
 use super::standing::Held;
-use crate::batch::Batch;
+use crate::batch::{Batch, DeadLetter};
 use crate::emit::OutputRows;
 use crate::error::Result;
 use crate::time::{Idle, Standing, Watermark};
@@ -278,6 +278,17 @@ impl QueryPipeline {
     /// Records for which an expression failed.
     pub fn bad_records(&self) -> u64 {
         self.filter_project.bad_records()
+    }
+
+    /// The records left out, and the late ones, for the dead letter.
+    pub fn take_letters(&mut self) -> Vec<DeadLetter> {
+        let mut letters = self.filter_project.take_letters();
+        if let Stage::Grouping(grouping) = &mut self.stage
+            && let Some(late) = &mut grouping.late_letters
+        {
+            letters.append(&mut late.take_letters());
+        }
+        letters
     }
 
     /// Late records, and those whose window the query had closed though their partition had not.

@@ -9,6 +9,7 @@ use velostream_shards::Context;
 use super::allocation_count::AllocationCount;
 use super::egress::ToJob;
 use super::flow::{Flow, Reader};
+use super::letters::LetterBox;
 use super::origin_columns::OriginColumns;
 use super::stages;
 use super::standing::SourceCounts;
@@ -23,6 +24,8 @@ pub struct SourcePort {
     readers: Vec<Reader>,
     /// What is added to its batches; `None` where nobody wants it.
     origins: Option<OriginColumns>,
+    /// Where records go that cannot be decoded; `None` where the stream has no dead letter.
+    letters: Option<LetterBox>,
     state: State,
     /// Whether the readers take the input for idle.
     idle: bool,
@@ -49,12 +52,14 @@ impl SourcePort {
         source: Option<Box<dyn Source>>,
         readers: Vec<Reader>,
         origins: Option<OriginColumns>,
+        letters: Option<LetterBox>,
     ) -> SourcePort {
         assert!(!readers.is_empty(), "a source that nobody reads");
         SourcePort {
             source,
             readers,
             origins,
+            letters,
             state: State::Opening,
             idle: false,
         }
@@ -92,12 +97,18 @@ impl SourcePort {
         }
         let source = self.source.as_mut().expect("an open input has a source");
         cx.enter(stages::READ);
-        let dealt = source.deal(batch_max);
+        // What is dealt may be bad, and its letters need room; what the readers need comes after.
+        let room_for_letters = self.letters.is_none() || flow.exit().has_room();
+        let dealt = room_for_letters && source.deal(batch_max);
         let has_room = |reader: &Reader| flow.has_room(reader.query);
-        if !self.readers.iter().all(has_room) {
-            return Ok(dealt);
+        let takes = room_for_letters && self.readers.iter().all(has_room);
+        let polled = takes.then(|| source.poll(batch_max)).transpose()?;
+        if let Some(letters) = &self.letters {
+            letters.post(source.take_letters(), flow.exit())?;
         }
-        let polled = source.poll(batch_max)?;
+        let Some(polled) = polled else {
+            return Ok(dealt);
+        };
         let (wake, watermark) = (source.take_wake(), source.watermark());
         let (idle, moved_us) = (source.idle(), source.watermark_due_us());
         for notice in source.take_notices() {

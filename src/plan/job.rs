@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use datafusion_common::arrow::datatypes::SchemaRef;
 
-use super::{Dealing, Plan, SinkSpec, SourceConnector, SourceSpec};
+use super::{DeadLetterSpec, Dealing, Plan, SinkSpec, SourceConnector, SourceSpec, StreamSpec};
 
 /// Everything that one job runs.
 #[derive(Clone, Debug)]
@@ -28,6 +28,8 @@ pub struct JobPlan {
     pub sinks: Vec<JobSink>,
     /// The in-memory streams between its queries.
     pub links: Vec<Link>,
+    /// Where its dead letters go, each target once, whatever streams send to it.
+    pub dead_letters: Vec<DeadLetterSpec>,
 }
 
 /// A query and its neighbours.
@@ -105,6 +107,7 @@ impl JobPlan {
             queries: Vec::with_capacity(plans.len()),
             sinks: Vec::new(),
             links: Vec::new(),
+            dead_letters: Vec::new(),
         };
         // First what is read in all, so that each query then finds its columns in it.
         for plan in &plans {
@@ -113,6 +116,13 @@ impl JobPlan {
         for source in &mut job.sources {
             let readers = plans.iter().filter(|plan| is_same(source, &plan.source));
             source.dealing = Dealing::of(&source.stream.connector, readers);
+        }
+        for plan in &plans {
+            if let Some(spec) = &plan.source.stream.dead_letter
+                && !job.dead_letters.contains(spec)
+            {
+                job.dead_letters.push(spec.clone());
+            }
         }
         for (query, mut plan) in plans.into_iter().enumerate() {
             let input = job.input(query, &plan.source);
@@ -146,6 +156,13 @@ impl JobPlan {
                     SourceConnector::Datagen(_)
                 )
         })
+    }
+
+    /// The place in `dead_letters` where those of `stream` go; `None` if it has none.
+    pub fn dead_letter_of(&self, stream: &StreamSpec) -> Option<usize> {
+        let wanted = stream.dead_letter.as_ref()?;
+        let place = self.dead_letters.iter().position(|spec| spec == wanted);
+        Some(place.expect("the dead letter of every stream that is read"))
     }
 
     /// Adds the columns of `spec` to those that are decoded of its stream.

@@ -33,9 +33,10 @@ pub use job::{Input, JobPlan, JobQuery, JobSink, Link, Target};
 pub use types::sql_type;
 
 use self::in_memory::{Checksum, MemoryInput};
+use crate::config::Property;
 use crate::config::options::{
-    DatagenSpec, End, FileOptions, KafkaSinkOptions, KafkaSourceOptions, KeyFormat, OnError,
-    TimeOptions, TimeUnit,
+    DatagenSpec, DeadLetterTarget, End, FileOptions, KafkaSinkOptions, KafkaSourceOptions,
+    KeyFormat, Late, OnError, TimeOptions, TimeUnit,
 };
 
 /// One query of a file, ready to run.
@@ -57,6 +58,8 @@ pub struct Plan {
     pub emit: EmitPolicy,
     /// How records reach the shard that owns their key.
     pub exchange: ExchangeSpec,
+    /// What becomes of its late records.
+    pub late: Late,
     /// Where its rows go.
     pub sink: SinkSpec,
 }
@@ -81,12 +84,24 @@ pub struct StreamSpec {
     pub event_time: Option<EventTimeSpec>,
     /// What to do with a record that cannot be decoded, or for which an expression fails.
     pub on_error: OnError,
+    /// Where bad and late records go; there is one under `OnError::DeadLetter`. An in-memory stream has that of whoever writes
+    /// it.
+    pub dead_letter: Option<DeadLetterSpec>,
     /// What a bare number in a TIMESTAMP column counts.
     pub event_time_unit: TimeUnit,
     /// What it says of silence, and of times that lie ahead.
     pub time: TimeOptions,
     /// Where its records come from.
     pub connector: SourceConnector,
+}
+
+/// Where the bad and late records of a stream go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetterSpec {
+    /// The file or topic.
+    pub target: DeadLetterTarget,
+    /// librdkafka properties of the stream, for the topic; none of a stream that is not in Kafka.
+    pub properties: Vec<Property>,
 }
 
 /// The event time of a stream and how far out of order its records may stand.

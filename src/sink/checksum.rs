@@ -70,6 +70,7 @@ mod tests {
                 values.ends.push(values.bytes.len());
             }
             let block = RowBlock {
+                envelopes: Vec::new(),
                 query: 0,
                 epoch: 0,
                 values,

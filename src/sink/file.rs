@@ -1,12 +1,15 @@
 //! A file as a sink: a row a line, plain, `.zst` or `.gz`.
 //!
-//! Law: the file is made anew at the start, or gone on with behind its last whole row (`go_on`), and whole whenever rows have been acknowledged: what is handed on at once makes
-//! one zstd frame or one gzip member, and frames or members one behind the other are one file. One without a row is whole too: a
-//! compressed file holds an empty frame or member, because no bytes at all are none. A full disk is `Error::Disk`, with the path.
+//! Law: the file is made anew at the start, or gone on with behind its last whole row (`go_on`), and whole whenever rows have
+//! been acknowledged: what is handed on at once makes one zstd frame or one gzip member, and frames or members one behind the
+//! other are one file. One without a row is whole too: a compressed file holds an empty frame or member, because no bytes at all
+//! are none. A full disk is `Error::Disk`, with the path.
+//!
+//! A file of dead letters is always gone on with: a run that begins again must not lose what an earlier one could not use.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use flate2::write::GzEncoder;
 use zstd::bulk::Compressor;
@@ -36,15 +39,13 @@ impl FileSink {
     pub fn create(options: &FileOptions, header: Option<&[u8]>) -> Result<FileSink> {
         let path = options.path.clone();
         let create = || {
-            Ok(Frames {
-                file: File::create(&path)?,
-                is_empty: true,
-                form: match options.compression {
-                    Compression::None => Form::Plain,
-                    Compression::Zstd => Form::Zstd(Compressor::new(ZSTD_LEVEL)?),
-                    Compression::Gzip => Form::Gzip,
-                },
-            })
+            let file = File::create(&path)?;
+            let form = match options.compression {
+                Compression::None => Form::Plain,
+                Compression::Zstd => Form::Zstd(Compressor::new(ZSTD_LEVEL)?),
+                Compression::Gzip => Form::Gzip,
+            };
+            Ok(Frames::new(file, form))
         };
         match create() {
             Ok(frames) => Ok(FileSink {
@@ -55,38 +56,27 @@ impl FileSink {
         }
     }
 
-    /// Goes on with a file that earlier runs have written, or makes it. A row that one of them had not written whole was never
-    /// acknowledged, and is cut off.
+    /// Opens a plain file of lines, or makes it, to write behind what is there. A line that an earlier run had not written whole
+    /// was never acknowledged, and is cut off.
     ///
     /// Fails with [`Error::Disk`] when that cannot be done.
-    pub fn go_on(options: &FileOptions) -> Result<FileSink> {
-        assert!(options.can_be_continued(), "the planner admits no other");
-        let path = options.path.clone();
+    pub fn go_on(path: &Path) -> Result<FileSink> {
         let open = || {
-            let mut file = File::options()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(&path)?;
+            let mut options = File::options();
+            let mut file = options.read(true).append(true).create(true).open(path)?;
             // What is no regular file keeps nothing.
             if file.metadata()?.is_file() {
                 let whole = whole_lines(&mut file)?;
                 file.set_len(whole)?;
-                file.seek(SeekFrom::Start(whole))?;
             }
-            Ok(Frames {
-                file,
-                is_empty: false,
-                form: Form::Plain,
-            })
+            Ok(Frames::new(file, Form::Plain))
         };
         match open() {
             Ok(frames) => Ok(FileSink {
-                path,
+                path: path.to_owned(),
                 lines: Lines::new(frames, None),
             }),
-            Err(error) => Err(Error::disk("go on with", &path, &error)),
+            Err(error) => Err(Error::disk("go on with", path, &error)),
         }
     }
 }
@@ -144,6 +134,14 @@ enum Form {
 }
 
 impl Frames {
+    fn new(file: File, form: Form) -> Frames {
+        Frames {
+            file,
+            is_empty: true,
+            form,
+        }
+    }
+
     /// Writes `piece`, which may be empty, as a frame or a member of its own.
     fn put(&mut self, piece: &[u8]) -> std::io::Result<()> {
         self.is_empty = false;
@@ -178,8 +176,6 @@ impl Write for Frames {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
     use crate::config::options::{CsvOptions, Format};
     use crate::error::exit;
@@ -207,6 +203,7 @@ mod tests {
             ends: vec![row.len()],
         };
         RowBlock {
+            envelopes: Vec::new(),
             query: 0,
             epoch: 0,
             values,
@@ -277,10 +274,6 @@ mod tests {
     fn a_file_is_gone_on_with_behind_its_last_whole_row() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let path = directory.path().join("rows");
-        let options = FileOptions {
-            format: Format::Json,
-            ..options(path.clone(), Compression::None)
-        };
         let long = "x".repeat(200_000);
         for (before, kept) in [
             (None, ""),
@@ -293,7 +286,7 @@ mod tests {
             if let Some(before) = before {
                 std::fs::write(&path, before).expect("room");
             }
-            let mut sink = FileSink::go_on(&options).expect("it can be written");
+            let mut sink = FileSink::go_on(&path).expect("it can be written");
             sink.write(block("new"), &mut |_| ()).expect("room");
             sink.flush(&mut |_| ()).expect("room");
             let text = std::fs::read_to_string(&path).expect("readable");

@@ -1,9 +1,10 @@
 //! Rows as lines of one byte stream: what standard output and files share.
 //!
 //! Law: a row is acknowledged once its bytes were handed to the operating system, in the order of writing, and each block's
-//! rows exactly once. What waits here is bounded by `SINK_BUFFER_BYTES` and one block.
+//! rows exactly once. What waits here is bounded by `SINK_BUFFER_BYTES` and one block. A writer that would block (it says so)
+//! leaves the rest here, and there is no room until it has been handed on.
 
-use std::io::{Result, Write};
+use std::io::{ErrorKind, Result, Write};
 
 use crate::config::limits::SINK_BUFFER_BYTES;
 
@@ -13,6 +14,10 @@ use super::{Acknowledged, RowBlock};
 pub(super) struct Lines<W> {
     writer: W,
     buffer: Vec<u8>,
+    /// Bytes of it that the writer has taken.
+    taken: usize,
+    /// Whether the writer takes no more at present.
+    blocked: bool,
     /// What is acknowledged once the buffer has been handed on.
     pending: Vec<Acknowledged>,
     /// Whether a block came since the last poll.
@@ -25,6 +30,8 @@ impl<W: Write> Lines<W> {
         let mut lines = Lines {
             writer,
             buffer: Vec::new(),
+            taken: 0,
+            blocked: false,
             pending: Vec::new(),
             busy: false,
         };
@@ -33,6 +40,11 @@ impl<W: Write> Lines<W> {
             lines.buffer.push(b'\n');
         }
         lines
+    }
+
+    /// Whether a block may be written.
+    pub(super) fn has_room(&self) -> bool {
+        !self.blocked
     }
 
     /// Takes a block; hands the buffer on when it is full.
@@ -77,18 +89,35 @@ impl<W: Write> Lines<W> {
 
     /// Hands everything on, and lets the writer finish what it has made: also one to which nothing was ever handed.
     pub(super) fn flush(&mut self, acknowledged: &mut dyn FnMut(Acknowledged)) -> Result<()> {
-        self.hand_on(acknowledged)?;
-        self.writer.flush()
+        loop {
+            self.hand_on(&mut *acknowledged)?;
+            if !self.blocked {
+                return self.writer.flush();
+            }
+        }
     }
 
-    /// Hands on what there is.
+    /// Hands on what there is, as far as the writer takes it.
     fn hand_on(&mut self, acknowledged: &mut dyn FnMut(Acknowledged)) -> Result<()> {
         if self.buffer.is_empty() {
             return Ok(());
         }
-        self.writer.write_all(&self.buffer)?;
+        while self.taken < self.buffer.len() {
+            match self.writer.write(&self.buffer[self.taken..]) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(taken) => self.taken += taken,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.blocked = true;
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            }
+        }
         self.writer.flush()?;
         self.buffer.clear();
+        self.taken = 0;
+        self.blocked = false;
         self.pending.drain(..).for_each(acknowledged);
         Ok(())
     }
@@ -106,6 +135,7 @@ mod tests {
             values.ends.push(values.bytes.len());
         }
         RowBlock {
+            envelopes: Vec::new(),
             query: 0,
             epoch: 0,
             values,
@@ -150,6 +180,53 @@ mod tests {
             .write(&block(&[&row], 0), &mut |ack| rows += ack.rows)
             .expect("memory");
         assert_eq!((rows, lines.writer.len()), (1, SINK_BUFFER_BYTES + 1));
+    }
+
+    /// Takes what it was told, then would block until it is told again.
+    struct Shy {
+        takes: usize,
+        taken: Vec<u8>,
+    }
+
+    impl Write for Shy {
+        fn write(&mut self, bytes: &[u8]) -> Result<usize> {
+            let taken = bytes.len().min(self.takes);
+            if taken == 0 {
+                return Err(ErrorKind::WouldBlock.into());
+            }
+            self.takes -= taken;
+            self.taken.extend_from_slice(&bytes[..taken]);
+            Ok(taken)
+        }
+
+        fn flush(&mut self) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_a_writer_does_not_take_is_kept_and_closes_the_door() {
+        let shy = Shy {
+            takes: 3,
+            taken: Vec::new(),
+        };
+        let mut lines = Lines::new(shy, None);
+        let mut rows = 0;
+        let row = "x".repeat(SINK_BUFFER_BYTES);
+        let mut add = |acknowledged: Acknowledged| rows += acknowledged.rows;
+        lines
+            .write(&block(&[&row, "y"], 0), &mut add)
+            .expect("kept");
+        assert!(!lines.has_room());
+        for _ in 0..2 {
+            lines.poll(&mut add).expect("kept");
+        }
+        assert!(!lines.has_room() && lines.writer.taken.len() == 3);
+        lines.writer.takes = usize::MAX;
+        lines.poll(&mut add).expect("it is taken");
+        assert!(lines.has_room());
+        assert_eq!(lines.writer.taken, format!("{row}\ny\n").into_bytes());
+        assert_eq!(rows, 2);
     }
 
     #[test]

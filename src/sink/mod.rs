@@ -8,6 +8,7 @@
 //! Law: a row counts as out when the sink has acknowledged it, and its latency ends there.
 
 pub mod checksum;
+pub mod dead_letter;
 pub mod file;
 pub mod kafka;
 mod lines;
@@ -17,11 +18,13 @@ use velostream_shards::Ringer;
 
 use crate::error::Result;
 use crate::format::EncodedRows;
+use crate::kafka::RecordLimit;
 
 /// Rows on their way from a shard to the sink.
 #[derive(Debug)]
 pub struct RowBlock {
-    /// The query whose rows they are, by its index in the job; given back with their acknowledgement.
+    /// The query whose rows they are, by its index in the job; given back with their acknowledgement. A number behind all queries
+    /// stands for dead letters.
     pub query: u16,
     /// The mark of the epoch in which they are handed over, 0 or 1; given back with their acknowledgement. The job's to set.
     pub epoch: u8,
@@ -29,12 +32,29 @@ pub struct RowBlock {
     pub values: EncodedRows,
     /// The rows' message keys, encoded; `None` when the sink has no key.
     pub keys: Option<kafka::MessageKeys>,
+    /// What each row has beside key and bytes, for a topic; empty where no row has any of it.
+    pub envelopes: Vec<kafka::Envelope>,
     /// Event time of each row, microseconds (window end - 1 us for a windowed row); empty when there is none.
     pub event_times_us: Vec<i64>,
     /// Due time of the record that caused the rows, wall clock, microseconds since the epoch.
     pub due_us: i64,
     /// When there was reason to make the rows, monotonic clock, nanoseconds.
     pub ready_ns: u64,
+}
+
+impl RowBlock {
+    /// Bytes of the largest row, its key and headers included; `None` without a row.
+    pub fn largest(&self) -> Option<usize> {
+        let size = |row: usize| {
+            let key = self
+                .keys
+                .as_ref()
+                .map_or(0, |keys| keys.rows.row(row).len());
+            let envelope = self.envelopes.get(row);
+            self.values.row(row).len() + key + envelope.map_or(0, kafka::Envelope::bytes)
+        };
+        (0..self.values.len()).map(size).max()
+    }
 }
 
 /// A destination of rows.
@@ -64,6 +84,11 @@ pub trait Sink: Send {
 
     /// Waits until all that was written is acknowledged.
     fn flush(&mut self, acknowledged: &mut dyn FnMut(Acknowledged)) -> Result<()>;
+
+    /// How large a row it takes; `None` if any.
+    fn row_limit(&self) -> Option<RecordLimit> {
+        None
+    }
 
     /// Takes what the operator should be told meanwhile, such as a broker that is away. Seldom anything.
     fn take_notices(&mut self) -> Vec<String> {

@@ -1,28 +1,78 @@
 //! Standard output as a sink: a row a line.
 //!
-//! Law: when the reader goes away (`velo run .. | head`), that is `Error::Closed`, which ends the run quietly.
+//! Laws: when the reader goes away (`velo run .. | head`), that is `Error::Closed`, which ends the run quietly. A reader that
+//! takes nothing stops nobody but the shards: the job's thread waits for it a few milliseconds at a time, and goes on looking at
+//! its signals.
 
-use std::io::{ErrorKind, Stdout, Write};
+use std::fs::File;
+use std::io::{ErrorKind, Write};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use velostream_shards::wait_writable;
 
 use super::lines::Lines;
 use super::{Acknowledged, RowBlock, Sink};
+use crate::config::limits::STDOUT_WAIT_MS;
 use crate::error::{Error, Result};
 
 /// Writes rows to standard output.
-pub struct StdoutSink<W: Write = Stdout> {
+pub struct StdoutSink<W: Write = Patient> {
     lines: Lines<W>,
 }
 
 impl StdoutSink {
     /// `header` stands above the rows, if the format has one.
-    pub fn new(header: Option<&[u8]>) -> StdoutSink {
-        StdoutSink {
-            lines: Lines::new(std::io::stdout(), header),
+    ///
+    /// Fails with [`Error::Disk`] when standard output is closed.
+    pub fn new(header: Option<&[u8]>) -> Result<StdoutSink> {
+        let patient = Patient::stdout().map_err(|error| failed(&error))?;
+        Ok(StdoutSink {
+            lines: Lines::new(patient, header),
+        })
+    }
+}
+
+/// What a pipe that says it is writable takes without blocking (PIPE_BUF of Linux).
+const PIECE_BYTES: usize = 4096;
+
+/// Standard output, written so that a write never waits for its reader for long.
+pub struct Patient {
+    /// A descriptor of its own, without the buffer of the library's.
+    file: File,
+    /// What is no pipe or terminal takes all at once.
+    is_file: bool,
+}
+
+impl Patient {
+    fn stdout() -> std::io::Result<Patient> {
+        let file = File::from(std::io::stdout().as_fd().try_clone_to_owned()?);
+        let is_file = file.metadata()?.is_file();
+        Ok(Patient { file, is_file })
+    }
+}
+
+impl Write for Patient {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if self.is_file {
+            return self.file.write(bytes);
         }
+        match wait_writable(self.file.as_fd(), Duration::from_millis(STDOUT_WAIT_MS)) {
+            true => self.file.write(&bytes[..bytes.len().min(PIECE_BYTES)]),
+            false => Err(ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 
 impl<W: Write + Send> Sink for StdoutSink<W> {
+    fn has_room(&self) -> bool {
+        self.lines.has_room()
+    }
+
     fn write(&mut self, block: RowBlock, acknowledged: &mut dyn FnMut(Acknowledged)) -> Result<()> {
         self.lines
             .write(&block, acknowledged)
@@ -77,6 +127,7 @@ mod tests {
             ends: vec![1],
         };
         let block = RowBlock {
+            envelopes: Vec::new(),
             query: 0,
             epoch: 0,
             values,

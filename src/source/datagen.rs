@@ -223,6 +223,7 @@ impl Source for DatagenSource {
             watermarks_before,
             origins,
             due_us,
+            originals: None,
         };
         batch.assert_consistent();
         Ok(Polled::Batch(batch))
@@ -535,6 +536,7 @@ mod tests {
                 bound_us: 5_000,
             }),
             on_error: OnError::Fail,
+            dead_letter: None,
             event_time_unit: Unit::Milliseconds,
             time: Default::default(),
             connector: SourceConnector::Datagen(spec.clone()),

@@ -12,8 +12,10 @@
 //! It does not deal a file to several shards: `dealt` does, where the plan says so. It does not wait for a file to grow.
 
 use super::file_records::{FileDecoder, Records, Wanted, clock, place};
+use std::sync::Arc;
+
 use super::{BadRecords, Extent, PartitionFigures, Polled, Source, SourceFigures};
-use crate::batch::{Batch, Origin};
+use crate::batch::{Batch, DeadLetter, LetterStage, Origin, Original, Originals};
 use crate::error::Result;
 use crate::format::{Decoded, Kernel};
 use crate::plan::SourceSpec;
@@ -66,6 +68,7 @@ impl Source for FileSource {
         let mut event_times = Vec::new();
         let mut watermarks_before = Vec::new();
         let mut origins = Vec::with_capacity(max);
+        let mut originals = self.bad.keeps_originals().then(Originals::default);
         while taken < max {
             let Some((record, line)) = self.records.next()? else {
                 break;
@@ -77,17 +80,27 @@ impl Source for FileSource {
                         event_times.push(event_time);
                         watermarks_before.push(self.clock.advance(event_time));
                     }
-                    origins.push(Origin {
+                    let origin = Origin {
                         partition: 0,
                         offset: line,
-                    });
+                    };
+                    origins.push(origin);
+                    if let Some(originals) = &mut originals {
+                        originals.push(origin, &Original::line(record));
+                    }
                 }
                 Decoded::Bad(bad) => {
                     if let Some(event_time) = bad.event_time {
                         self.clock.advance(event_time);
                     }
+                    let original = Original::line(record).to_owned();
                     let path = self.records.path();
-                    self.bad.take(|| place(path, line), &bad.reason)?;
+                    self.bad.take(
+                        LetterStage::Decode,
+                        || place(path, line),
+                        &bad.reason,
+                        || original,
+                    )?;
                 }
             }
         }
@@ -108,6 +121,7 @@ impl Source for FileSource {
             watermarks_before,
             origins,
             due_us,
+            originals: originals.map(Arc::new),
         };
         batch.assert_consistent();
         Ok(Polled::Batch(batch))
@@ -128,7 +142,7 @@ impl Source for FileSource {
     fn figures(&self) -> SourceFigures {
         SourceFigures {
             records_in: self.records_in,
-            bad_records: self.bad.skipped(),
+            bad_records: self.bad.left_out(),
             replayed_records: 0,
             partitions: vec![PartitionFigures {
                 partition: 0,
@@ -136,6 +150,10 @@ impl Source for FileSource {
                 watermark: self.clock.watermark(),
             }],
         }
+    }
+
+    fn take_letters(&mut self) -> Vec<DeadLetter> {
+        self.bad.take_letters()
     }
 }
 
@@ -192,6 +210,7 @@ pub(super) mod tests {
                 bound_us: 2_000_000,
             }),
             on_error,
+            dead_letter: None,
             event_time_unit: TimeUnit::Seconds,
             time: Default::default(),
             connector: SourceConnector::File(options),
@@ -310,6 +329,38 @@ pub(super) mod tests {
         let mut source = open(&directory, "a.json", lines, OnError::Skip).expect("JSON lines");
         assert_eq!(read_all(&mut source, 1), [(2, 50, Some(98), 2)]);
         assert_eq!(source.figures().bad_records, 2);
+    }
+
+    #[test]
+    fn under_dead_letter_a_batch_keeps_its_records_and_bad_ones_are_letters() {
+        let directory = TempDir::new().expect("a temporary directory");
+        let bytes = CSV.as_bytes();
+        let mut source = open(&directory, "a.csv", bytes, OnError::DeadLetter).expect("it fits");
+        let Ok(Polled::Batch(batch)) = source.poll(1024) else {
+            panic!("records of a file")
+        };
+        let originals = batch.originals.as_ref().expect("they are kept");
+        let mut place = 0;
+        let lines = batch.origins.iter().map(|&origin| {
+            let found = originals.find(&mut place, origin).payload.expect("a line");
+            String::from_utf8(found.to_vec()).expect("text")
+        });
+        let expected = ["10,1,a", "15,2,\"two\nlines\"", "20,4,", "5,5,late"];
+        assert_eq!(lines.collect::<Vec<_>>(), expected);
+        let letters = source.take_letters();
+        assert_eq!((letters.len(), source.figures().bad_records), (1, 1));
+        assert_eq!(
+            letters[0].original.payload.as_deref(),
+            Some(b"9,x,bad".as_slice())
+        );
+        assert!(matches!(letters[0].place, Place::Line { line: 5, .. }));
+        assert!(source.take_letters().is_empty());
+
+        let mut skip = open(&directory, "a.csv", bytes, OnError::Skip).expect("it fits");
+        let Ok(Polled::Batch(batch)) = skip.poll(1024) else {
+            panic!("records of a file")
+        };
+        assert!(batch.originals.is_none() && skip.take_letters().is_empty());
     }
 
     #[test]

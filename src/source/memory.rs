@@ -16,7 +16,7 @@ use std::sync::Arc;
 use datafusion_common::arrow::array::RecordBatch;
 
 use super::{BadRecords, PartitionFigures, Polled, Source, SourceFigures};
-use crate::batch::{Batch, Origin};
+use crate::batch::{Batch, DeadLetter, LetterStage, Origin, Original};
 use crate::error::{Place, Result};
 use crate::format::{Decoded, Decoder};
 use crate::plan::StreamSpec;
@@ -155,7 +155,9 @@ impl<D: Decoder> MemorySource<D> {
                         partition: origin.partition,
                         offset: origin.offset,
                     };
-                    self.bad.take(place, &bad.reason)?;
+                    let original = || Original::line(record).to_owned();
+                    self.bad
+                        .take(LetterStage::Decode, place, &bad.reason, original)?;
                 }
             }
         }
@@ -230,6 +232,7 @@ impl<D: Decoder> Source for MemorySource<D> {
                 watermarks_before: taken.watermarks_before,
                 origins: taken.origins,
                 due_us,
+                originals: None,
             };
             batch.assert_consistent();
             return Ok(Polled::Batch(batch));
@@ -252,6 +255,10 @@ impl<D: Decoder> Source for MemorySource<D> {
         self.records_in
     }
 
+    fn take_letters(&mut self) -> Vec<DeadLetter> {
+        self.bad.take_letters()
+    }
+
     fn figures(&self) -> SourceFigures {
         let of = |partition: &Partition| PartitionFigures {
             partition: partition.number as i32,
@@ -260,7 +267,7 @@ impl<D: Decoder> Source for MemorySource<D> {
         };
         SourceFigures {
             records_in: self.records_in,
-            bad_records: self.bad.skipped(),
+            bad_records: self.bad.left_out(),
             replayed_records: 0,
             partitions: self.partitions.iter().map(of).collect(),
         }
@@ -305,6 +312,7 @@ mod tests {
                 bound_us: 2_000_000,
             }),
             on_error: OnError::Skip,
+            dead_letter: None,
             event_time_unit: Unit::Seconds,
             time: Default::default(),
             connector: SourceConnector::Memory(MemoryOptions {

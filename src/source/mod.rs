@@ -21,7 +21,7 @@ use std::iter::Sum;
 
 use velostream_shards::Ringer;
 
-use crate::batch::Batch;
+use crate::batch::{Batch, DeadLetter};
 use crate::error::Result;
 use crate::time::{Idle, Watermark};
 
@@ -51,13 +51,15 @@ pub enum Polled {
 /// 3. After `Ended`, `watermark` is `Some(Watermark::END)` and every further poll is `Ended` (the driver asserts it).
 /// 4. After `Nothing` without progress, whatever makes the next poll bring something rings by the ringer of `ring_by`, or is
 ///    a time that `next_due_us` tells (the implementation; the shard's safety tick counts what was forgotten).
-/// 5. A bad record ends in an error under `fail` and in a count under `skip`, never in both (`BadRecords`).
+/// 5. A bad record ends in an error under `fail` and in a count under `skip` and `dead_letter`, never in both (`BadRecords`).
 /// 6. After a `stop` that said so, `poll` brings what is under way between shards and then `Stopped` for ever (or `Ended`, if the
 ///    end was under way); `deal` is called until then (the implementation; a shard is not done before).
 /// 7. `watermark` goes back only when a part that was idle speaks again or a part is added, and then `take_wake` says so before the
 ///    first record of that part is delivered (the implementation; the lanes assert it).
 /// 8. `deal` never blocks, and deals at most `max` records, only while there is room in its lanes (the implementation; the turn's
 ///    budget and the memory behind the lanes depend on it).
+/// 8. Letters are taken after every `poll` and `deal`, and neither is called where there is no room for them (the driver). So what
+///    waits here is bounded by the bad records of a batch and of a dealt block.
 pub trait Source {
     /// Takes up to `max` records.
     fn poll(&mut self, max: usize) -> Result<Polled>;
@@ -143,6 +145,11 @@ pub trait Source {
 
     /// Takes what the operator should be told meanwhile, such as a broker that is away. Seldom anything.
     fn take_notices(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Takes the records that could not be decoded, where the stream sends them to a dead letter.
+    fn take_letters(&mut self) -> Vec<DeadLetter> {
         Vec::new()
     }
 }

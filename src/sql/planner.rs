@@ -18,13 +18,13 @@ use super::{Script, Settings, Shown};
 use crate::config::limits::QUERIES_MAX;
 use crate::config::nearest::nearest;
 use crate::config::options::{
-    OptionError, QueryOptions, SinkConnector, StreamConnector, WrittenOption, query_options,
-    sink_options, stream_options,
+    DeadLetterTarget, Late, OptionError, QueryOptions, SinkConnector, StreamConnector,
+    WrittenOption, query_options, sink_options, stream_options,
 };
 use crate::error::{Error, Result, Span};
 use crate::plan::{
-    Dealing, EmitPolicy, EventTimeColumn, EventTimeSpec, JobPlan, Plan, Shape, SourceConnector,
-    StreamSpec,
+    DeadLetterSpec, Dealing, EmitPolicy, EventTimeColumn, EventTimeSpec, JobPlan, Plan, Shape,
+    SourceConnector, StreamSpec,
 };
 
 /// Out-of-orderness of a Kafka stream without a WATERMARK clause: one second.
@@ -219,11 +219,21 @@ impl<'t> Planner<'t> {
         if let SourceConnector::Kafka(kafka) = &connector {
             target::check_columns_exist(self.place, &kafka.key_columns, &columns, &written)?;
         }
+        let properties = match (&connector, &options.dead_letter) {
+            (SourceConnector::Kafka(kafka), Some(DeadLetterTarget::Topic(_))) => {
+                kafka.properties.clone()
+            }
+            _ => Vec::new(),
+        };
+        let dead_letter = options
+            .dead_letter
+            .map(|target| DeadLetterSpec { target, properties });
         let spec = StreamSpec {
             name,
             columns,
             event_time,
             on_error: options.on_error,
+            dead_letter,
             event_time_unit: options.event_time_unit,
             time: options.time,
             connector,
@@ -327,6 +337,8 @@ impl<'t> Planner<'t> {
             hidden: false,
         })?;
         self.check_emit(&lowered)?;
+        let late = options.late.unwrap_or(Late::Drop);
+        self.check_late(late, &lowered, &written, whole)?;
         let exchange_span =
             option_span(&written, "exchange").or_else(|| option_span(&self.session, "exchange"));
         let exchange = exchange(
@@ -361,6 +373,7 @@ impl<'t> Planner<'t> {
                 output: lowered.output,
                 emit: lowered.emit,
                 exchange,
+                late,
                 sink,
             },
             target: stream,
@@ -409,6 +422,32 @@ impl<'t> Planner<'t> {
             "EMIT FINAL without a window waits for the end of the input, and this input has none",
             lowered.emit_span,
             Some("add a WINDOW, use EMIT CHANGES, or end the stream: end = 'latest'".to_owned()),
+        ))
+    }
+
+    /// Late records go where the bad ones of their stream go, so these must go somewhere.
+    fn check_late(
+        &self,
+        late: Late,
+        lowered: &Lowered,
+        written: &[WrittenOption],
+        whole: Span,
+    ) -> Result<()> {
+        let windowed =
+            matches!(&lowered.shape, Shape::Aggregate(aggregate) if aggregate.window.is_some());
+        let stream = &lowered.source.stream;
+        if late != Late::DeadLetter || !windowed || stream.dead_letter.is_some() {
+            return Ok(());
+        }
+        let span = option_span(written, "late").or_else(|| option_span(&self.session, "late"));
+        Err(self.place.error(
+            Code::BadOption,
+            format!("late = 'dead_letter', and stream {} has no dead letter", stream.name),
+            Some(span.unwrap_or(whole)),
+            Some(
+                "add on_error = 'dead_letter' and dead_letter = 'file:PATH' or 'kafka:TOPIC' to its WITH"
+                    .to_owned(),
+            ),
         ))
     }
 

@@ -12,7 +12,8 @@ use datafusion_common::arrow::datatypes::{Field, Schema};
 use super::diagnose::{Code, Place};
 use crate::config::nearest::nearest;
 use crate::config::options::{
-    End, KafkaSinkOptions, KafkaSourceOptions, OnError, SinkConnector, Start, TimeOptions, TimeUnit,
+    DeadLetterTarget, End, KafkaSinkOptions, KafkaSourceOptions, OnError, SinkConnector, Start,
+    TimeOptions, TimeUnit,
 };
 use crate::error::{Error, Result, Span};
 use crate::plan::{
@@ -30,11 +31,16 @@ pub(super) struct Streams {
     broken: BTreeSet<String>,
     /// Files, by their path from the root.
     files: BTreeMap<PathBuf, FileUser>,
+    /// Topics that are read or written, with who does it.
+    topics: BTreeMap<String, String>,
+    /// Topics of dead letters, with a stream that sends to it.
+    letter_topics: BTreeMap<String, String>,
 }
 
 /// Who reads or writes a file.
 struct FileUser {
-    stream: String,
+    /// `stream NAME`, or `dead letters`.
+    name: String,
     /// The path as written.
     path: PathBuf,
 }
@@ -267,13 +273,15 @@ impl Streams {
             ));
         }
         if let SourceConnector::File(file) = &plan.source.stream.connector {
-            self.use_file(&file.path, &source)
+            self.use_file(&file.path, &format!("stream {source}"))
                 .map_err(|message| circle(message, ONE_STREAM))?;
         }
         if let SinkSpec::File(file) = &plan.sink {
-            self.use_file(&file.path, target)
+            self.use_file(&file.path, &format!("stream {target}"))
                 .map_err(|message| circle(message, ONE_STREAM))?;
         }
+        self.use_targets(plan)
+            .map_err(|message| circle(message, "give the dead letter a place of its own"))?;
         self.known
             .get_mut(&source)
             .expect("found just before")
@@ -297,27 +305,57 @@ impl Streams {
     }
 
     /// A file belongs to one stream: to two, one would read what the other is about to empty. Says whose it is already.
-    fn use_file(&mut self, path: &Path, stream: &str) -> Result<(), String> {
+    fn use_file(&mut self, path: &Path, user: &str) -> Result<(), String> {
         let from_root = from_root(path);
         if from_root == Path::new("/dev/null") {
             return Ok(());
         }
-        let user = self.files.entry(from_root).or_insert_with(|| FileUser {
-            stream: stream.to_owned(),
+        let known = self.files.entry(from_root).or_insert_with(|| FileUser {
+            name: user.to_owned(),
             path: path.to_owned(),
         });
-        if user.stream == stream {
+        if known.name == user {
             return Ok(());
         }
-        let (path, other) = (path.display(), &user.stream);
-        Err(match user.path.display() {
+        let (path, other) = (path.display(), &known.name);
+        Err(match known.path.display() {
             written if written.to_string() == path.to_string() => {
-                format!("{path} is the file of stream {stream} and of stream {other}")
+                format!("{path} is the file of {user} and of {other}")
             }
-            written => format!(
-                "{path} is the file of stream {stream} and, as {written}, of stream {other}"
-            ),
+            written => format!("{path} is the file of {user} and, as {written}, of {other}"),
         })
+    }
+
+    /// A dead letter has a file or a topic of its own: in one that is read the records would run in a circle, and in one that
+    /// queries write nobody could tell them from rows. Several streams may share one: each letter names its stream.
+    fn use_targets(&mut self, plan: &Plan) -> Result<(), String> {
+        let stream = &plan.source.stream;
+        if let SourceConnector::Kafka(kafka) = &stream.connector {
+            self.topics
+                .insert(kafka.topic.clone(), format!("stream {} reads", stream.name));
+        }
+        if let SinkSpec::Kafka(kafka) = &plan.sink {
+            self.topics.insert(
+                kafka.options.topic.clone(),
+                format!("query {} writes", plan.name),
+            );
+        }
+        match stream.dead_letter.as_ref().map(|spec| &spec.target) {
+            None => {}
+            Some(DeadLetterTarget::File(path)) => self.use_file(path, DEAD_LETTERS)?,
+            Some(DeadLetterTarget::Topic(topic)) => {
+                self.letter_topics
+                    .insert(topic.clone(), stream.name.clone());
+            }
+        }
+        let mut topics = self.letter_topics.iter();
+        let shared = topics.find_map(|(topic, of)| Some((topic, of, self.topics.get(topic)?)));
+        match shared {
+            None => Ok(()),
+            Some((topic, of, user)) => Err(format!(
+                "topic {topic} is the dead letter of stream {of}, and {user} it"
+            )),
+        }
     }
 
     /// In-memory streams that are written and that nothing reads.
@@ -342,6 +380,9 @@ impl Streams {
             .collect()
     }
 }
+
+/// What uses a file where no stream does.
+const DEAD_LETTERS: &str = "dead letters";
 
 const ONE_STREAM: &str =
     "give one of them another path; INSERT INTO lets several queries write one stream";
@@ -390,6 +431,7 @@ pub(super) fn in_memory_stream(name: &str, columns: Arc<Schema>) -> StreamSpec {
         columns,
         event_time: None,
         on_error: OnError::Skip,
+        dead_letter: None,
         event_time_unit: TimeUnit::Milliseconds,
         time: TimeOptions::default(),
         connector: SourceConnector::Queries(Written {
@@ -421,9 +463,11 @@ fn written_by(spec: &StreamSpec, plan: &Plan, writers: usize) -> StreamSpec {
         }),
         // The strictest of what is asked for where the records come from.
         on_error: match (spec.on_error, source.on_error) {
+            (OnError::Fail, _) | (_, OnError::Fail) => OnError::Fail,
+            (OnError::DeadLetter, _) | (_, OnError::DeadLetter) => OnError::DeadLetter,
             (OnError::Skip, OnError::Skip) => OnError::Skip,
-            _ => OnError::Fail,
         },
+        dead_letter: spec.dead_letter.clone().or(source.dead_letter.clone()),
         connector: SourceConnector::Queries(Written {
             queries: writers,
             bounded: before.bounded && source.connector.is_bounded(),

@@ -50,6 +50,16 @@ impl TumblingAssigner {
         self.last = Pane::number(&self.spans, 0, done);
     }
 
+    /// Whether a record of `time` falls into a pane that is done.
+    pub fn is_done(&self, time: EventTime) -> bool {
+        self.spans.closing(self.spans.pane(time)) <= self.done
+    }
+
+    /// Whether pane number `pane` is closed at `watermark`.
+    pub fn is_closed(&self, pane: i64, watermark: Watermark) -> bool {
+        self.spans.closing(pane) <= watermark
+    }
+
     /// Judges the records of a batch: appends the row of each accepted record to `accepted`, its pane to `panes`, and
     /// returns how many were late. A record of a pane that is done is neither.
     pub fn assign(
@@ -143,6 +153,8 @@ mod tests {
             1
         );
         assert_eq!((panes, accepted), (vec![2], vec![2]));
+        let done = times.map(|time| assigner.is_done(time));
+        assert_eq!(done, [true, true, false, false]);
     }
 
     /// Times near each other, near zero and near both edges.

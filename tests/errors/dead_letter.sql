@@ -1,2 +1,2 @@
-CREATE STREAM trades (symbol VARCHAR)
-WITH (connector = 'kafka', topic = 'trades', on_error = 'dead_letter', dead_letter = 'file:bad.json');
+CREATE STREAM s (k BIGINT) WITH (connector = 'file', path = 'in.csv', on_error = 'dead_letter');
+SELECT k FROM s;

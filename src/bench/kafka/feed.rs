@@ -44,6 +44,7 @@ fn outgoing(partition: usize, value: &[u8], due_us: Option<i64>) -> Outgoing<'_>
     Outgoing {
         partition: Some(i32::try_from(partition).expect("few partitions")),
         key: None,
+        headers: &[],
         value: Some(value),
         timestamp_ms: None,
         query: 0,

@@ -148,6 +148,10 @@ pub(super) fn hold_value(option: &WrittenOption, spec: &OptionSpec) -> Result<()
             !value.trim().is_empty() || value == "\t"
         }
         ValueKind::AnyText => true,
+        ValueKind::Target => ["file:", "kafka:"].iter().any(|kind| {
+            let place = value.strip_prefix(kind);
+            place.is_some_and(|place| !place.trim().is_empty())
+        }),
     };
     if admitted {
         Ok(())

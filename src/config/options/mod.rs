@@ -67,6 +67,8 @@ pub struct StreamOptions {
     pub connector: StreamConnector,
     /// What is done with a bad record.
     pub on_error: OnError,
+    /// Where bad and late records go; exactly under `on_error = 'dead_letter'`.
+    pub dead_letter: Option<DeadLetterTarget>,
     /// What a bare number in a TIMESTAMP column counts.
     pub event_time_unit: TimeUnit,
     /// What it says of silence, and of times that lie ahead.
@@ -168,6 +170,8 @@ pub enum RequestedExchange {
 pub enum Late {
     /// It is counted and left out.
     Drop,
+    /// It is counted, left out, and sent to the dead letter of its stream.
+    DeadLetter,
 }
 
 /// What is done with a bad record.
@@ -177,6 +181,26 @@ pub enum OnError {
     Fail,
     /// The record is counted and left out.
     Skip,
+    /// The record is counted, left out, and sent to the stream's dead letter.
+    DeadLetter,
+}
+
+/// Where a stream's dead letters go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DeadLetterTarget {
+    /// `file:PATH`: a JSON object a line, behind what is there already.
+    File(PathBuf),
+    /// `kafka:TOPIC`: the records as they came, with headers that say why.
+    Topic(String),
+}
+
+impl fmt::Display for DeadLetterTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DeadLetterTarget::File(path) => write!(f, "file:{}", path.display()),
+            DeadLetterTarget::Topic(topic) => write!(f, "kafka:{topic}"),
+        }
+    }
 }
 
 /// How bytes hold a record.

@@ -10,10 +10,10 @@ use super::admit::{Admitted, find, hold_value, refuse, unknown, wrong_value};
 use super::duration::{micros, moment_ms};
 use super::table::{Scope, ValueKind};
 use super::{
-    Compression, CsvOptions, DatagenOptions, End, FileOptions, Format, JsonValidate,
-    KafkaSinkOptions, KafkaSourceOptions, KeyFormat, Late, OnError, OptionError, QueryOptions,
-    RequestedExchange, SinkConnector, SinkOptions, Start, StreamConnector, StreamOptions, Tier,
-    TimeOptions, TimeUnit, WrittenOption,
+    Compression, CsvOptions, DatagenOptions, DeadLetterTarget, End, FileOptions, Format,
+    JsonValidate, KafkaSinkOptions, KafkaSourceOptions, KeyFormat, Late, OnError, OptionError,
+    QueryOptions, RequestedExchange, SinkConnector, SinkOptions, Start, StreamConnector,
+    StreamOptions, Tier, TimeOptions, TimeUnit, WrittenOption,
 };
 use crate::config::job_name_is_wrong;
 use crate::config::limits::{FUTURE_SKEW_US, FUTURE_SKEW_US_DEFAULT, IDLE_TIMEOUT_US};
@@ -38,8 +38,10 @@ pub fn stream_options(written: &[WrittenOption]) -> Result<StreamOptions, Option
         connector,
         on_error: match options.word("on_error") {
             Some("skip") => OnError::Skip,
+            Some("dead_letter") => OnError::DeadLetter,
             _ => OnError::Fail,
         },
+        dead_letter: dead_letter(&options)?,
         event_time_unit: match options.word("event_time.unit") {
             Some("s") => TimeUnit::Seconds,
             Some("us") => TimeUnit::Microseconds,
@@ -132,9 +134,51 @@ fn query(options: &Admitted<'_>) -> Result<QueryOptions, OptionError> {
             "fan_in" => RequestedExchange::FanIn,
             _ => RequestedExchange::Auto,
         }),
-        late: options.word("late").map(|_| Late::Drop),
+        late: options.word("late").map(|word| match word {
+            "dead_letter" => Late::DeadLetter,
+            _ => Late::Drop,
+        }),
         job_name: options.text("job.name"),
     })
+}
+
+/// Where bad records go: said exactly when they go somewhere.
+fn dead_letter(options: &Admitted<'_>) -> Result<Option<DeadLetterTarget>, OptionError> {
+    match (options.get("on_error"), options.get("dead_letter")) {
+        (Some(policy), None) if policy.value == "dead_letter" => Err(refuse(
+            policy,
+            "on_error = 'dead_letter' does not say where bad records go".into(),
+            Some("add dead_letter = 'file:PATH' or dead_letter = 'kafka:TOPIC' to WITH"),
+        )),
+        (Some(policy), Some(target)) if policy.value == "dead_letter" => {
+            Ok(Some(dead_letter_target(target)?))
+        }
+        (_, Some(stray)) => Err(refuse(
+            stray,
+            "option dead_letter is only for on_error = 'dead_letter'".into(),
+            Some("add on_error = 'dead_letter', or leave it out"),
+        )),
+        (_, None) => Ok(None),
+    }
+}
+
+fn dead_letter_target(option: &WrittenOption) -> Result<DeadLetterTarget, OptionError> {
+    if let Some(topic) = option.value.strip_prefix("kafka:") {
+        return Ok(DeadLetterTarget::Topic(topic.trim().to_owned()));
+    }
+    let path = option
+        .value
+        .strip_prefix("file:")
+        .expect("admitted as one of two")
+        .trim();
+    if let (_, Some(extension)) = extensions(path) {
+        return Err(refuse(
+            option,
+            format!("a dead letter file is not compressed, and .{extension} says that it is"),
+            Some("name it .jsonl"),
+        ));
+    }
+    Ok(DeadLetterTarget::File(PathBuf::from(path)))
 }
 
 fn kafka_source(options: &Admitted<'_>) -> Result<KafkaSourceOptions, OptionError> {
@@ -525,7 +569,11 @@ mod tests {
                         ("file", false) => needed[2],
                         _ => ("rows", "1"),
                     };
-                    let options = with(&[("connector", connector), place, (spec.name, value)]);
+                    let mut options = vec![("connector", connector), place, (spec.name, value)];
+                    if (spec.name, value) == ("on_error", "dead_letter") {
+                        options.push(("dead_letter", "file:d.jsonl"));
+                    }
+                    let options = with(&options);
                     if sink {
                         sink_options(&options).map(|_| ())
                     } else {
@@ -621,7 +669,7 @@ mod tests {
     fn a_wrong_value_is_refused_with_what_is_allowed() {
         assert_eq!(
             refused(&[("on_error", "skp")]),
-            "option on_error cannot be 'skp'; did you mean 'skip'? allowed: fail, skip"
+            "option on_error cannot be 'skp'; did you mean 'skip'? allowed: fail, skip, dead_letter"
         );
         assert_eq!(
             refused(&[("format", "avro")]),

@@ -59,6 +59,8 @@ pub enum ValueKind {
     Character,
     /// Column names, separated by commas.
     Columns,
+    /// A place outside: `file:` and a path, or `kafka:` and a topic.
+    Target,
     /// A whole number and a unit.
     Duration {
         /// A word that may stand for none.
@@ -282,13 +284,19 @@ pub const OPTIONS: &[OptionSpec] = &[
         name: "on_error",
         scopes: ANY_SOURCE,
         kind: Some(ValueKind::Choice {
-            now: &["fail", "skip"],
-            later: &["dead_letter"],
+            now: &["fail", "skip", "dead_letter"],
+            later: &[],
         }),
         default: "fail",
-        about: "what is done with a bad record: the run ends with 65, or it is counted and left out",
+        about: "what is done with a bad record: the run ends with 65, or it is counted and left out, or that and its bytes go to `dead_letter`",
     },
-    OptionSpec::later("dead_letter", ANY_SOURCE),
+    OptionSpec {
+        name: "dead_letter",
+        scopes: ANY_SOURCE,
+        kind: Some(ValueKind::Target),
+        default: "must be given with `on_error = 'dead_letter'`, and only then",
+        about: "where bad records go, and late ones under `late = 'dead_letter'`",
+    },
     OptionSpec {
         name: "event_time.unit",
         scopes: ANY_BYTES_SOURCE,
@@ -367,11 +375,11 @@ pub const OPTIONS: &[OptionSpec] = &[
         name: "late",
         scopes: &[Query],
         kind: Some(ValueKind::Choice {
-            now: &["drop"],
-            later: &["dead_letter", "update"],
+            now: &["drop", "dead_letter"],
+            later: &["update"],
         }),
         default: "drop",
-        about: "what is done with a late record; it is counted in any case",
+        about: "what is done with a late record: it is left out, or that and its bytes go to the stream's `dead_letter`; it is counted in any case",
     },
     OptionSpec::later("late.warn", &[Query]),
     OptionSpec::later("max_groups", &[Query]),
@@ -397,6 +405,7 @@ impl ValueKind {
             ValueKind::AnyText => "text, possibly empty".into(),
             ValueKind::Character => "one ASCII character, or \\t".into(),
             ValueKind::Columns => "column names, separated by commas".into(),
+            ValueKind::Target => "file:PATH, kafka:TOPIC".into(),
             ValueKind::Duration { or: None } => "a duration such as 500ms or 10s".into(),
             ValueKind::Duration { or: Some(word) } => {
                 format!("{word}, or a duration such as 500ms or 10s")

@@ -15,18 +15,21 @@ use velostream_shards::{
 
 use super::super::restart::from_commits;
 use super::*;
-use crate::batch::{Batch, Origin};
+use crate::batch::{Batch, DeadLetter, LetterStage, Origin, Original, Originals};
+use crate::error::Place;
 use crate::exchange::Block;
 use crate::format::json::JsonDecoder;
 use crate::format::{Decoded, Decoder};
 use crate::job::{RowFormat, outputs};
 use crate::kafka::Span;
 use crate::pipeline::{
-    BatchSize, Lanes, QueryParts, RestartAt, ShardParts, ShardPipeline, ToJob, shard_pipeline,
+    BatchSize, Lanes, LetterTarget, QueryParts, RestartAt, ShardParts, ShardPipeline, ToJob,
+    shard_pipeline,
 };
 use crate::plan::{JobPlan, SourceSpec};
+use crate::sink::dead_letter::LetterForm;
 use crate::source::kafka::{Climb, Replay, deal};
-use crate::source::{Polled, Restart as Phase, Source, SourceFigures};
+use crate::source::{BadRecords, Polled, Restart as Phase, Source, SourceFigures};
 use crate::sql::{Settings, plan_script};
 use crate::time::PartitionClock;
 
@@ -85,6 +88,7 @@ struct TopicSource {
     /// Partitions that it finds when normal work begins.
     grows_by: Vec<TopicPartition>,
     decoder: JsonDecoder,
+    bad: BadRecords,
     phase: Option<Phase>,
     turn: usize,
     taken: Rc<Cell<u64>>,
@@ -135,6 +139,7 @@ impl TopicSource {
                 stream.event_time_unit,
             )
             .expect("types"),
+            bad: BadRecords::new(&stream.name, stream.on_error),
             phase: Some(match (replay.rebuilds, rebuilds) {
                 (false, _) => Phase::Running,
                 (true, false) => Phase::Rebuilt,
@@ -158,6 +163,7 @@ impl Source for TopicSource {
         }
         let (mut event_times, mut watermarks_before, mut origins) =
             (Vec::new(), Vec::new(), Vec::new());
+        let mut originals = Originals::default();
         let mut progressed = false;
         self.turn += 1;
         let place = self.turn % self.partitions.len();
@@ -176,10 +182,26 @@ impl Source for TopicSource {
             partition.next += 1;
             let count = if rebuilding { &self.again } else { &self.taken };
             count.set(count.get() + 1);
-            let (decoded, is_good) = match self.decoder.decode(records[offset as usize].as_bytes())
-            {
+            let bytes = records[offset as usize].as_bytes();
+            let origin = Origin {
+                partition: partition.range.partition,
+                offset,
+            };
+            let (decoded, is_good) = match self.decoder.decode(bytes) {
                 Decoded::Record(time) => (time, true),
-                Decoded::Bad(bad) => (bad.event_time, false),
+                Decoded::Bad(bad) => {
+                    if !rebuilding {
+                        let place = || Place::Offset {
+                            topic: "t".to_owned(),
+                            partition: origin.partition,
+                            offset,
+                        };
+                        let original = || Original::line(bytes).to_owned();
+                        self.bad
+                            .take(LetterStage::Decode, place, &bad.reason, original)?;
+                    }
+                    (bad.event_time, false)
+                }
             };
             let Some(time) = decoded else { continue };
             let before = partition.clock.advance(time);
@@ -187,10 +209,8 @@ impl Source for TopicSource {
             if is_good {
                 event_times.push(time);
                 watermarks_before.push(before);
-                origins.push(Origin {
-                    partition: partition.range.partition,
-                    offset,
-                });
+                origins.push(origin);
+                originals.push(origin, &Original::line(bytes));
             }
         }
         if rebuilding
@@ -223,6 +243,8 @@ impl Source for TopicSource {
             watermarks_before,
             origins,
             due_us: 0,
+            // What is read again was told when it was read first.
+            originals: (!rebuilding).then(|| originals.into()),
         }))
     }
 
@@ -239,6 +261,10 @@ impl Source for TopicSource {
 
     fn figures(&self) -> SourceFigures {
         SourceFigures::default()
+    }
+
+    fn take_letters(&mut self) -> Vec<DeadLetter> {
+        self.bad.take_letters()
     }
 
     fn restart(&self) -> Option<Phase> {
@@ -291,15 +317,15 @@ impl Group for WorldGroup {
 
 const SQL: &str = "
     CREATE STREAM s (k VARCHAR, v BIGINT, ts TIMESTAMP, WATERMARK FOR ts AS ts - INTERVAL '5' SECOND)
-    WITH (connector = 'kafka', topic = 't', event_time.unit = 's', on_error = 'skip');
-    CREATE STREAM f WITH (connector = 'file', path = 'f.json') AS
-    SELECT 'final' AS q, k, window_start, COUNT(*) AS n, SUM(v) AS total FROM s GROUP BY k
+    WITH (connector = 'kafka', topic = 't', event_time.unit = 's', on_error = 'dead_letter', dead_letter = 'file:d.jsonl');
+    CREATE STREAM f WITH (connector = 'file', path = 'f.json', late = 'dead_letter') AS
+    SELECT 'final' AS q, k, window_start, COUNT(*) AS n, SUM(v) AS total, 6 / (COUNT(*) - 2) AS part FROM s GROUP BY k
     WINDOW TUMBLING (SIZE 10 SECONDS, GRACE PERIOD 2 SECONDS);
     CREATE STREAM c WITH (connector = 'file', path = 'c.json') AS
-    SELECT 'changes' AS q, k, window_start, COUNT(*) AS n, SUM(v) AS total FROM s GROUP BY k
+    SELECT 'changes' AS q, k, window_start, COUNT(*) AS n, SUM(v) AS total, 6 / (COUNT(*) - 1) AS part FROM s GROUP BY k
     WINDOW TUMBLING (SIZE 25 SECONDS) EMIT CHANGES;
     CREATE STREAM l WITH (connector = 'file', path = 'l.json') AS
-    SELECT 'each' AS q, k, v FROM s WHERE v % 3 = 0;";
+    SELECT 'each' AS q, k, v, 1 / (v % 5) AS part FROM s WHERE v % 3 = 0;";
 
 fn plan(shards: usize) -> JobPlan {
     let settings = Settings {
@@ -487,7 +513,7 @@ impl World {
                         .exchange
                         .needs_lanes(shards)
                         .then_some(Lanes { outbox, inbox }),
-                    encoder: Some(outputs::encoder(&query.plan, RowFormat::Json)),
+                    encoder: Some(outputs::encoder(&query.plan, RowFormat::Json, None)),
                     restart: Some(at),
                 }
             });
@@ -507,6 +533,10 @@ impl World {
                 )) as Box<dyn Source>
             });
             let parts = ShardParts {
+                dead_letters: vec![LetterTarget {
+                    form: LetterForm::Lines,
+                    limit: None,
+                }],
                 shard,
                 shards,
                 sources: vec![source],
@@ -627,6 +657,25 @@ fn of<'r>(rows: &'r [String], query: &str) -> Vec<&'r str> {
         .collect()
 }
 
+/// The dead letters of one stage.
+fn told<'r>(rows: &'r [String], stage: &str) -> Vec<&'r str> {
+    let mark = format!(r#""stage":"{stage}""#);
+    let letters = rows.iter().map(String::as_str);
+    let mut letters: Vec<&str> = letters.filter(|row| row.contains(&mark)).collect();
+    letters.sort_unstable();
+    letters
+}
+
+/// The same, each once.
+fn once<'r>(letters: &[&'r str]) -> Vec<&'r str> {
+    let mut once = letters.to_vec();
+    once.dedup();
+    once
+}
+
+/// Stages whose letters depend on nothing but the topic. A late record is passed over if its window was done before a restart.
+const SURE_STAGES: [&str; 3] = ["decode", "expression", "output"];
+
 /// The last row of each group of EMIT CHANGES: what stands before the count says which group it is.
 fn last(rows: &[String]) -> BTreeMap<&str, &str> {
     of(rows, "changes")
@@ -636,7 +685,8 @@ fn last(rows: &[String]) -> BTreeMap<&str, &str> {
 }
 
 #[test]
-fn a_run_that_is_stopped_and_goes_on_gives_each_row_once() {
+fn a_run_that_is_stopped_and_goes_on_gives_each_row_and_each_dead_letter_once() {
+    let (mut letters, mut late) = (0, 0);
     for seed in 0..40 {
         let mut chance = Chance(seed);
         let topic = topic(&mut chance);
@@ -665,13 +715,30 @@ fn a_run_that_is_stopped_and_goes_on_gives_each_row_once() {
             "seed {seed}"
         );
         assert_eq!(last(&parts.rows), last(&whole.rows), "seed {seed}");
+        for stage in SURE_STAGES {
+            let expected = told(&whole.rows, stage);
+            assert_eq!(told(&parts.rows, stage), expected, "seed {seed}, {stage}");
+            letters += expected.len();
+        }
+        let (expected, found) = (told(&whole.rows, "late"), told(&parts.rows, "late"));
+        assert_eq!(found, once(&found), "seed {seed}: a late record told twice");
+        assert!(
+            found.iter().all(|one| expected.contains(one)),
+            "seed {seed}"
+        );
+        late += found.len();
         assert_eq!(parts.records_in, whole.records_in, "seed {seed}");
         assert_eq!(whole.records_again, 0);
     }
+    assert!(
+        letters > 1_000 && late > 100,
+        "{letters} letters, {late} late"
+    );
 }
 
 #[test]
-fn a_run_that_is_killed_at_any_moment_loses_no_row_and_gives_none_that_differs() {
+fn a_run_that_is_killed_at_any_moment_loses_neither_rows_nor_dead_letters_and_gives_none_that_differs()
+ {
     let mut again = 0;
     for seed in 1_000..1_120 {
         let mut chance = Chance(seed);
@@ -695,6 +762,15 @@ fn a_run_that_is_killed_at_any_moment_loses_no_row_and_gives_none_that_differs()
             let found: BTreeSet<&str> = of(&parts.rows, query).into_iter().collect();
             assert_eq!(found, expected, "seed {seed}, {query}");
         }
+        for stage in SURE_STAGES {
+            let (expected, found) = (told(&whole.rows, stage), told(&parts.rows, stage));
+            assert_eq!(once(&found), once(&expected), "seed {seed}, {stage}");
+        }
+        let (expected, found) = (told(&whole.rows, "late"), told(&parts.rows, "late"));
+        assert!(
+            found.iter().all(|one| expected.contains(one)),
+            "seed {seed}"
+        );
         assert_eq!(last(&parts.rows), last(&whole.rows), "seed {seed}");
         again += parts.records_again;
     }

@@ -12,12 +12,15 @@ use velostream_shards::{Doorbells, ShardId, mesh};
 use super::*;
 use crate::batch::{Batch, Origin};
 use crate::config::limits::INBOX_BLOCKS_MAX;
+use crate::config::options::{OnError, TimeOptions, TimeUnit};
 use crate::emit::RowMaker;
 use crate::pipeline::exchange_edge::Lanes;
 use crate::pipeline::window_aggregate::tests::{
     GRACE, Record, SIZE, any_record, key_column, keyed, lines, model_row, output, pane, plan,
 };
-use crate::plan::{AggregatePlan, EmitPolicy, ExchangeStrategy};
+use crate::plan::{
+    AggregatePlan, EmitPolicy, ExchangeStrategy, SourceConnector, StreamSpec, Written,
+};
 use crate::time::EventTime;
 
 /// Turns after which a run is taken for one that never ends.
@@ -52,6 +55,8 @@ struct Outcome {
     bad: usize,
     late_records: u64,
     late_after_idle: u64,
+    /// Reasons of the letters.
+    told: Vec<String>,
 }
 
 /// One shard with its input.
@@ -161,6 +166,7 @@ fn evaluated(records: &[Record], promised: Watermark) -> Evaluated {
                 records.len()
             ],
             due_us: 0,
+            originals: None,
         },
         columns,
     }
@@ -172,6 +178,8 @@ struct Wiring {
     windowed: bool,
     strategy: ExchangeStrategy,
     partials: bool,
+    /// Whether late records go to a dead letter.
+    told: bool,
 }
 
 fn seats(course: &Course, wiring: Wiring) -> Vec<Seat> {
@@ -205,6 +213,7 @@ fn seats(course: &Course, wiring: Wiring) -> Vec<Seat> {
                         .expect("aggregates that can be computed"),
                     ingest: Ingest::new(|| 0),
                     late_records: 0,
+                    late_letters: wiring.told.then(|| LateLetters::of(&stream())),
                     grace_us: window.map(|window| window.grace_us()),
                     reached: (Watermark::NONE, 0),
                     told: (Watermark::NONE, 0),
@@ -223,6 +232,65 @@ fn seats(course: &Course, wiring: Wiring) -> Vec<Seat> {
             }
         })
         .collect()
+}
+
+fn stream() -> Arc<StreamSpec> {
+    Arc::new(StreamSpec {
+        name: "s".to_owned(),
+        columns: Arc::new(Schema::empty()),
+        event_time: None,
+        on_error: OnError::DeadLetter,
+        dead_letter: None,
+        event_time_unit: TimeUnit::Milliseconds,
+        time: TimeOptions::default(),
+        connector: SourceConnector::Queries(Written {
+            queries: 1,
+            bounded: true,
+            updates: None,
+        }),
+    })
+}
+
+#[test]
+fn a_record_whose_window_silence_had_closed_is_told_where_its_bytes_are() {
+    let read = |wake, times: &[i64], promise, idle| Read {
+        wake,
+        records: times
+            .iter()
+            .map(|&time| Record {
+                key: Some("k".to_owned()),
+                time,
+                x: Some(1),
+                f: None,
+                t: None,
+            })
+            .collect(),
+        promise,
+        idle,
+    };
+    let course = Course {
+        inputs: vec![
+            vec![read(0, &[1], 50, true), read(5, &[5, 60, 2], 5, false)],
+            vec![read(0, &[], 50, false); 4],
+        ],
+        // The second shard has told its promise before the first wakes.
+        turns: vec![0, 1, 1, 1, 0],
+        slice_groups: 2,
+    };
+    for partials in [true, false] {
+        let wiring = Wiring {
+            windowed: true,
+            strategy: ExchangeStrategy::Hash,
+            partials,
+            told: true,
+        };
+        let outcome = run(&course, wiring);
+        assert_eq!((outcome.late_records, outcome.late_after_idle), (0, 2));
+        assert_eq!(outcome.rows.len(), 2, "{:?}", outcome.rows);
+        assert_eq!(outcome.told.len(), 2);
+        let reason = "it is late: its event time is 1970-01-01T00:00:00.000005Z, and the watermark of the query stood at ";
+        assert!(outcome.told[0].starts_with(reason), "{}", outcome.told[0]);
+    }
 }
 
 fn run(course: &Course, wiring: Wiring) -> Outcome {
@@ -246,6 +314,9 @@ fn run(course: &Course, wiring: Wiring) -> Outcome {
         outcome.late_records += late;
         outcome.late_after_idle += after_idle;
         outcome.bad += seat.bad;
+        let letters = seat.grouping.late_letters.iter_mut();
+        let letters = letters.flat_map(LateLetters::take_letters);
+        outcome.told.extend(letters.map(|letter| letter.reason));
     }
     outcome.rows.sort();
     outcome
@@ -320,7 +391,7 @@ proptest! {
             let expected = model(&course, windowed);
             for strategy in [ExchangeStrategy::Hash, ExchangeStrategy::FanIn] {
                 for partials in [true, false] {
-                    let wiring = Wiring { windowed, strategy, partials };
+                    let wiring = Wiring { windowed, strategy, partials, told: false };
                     prop_assert_eq!(&run(&course, wiring), &expected, "{:?}", wiring);
                 }
             }
@@ -337,7 +408,7 @@ proptest! {
             }
         }
         for windowed in [true, false] {
-            let wiring = Wiring { windowed, strategy: ExchangeStrategy::Sticky, partials: false };
+            let wiring = Wiring { windowed, strategy: ExchangeStrategy::Sticky, partials: false, told: false };
             prop_assert_eq!(run(&course, wiring), model(&course, windowed));
         }
     }
@@ -345,8 +416,8 @@ proptest! {
     #[test]
     fn what_comes_after_a_window_closed_without_an_idle_shard_is_counted_by_record(course in any_course(true)) {
         let total: usize = course.inputs.iter().flatten().map(|read| read.records.len()).sum();
-        for partials in [true, false] {
-            let wiring = Wiring { windowed: true, strategy: ExchangeStrategy::Hash, partials };
+        for (partials, told) in [(true, false), (true, true), (false, false), (false, true)] {
+            let wiring = Wiring { windowed: true, strategy: ExchangeStrategy::Hash, partials, told };
             let outcome = run(&course, wiring);
             prop_assume!(outcome.bad == 0);
             // Of `k, window_start, window_end, count(*), ..`.
@@ -354,6 +425,11 @@ proptest! {
                 .map(|line| line.split('|').nth(3).and_then(|count| count.parse::<u64>().ok()).expect("a count"))
                 .sum();
             prop_assert_eq!(counted + outcome.late_records + outcome.late_after_idle, total as u64, "{:?}", wiring);
+            let of_partitions = outcome.told.iter().filter(|reason| reason.contains("of its partition")).count() as u64;
+            let of_query = outcome.told.len() as u64 - of_partitions;
+            prop_assert_eq!(of_partitions, if told { outcome.late_records } else { 0 });
+            let most = if told { outcome.late_after_idle } else { 0 };
+            prop_assert!(of_query <= most, "{}", of_query);
         }
     }
 }

@@ -542,11 +542,14 @@ fn having_filters_and_a_failing_output_column_withholds_its_row_only() {
     assert_eq!(lines(&out[0].batch), ["five|2"]);
     assert_eq!(out[0].bad.len(), 2, "{:?}", out[0].bad);
     assert!(
-        out[0].bad[0].contains("sum(x) is out of the range of"),
-        "{}",
         out[0].bad[0]
+            .reason
+            .contains("sum(x) is out of the range of"),
+        "{}",
+        out[0].bad[0].reason
     );
-    assert!(out[0].bad[1].contains("ivide by zero"), "{}", out[0].bad[1]);
+    let second = &out[0].bad[1].reason;
+    assert!(second.contains("ivide by zero"), "{second}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use datafusion_physical_expr::expressions::Column;
 
 use crate::config::options::{
     Compression, CsvOptions, End, FileOptions, KafkaSinkOptions, KafkaSourceOptions, KeyFormat,
-    OnError, Start, TimeUnit,
+    Late, OnError, Start, TimeUnit,
 };
 use crate::plan::{
     AggregateKind, AggregateSpec, EventTimeSpec, ExchangeSpec, KafkaSink, SourceSpec, StreamSpec,
@@ -65,6 +65,7 @@ fn hourly() -> Plan {
                     bound_us: 3 * 3_600_000_000,
                 }),
                 on_error: OnError::Fail,
+                dead_letter: None,
                 event_time_unit: TimeUnit::Milliseconds,
                 time: Default::default(),
                 connector,
@@ -104,6 +105,7 @@ fn hourly() -> Plan {
             send: ExchangeSend::Rows,
             reason: "a keyed query: each key lives on one shard".into(),
         },
+        late: Late::Drop,
         sink: SinkSpec::Kafka(KafkaSink {
             options: KafkaSinkOptions {
                 topic: "out".into(),

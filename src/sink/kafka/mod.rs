@@ -6,12 +6,13 @@
 //!
 //! Laws, beside those of `Sink`:
 //! 1. No row is lost because a queue is full: the rest of the block is kept and tried again whenever deliveries were served,
-//!    while the job goes on looking at its signals. It ends because each row is either taken by a broker or fails after
-//!    `message.timeout.ms`.
+//!    while the job goes on looking at its signals. It ends because brokers take rows, however slowly; when none has taken any
+//!    for `SINK_PATIENCE_S` (or a row has waited for `message.timeout.ms`, if that is set), the run ends with an error.
 //! 2. A keyed row goes to the partition to which the Java client would send it, so that topics are co-partitioned.
 //! 3. A row's timestamp is its event time, but neither before 1970-01-01 00:00:00.001 nor in the future, which brokers
 //!    refuse; librdkafka takes 0 for "now", hence the millisecond.
 
+mod envelope;
 mod key;
 #[cfg(test)]
 mod tests;
@@ -20,18 +21,22 @@ use std::time::{Duration, Instant};
 
 use velostream_shards::Ringer;
 
+use crate::config::limits::SINK_PATIENCE_S;
 use crate::error::{Error, Result};
-use crate::kafka::{Delivered, Outgoing, Producer, Sent, Settings};
+use crate::kafka::{Delivered, Outgoing, Producer, RecordLimit, Sent, Settings};
 
 use super::{Acknowledged, RowBlock, Sink};
 
+pub use envelope::{Envelope, MessageHeader};
 pub use key::{KeyEncoder, MessageKeys};
 
 /// Writes rows to a topic.
 pub struct KafkaSink {
     producer: Producer,
-    /// How long a flush waits at most: what a row may take, and a little for its report.
-    flush_wait: Duration,
+    /// How long rows may wait while none is acknowledged.
+    patience: Duration,
+    /// When one was last acknowledged, or none waited.
+    moved: Instant,
     wall_clock_us: fn() -> i64,
     /// Whether rows carry their due time as a header.
     due_header: bool,
@@ -51,15 +56,14 @@ impl KafkaSink {
             .property("message.timeout.ms")
             .and_then(|text| text.parse().ok());
         let timeout_ms: u64 = timeout_ms.expect("set by default, and checked to be a number");
-        // librdkafka takes 0 for "for ever".
-        let timeout_ms = if timeout_ms == 0 {
-            i32::MAX as u64
-        } else {
-            timeout_ms
-        };
         Ok(KafkaSink {
             producer,
-            flush_wait: Duration::from_millis(timeout_ms + 5_000),
+            // A row that is timed out is told by librdkafka; its report takes a little.
+            patience: match timeout_ms {
+                0 => Duration::from_secs(SINK_PATIENCE_S),
+                set => Duration::from_millis(set + 5_000),
+            },
+            moved: Instant::now(),
             wall_clock_us,
             due_header: false,
             kept: None,
@@ -79,10 +83,13 @@ impl KafkaSink {
     fn queue(&mut self, block: RowBlock, mut next: usize) -> Result<()> {
         let now_ms = (self.wall_clock_us)() / 1000;
         while next < block.values.len() {
+            let envelope = block.envelopes.get(next);
+            let is_tombstone = envelope.is_some_and(|envelope| envelope.is_tombstone);
             let record = Outgoing {
                 partition: None,
                 key: block.keys.as_ref().and_then(|keys| keys.key(next)),
-                value: Some(block.values.row(next)),
+                value: (!is_tombstone).then(|| block.values.row(next)),
+                headers: envelope.map_or(&[], |envelope| &envelope.headers),
                 timestamp_ms: block
                     .event_times_us
                     .get(next)
@@ -103,9 +110,21 @@ impl KafkaSink {
 
     /// Waits up to `wait` for deliveries, then queues what was kept.
     fn serve(&mut self, wait: Duration, acknowledged: &mut dyn FnMut(Acknowledged)) -> Result<()> {
+        let waited = self.producer.unacknowledged();
         self.producer.deliveries(wait, &mut |delivered| {
             acknowledged(acknowledgement(delivered))
         })?;
+        let waiting = self.producer.unacknowledged();
+        if waiting == 0 || waiting < waited {
+            self.moved = Instant::now();
+        } else if self.moved.elapsed() >= self.patience {
+            return Err(Error::Connector(format!(
+                "{waiting} rows wait to be written to topic {}, and its brokers at {} have taken none for {} s: see that they run",
+                self.producer.topic(),
+                self.producer.client().bootstrap(),
+                self.patience.as_secs()
+            )));
+        }
         match self.kept.take() {
             Some((block, next)) => self.queue(block, next),
             None => Ok(()),
@@ -142,6 +161,10 @@ impl Sink for KafkaSink {
             block.event_times_us.is_empty() || block.event_times_us.len() == rows,
             "an event time was lost or gained"
         );
+        assert!(
+            block.envelopes.is_empty() || block.envelopes.len() == rows,
+            "an envelope was lost or gained"
+        );
         assert!(self.kept.is_none(), "a sink without room is not written to");
         self.queue(block, 0)?;
         self.poll(acknowledged)
@@ -156,19 +179,14 @@ impl Sink for KafkaSink {
     }
 
     fn flush(&mut self, acknowledged: &mut dyn FnMut(Acknowledged)) -> Result<()> {
-        let deadline = Instant::now() + self.flush_wait;
         while self.kept.is_some() || self.producer.unacknowledged() > 0 {
             self.serve(DELIVERY_WAIT, acknowledged)?;
-            if Instant::now() >= deadline {
-                return Err(Error::Connector(format!(
-                    "{} rows written to topic {} were not acknowledged within message.timeout.ms: see that its brokers at {} run",
-                    self.producer.unacknowledged(),
-                    self.producer.topic(),
-                    self.producer.client().bootstrap()
-                )));
-            }
         }
         Ok(())
+    }
+
+    fn row_limit(&self) -> Option<RecordLimit> {
+        Some(self.producer.limit().clone())
     }
 
     fn take_notices(&mut self) -> Vec<String> {

@@ -38,6 +38,7 @@ fn block(values: std::ops::Range<usize>, due_us: i64) -> RowBlock {
     };
     RowBlock {
         epoch: 0,
+        envelopes: Vec::new(),
         query: query_of(due_us),
         values: rows(values.clone().map(|row| format!("v{row}"))),
         keys: Some(keys),
@@ -124,6 +125,7 @@ fn a_keyed_row_goes_where_the_java_client_would_send_it() {
         null: vec![false; hashes.len()],
     };
     let block = RowBlock {
+        envelopes: Vec::new(),
         query: 0,
         epoch: 0,
         values: texts(),
@@ -203,4 +205,74 @@ fn a_record_that_no_broker_takes_is_an_error_that_names_the_topic() {
         message.contains("topic out") && message.contains("message.timeout.ms"),
         "{message}"
     );
+}
+
+#[test]
+fn a_dead_letter_arrives_as_the_record_came_with_headers_behind_its_own() {
+    use crate::batch::{DeadLetter, LetterStage, OwnedOriginal};
+    use crate::error::Place;
+    use crate::sink::dead_letter::{LetterForm, LetterOf};
+
+    let originals = [
+        OwnedOriginal {
+            key: Some(b"k\xff\x00".to_vec()),
+            payload: Some(b"{\"cut\xfe".to_vec()),
+            headers: vec![
+                (b"trace".to_vec(), Some(b"\x01".to_vec())),
+                (b"none".to_vec(), None),
+            ],
+        },
+        OwnedOriginal {
+            payload: Some(Vec::new()),
+            ..OwnedOriginal::default()
+        },
+        OwnedOriginal::default(),
+    ];
+    let letters = originals
+        .iter()
+        .enumerate()
+        .map(|(offset, original)| DeadLetter {
+            stage: LetterStage::Decode,
+            place: Place::Offset {
+                topic: "in".to_owned(),
+                partition: 1,
+                offset: offset as i64,
+            },
+            reason: "bad".to_owned(),
+            original: original.clone(),
+        });
+    let of = LetterOf {
+        stream: "s",
+        query: None,
+    };
+    let block = LetterForm::Messages.block(300, of, letters.collect());
+    let broker = mock::broker(&[("dead", 1)]);
+    let mut sink =
+        KafkaSink::open(&broker.producer(&[]), "dead", now_us).expect("the mock answers");
+    let mut acknowledged = 0;
+    let mut add = |rows: Acknowledged| {
+        assert_eq!(rows.query, 300);
+        acknowledged += rows.rows;
+    };
+    sink.write(block, &mut add).expect("taken");
+    sink.flush(&mut add).expect("acknowledged");
+    assert_eq!(acknowledged, 3);
+    let read = mock::read_all(&broker, "dead");
+    for (offset, (record, original)) in read.iter().zip(&originals).enumerate() {
+        let mut expected = original.clone();
+        let said = [
+            ("velo.stream", Some("s".to_owned())),
+            ("velo.query", None),
+            ("velo.topic", Some("in".to_owned())),
+            ("velo.partition", Some("1".to_owned())),
+            ("velo.offset", Some(offset.to_string())),
+            ("velo.stage", Some("decode".to_owned())),
+            ("velo.reason", Some("bad".to_owned())),
+        ];
+        expected.headers.extend(
+            said.map(|(name, value)| (name.as_bytes().to_vec(), value.map(String::into_bytes))),
+        );
+        assert_eq!(record.original, expected);
+    }
+    assert_eq!(read.len(), originals.len());
 }

@@ -10,6 +10,7 @@
 use velostream_shards::{Outbox, ShardId};
 
 use super::block::{Dealt, DealtBlock};
+use crate::batch::{DeadLetter, LetterStage, Original};
 use crate::config::limits::DEALT_BLOCK_BYTES;
 use crate::error::{Error, Result};
 use crate::format::{Decoded, Kernel};
@@ -182,7 +183,12 @@ impl Dealer {
 
     /// Bad records left out here.
     pub(super) fn bad_records(&self) -> u64 {
-        self.bad.skipped()
+        self.bad.left_out()
+    }
+
+    /// The records that were bad here, for the dead letter.
+    pub(super) fn take_letters(&mut self) -> Vec<DeadLetter> {
+        self.bad.take_letters()
     }
 
     /// Who gets the next block.
@@ -247,8 +253,14 @@ impl Dealer {
                         if let Some(event_time) = bad.event_time {
                             self.clock.advance(event_time);
                         }
+                        let original = Original::line(record).to_owned();
                         let path = self.records.path();
-                        self.bad.take(|| place(path, line), &bad.reason)?;
+                        self.bad.take(
+                            LetterStage::Decode,
+                            || place(path, line),
+                            &bad.reason,
+                            || original,
+                        )?;
                         continue;
                     }
                 },

@@ -45,6 +45,7 @@ use velostream_shards::{Doorbells, Inbox, ShardId, mesh};
 use self::dealer::Dealer;
 use self::share::Share;
 use super::{Extent, PartitionFigures, Polled, Source, SourceFigures};
+use crate::batch::DeadLetter;
 use crate::config::limits::{BATCH_RECORDS, DEALT_LANE_BLOCKS_MAX};
 use crate::error::Result;
 use crate::format::Kernel;
@@ -213,5 +214,13 @@ impl Source for DealtSource {
             replayed_records: 0,
             partitions,
         }
+    }
+
+    fn take_letters(&mut self) -> Vec<DeadLetter> {
+        let mut letters = self.share.take_letters();
+        if let From::Here(dealer) = &mut self.from {
+            letters.append(&mut dealer.take_letters());
+        }
+        letters
     }
 }

@@ -4,9 +4,10 @@
 //! watermark all the same, as it has on a shard that reads alone.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::block::DealtBlock;
-use crate::batch::Batch;
+use crate::batch::{Batch, DeadLetter, LetterStage, Original, Originals};
 use crate::error::Result;
 use crate::format::{Decoded, Kernel};
 use crate::plan::SourceSpec;
@@ -58,14 +59,18 @@ impl Share {
         } = block;
         self.records_in += ends.len() as u64;
         let timed = !event_times.is_empty();
+        let mut originals = self.bad.keeps_originals().then(Originals::default);
         let mut start = 0;
         let mut good = 0;
         for (record, &end) in ends.iter().enumerate() {
             let end = end as usize;
-            let decoded = self.decoder.decode(&bytes[start..end]);
+            let line = &bytes[start..end];
             start = end;
-            match decoded {
+            match self.decoder.decode(line) {
                 Decoded::Record(_) => {
+                    if let Some(originals) = &mut originals {
+                        originals.push(origins[record], &Original::line(line));
+                    }
                     if good < record {
                         // A bad one stood before it.
                         origins[good] = origins[record];
@@ -77,8 +82,14 @@ impl Share {
                     good += 1;
                 }
                 Decoded::Bad(bad) => {
-                    let (path, line) = (&self.path, origins[record].offset);
-                    if let Err(error) = self.bad.take(|| place(path, line), &bad.reason) {
+                    let (path, number) = (&self.path, origins[record].offset);
+                    let taken = self.bad.take(
+                        LetterStage::Decode,
+                        || place(path, number),
+                        &bad.reason,
+                        || Original::line(line).to_owned(),
+                    );
+                    if let Err(error) = taken {
                         // The blocks behind this one are decoded all the same, into columns of their own.
                         self.decoder.finish();
                         return Err(error);
@@ -100,6 +111,7 @@ impl Share {
             watermarks_before,
             origins,
             due_us,
+            originals: originals.map(Arc::new),
         };
         batch.assert_consistent();
         Ok(Polled::Batch(batch))
@@ -133,6 +145,11 @@ impl Share {
 
     /// Bad records left out here.
     pub(super) fn bad_records(&self) -> u64 {
-        self.bad.skipped()
+        self.bad.left_out()
+    }
+
+    /// The records that were bad here, for the dead letter.
+    pub(super) fn take_letters(&mut self) -> Vec<DeadLetter> {
+        self.bad.take_letters()
     }
 }

@@ -33,9 +33,11 @@ mod range;
 mod rebuild;
 mod resume;
 
+use std::sync::Arc;
+
 use velostream_shards::Ringer;
 
-use crate::batch::{Batch, Origin};
+use crate::batch::{Batch, DeadLetter, LetterStage, Origin, Originals};
 use crate::config::limits::KAFKA_QUEUE_RECORDS;
 use crate::config::options::OnError;
 use crate::error::{Place, Result};
@@ -313,6 +315,7 @@ impl<D: Decoder> Source for KafkaSource<D> {
         let progressed = !taken.is_empty();
         self.polls += 1;
         let mut stamps = Stamps::new(taken.len(), taken_at_us, self.polls);
+        stamps.originals = self.bad_records.keeps_originals().then(Originals::default);
         let mut ended = 0;
         for event in taken.events() {
             let place = self
@@ -359,7 +362,9 @@ impl<D: Decoder> Source for KafkaSource<D> {
                                 partition: record.partition(),
                                 offset: record.offset(),
                             };
-                            self.bad_records.take(place, &reason)?;
+                            let original = || record.original().to_owned();
+                            self.bad_records
+                                .take(LetterStage::Decode, place, &reason, original)?;
                         }
                     }
                 }
@@ -488,7 +493,7 @@ impl<D: Decoder> Source for KafkaSource<D> {
     fn figures(&self) -> SourceFigures {
         SourceFigures {
             records_in: self.records_in,
-            bad_records: self.bad_records.skipped(),
+            bad_records: self.bad_records.left_out(),
             replayed_records: self.replayed_records,
             partitions: self
                 .partitions
@@ -500,6 +505,10 @@ impl<D: Decoder> Source for KafkaSource<D> {
                 })
                 .collect(),
         }
+    }
+
+    fn take_letters(&mut self) -> Vec<DeadLetter> {
+        self.bad_records.take_letters()
     }
 
     fn take_notices(&mut self) -> Vec<String> {
@@ -523,6 +532,8 @@ struct Stamps {
     due_us: i64,
     /// The number of the poll, from one.
     poll: u64,
+    /// The records as they came, where they may have to be told.
+    originals: Option<Originals>,
 }
 
 impl Stamps {
@@ -533,6 +544,7 @@ impl Stamps {
             watermarks_before: Vec::with_capacity(records),
             origins: Vec::with_capacity(records),
             due_us: taken_at_us,
+            originals: None,
         }
     }
 
@@ -543,6 +555,7 @@ impl Stamps {
             watermarks_before: self.watermarks_before,
             origins: self.origins,
             due_us: self.due_us,
+            originals: self.originals.map(Arc::new),
         }
     }
 }
@@ -597,10 +610,14 @@ fn accept<D: Decoder>(
                 let before = partition.advance(time, record.offset(), due_us);
                 stamps.watermarks_before.push(before);
             }
-            stamps.origins.push(Origin {
+            let origin = Origin {
                 partition: record.partition(),
                 offset: record.offset(),
-            });
+            };
+            stamps.origins.push(origin);
+            if let Some(originals) = &mut stamps.originals {
+                originals.push(origin, &record.original());
+            }
             Ok(())
         }
         Decoded::Bad(bad) => {

@@ -205,6 +205,7 @@ fn write(broker: &Broker, partition: i32, texts: impl IntoIterator<Item = String
 
 fn record(partition: i32, value: Option<&[u8]>) -> Outgoing<'_> {
     Outgoing {
+        headers: &[],
         query: 0,
         epoch: 0,
         partition: Some(partition),
@@ -457,6 +458,7 @@ fn a_bad_record_is_counted_or_ends_the_run_and_its_time_still_counts() {
 fn event_time_may_be_the_timestamp_of_the_record() {
     let broker = mock::broker(&[("t", 1)]);
     let at = |timestamp_ms| Outgoing {
+        headers: &[],
         query: 0,
         epoch: 0,
         timestamp_ms: Some(timestamp_ms),
@@ -485,6 +487,7 @@ fn event_time_may_be_the_timestamp_of_the_record() {
 fn a_batch_is_due_when_the_earliest_of_its_records_was_else_when_it_was_taken() {
     let broker = mock::broker(&[("t", 1)]);
     let due = |due_us| Outgoing {
+        headers: &[],
         query: 0,
         epoch: 0,
         due_us,
