@@ -95,6 +95,25 @@ fn accept_410_a_host_a_unit_and_a_job_that_is_watched() {
     accept(410);
 }
 
+/// Of few flights in a topic, at two shards, with three lives that end by kill -9; the script alone takes all of them, files too,
+/// more shards and more lives.
+#[test]
+fn accept_43_dead_letters_are_the_damaged_records_byte_for_byte() {
+    let few = [
+        ("ACCEPT_RECORDS", "60000"),
+        ("ACCEPT_PARTS", "topic lives-kafka"),
+        ("ACCEPT_SHARDS", "2"),
+        ("ACCEPT_KILLS", "3"),
+        ("ACCEPT_SETTLE", "2"),
+    ];
+    accept_with(43, &few);
+}
+
+#[test]
+fn accept_46_a_slow_broker_holds_the_shards_back_and_loses_nothing() {
+    accept_with(46, &[("ACCEPT_SECONDS", "32")]);
+}
+
 /// With few records, which give the same rows by every tier; what a batch saves is measured by the script alone.
 #[test]
 fn accept_47_every_tier_gives_the_same_rows_and_its_figures() {

@@ -1,10 +1,11 @@
 """Tumbling windows over the flights as DuckDB computes them, and a comparison with what velo wrote.
 
-    windows.py --keys carrier --hours 1 ROWS.jsonl [--report REPORT.json] [--without LINES]
+    windows.py --keys carrier --hours 1 ROWS.jsonl [--report REPORT.json] [--without LINES] [--of LINES]
 
 ROWS.jsonl is the output of `velo run --format json` for the select list below. The rows are expected as if no record
 were late, so the bound must cover the disorder of the input: the report's late_records must be 0. LINES is a file of
-`line` numbers, one a line, that do not count (records made bad on purpose); the report's bad_records must be as many.
+`line` numbers, one a line, that do not count (records made bad on purpose); the report's bad_records must be as many. The other
+file of LINES says which flights the input held, if not all.
 """
 
 import argparse
@@ -90,21 +91,24 @@ def arguments(description):
 def main():
     parser = arguments(__doc__)
     parser.add_argument("--without", metavar="LINES")
+    parser.add_argument("--of", metavar="LINES")
     options = parser.parse_args()
 
     def check():
         db = connect()
         records = db.execute("SELECT count(*) FROM flights").fetchone()[0]
         bad, chosen = set(), None
+        held = set(map(int, pathlib.Path(options.of).read_text().split())) if options.of else set(range(1, records + 1))
         if options.without:
             bad = set(map(int, pathlib.Path(options.without).read_text().split()))
-            chosen = set(range(1, records + 1)) - bad
+        if options.without or options.of:
+            chosen = held - bad
         expected = aggregate(db, options.keys, options.hours, chosen)
         actual = rows.read(options.rows, columns(options.keys), TIMES)
         rows.compare(actual, expected, identity(options.keys))
         if options.report:
             rows.check_report(options.report, end="input", exit_code=0, late_records=0, bad_records=len(bad))
-        return f"equal: {len(actual)} rows of {records - len(bad)} records, 0 late, {len(bad)} bad"
+        return f"equal: {len(actual)} rows of {len(held) - len(bad)} records, 0 late, {len(bad)} bad"
 
     rows.finish(check)
 
