@@ -33,6 +33,9 @@ pub struct Line {
     /// CPU time on the shard's thread to take a record and to give it back, where nothing is done with it: the shard's client
     /// time, nanoseconds.
     pub client_ns_per_record: f64,
+    /// CPU seconds for a million records of a process that does only that, with librdkafka's own threads and the helper: all that
+    /// the client costs.
+    pub client_cpu_s_per_million: f64,
     /// Most memory that the process has held.
     pub peak_rss_bytes: u64,
     /// Records a second of the feed by which `latency_us` was measured, open loop.

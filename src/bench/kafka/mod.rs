@@ -166,7 +166,7 @@ pub fn run(
                 client.ns_per_record
             ));
             measured.reads.push(read);
-            measured.clients.push(client.ns_per_record);
+            measured.clients.push(client);
         }
     }
     drop(topic);
@@ -215,8 +215,7 @@ fn every_record(orders: &Orders) -> String {
 #[derive(Default)]
 struct Measured {
     reads: Vec<ReadFigures>,
-    /// CPU time on the shard's thread to take a record, nanoseconds.
-    clients: Vec<f64>,
+    clients: Vec<ClientFigures>,
     live: Option<LiveFigures>,
 }
 
@@ -224,7 +223,6 @@ impl Measured {
     fn line(mut self, tier: Tier, shards: usize, request: &KafkaRequest, machine: Machine) -> Line {
         self.reads
             .sort_by(|one, other| one.cpu_s().total_cmp(&other.cpu_s()));
-        self.clients.sort_by(f64::total_cmp);
         let read = &self.reads[0];
         let live = self.live.as_ref();
         Line {
@@ -241,7 +239,8 @@ impl Measured {
                 client: read.client_cpu_s / read.millions(),
                 total: read.cpu_s(),
             },
-            client_ns_per_record: self.clients[0],
+            client_ns_per_record: least(self.clients.iter().map(|run| run.ns_per_record)),
+            client_cpu_s_per_million: least(self.clients.iter().map(|run| run.total_cpu_s)),
             peak_rss_bytes: read.peak_rss_bytes,
             latency_rate: live.map(|_| request.rate),
             latency_us: live.map(|live| live.latency_us),
@@ -251,6 +250,10 @@ impl Measured {
             machine,
         }
     }
+}
+
+fn least(figures: impl Iterator<Item = f64>) -> f64 {
+    figures.fold(f64::INFINITY, f64::min)
 }
 
 /// A process that measures one part.

@@ -90,6 +90,8 @@ impl ReadFigures {
 pub(super) struct ClientFigures {
     /// CPU time on the shard's thread, nanoseconds.
     pub(super) ns_per_record: f64,
+    /// CPU time of the whole process, seconds for a million records.
+    pub(super) total_cpu_s: f64,
 }
 
 /// Figures of `Part::Live`.
@@ -103,9 +105,7 @@ pub fn measure(config: &Config, core_map: &CoreMap, request: &PartRequest) -> Re
     let config = with_broker(config)?;
     match request.part {
         Part::Read => say(&read(&config, core_map, request)?),
-        Part::Client => say(&ClientFigures {
-            ns_per_record: client::ns_per_record(&config, core_map, request)?,
-        }),
+        Part::Client => say(&take(&config, core_map, request)?),
         Part::Live => say(&live(&config, core_map, request)?),
     }
 }
@@ -120,6 +120,16 @@ fn say_line(line: &str) -> Result<()> {
     writeln!(output, "{line}")
         .and_then(|()| output.flush())
         .map_err(|cause| Error::Failed(format!("nobody listens: {cause}")))
+}
+
+fn take(config: &Config, core_map: &CoreMap, request: &PartRequest) -> Result<ClientFigures> {
+    let begun = process_cpu_ns();
+    let ns_per_record = client::ns_per_record(config, core_map, request)?;
+    let total_cpu_s = (process_cpu_ns() - begun) as f64 / 1e9;
+    Ok(ClientFigures {
+        ns_per_record,
+        total_cpu_s: total_cpu_s / (request.records as f64 / 1e6),
+    })
 }
 
 fn read(config: &Config, core_map: &CoreMap, request: &PartRequest) -> Result<ReadFigures> {
