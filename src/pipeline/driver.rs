@@ -115,8 +115,9 @@ impl ShardPipeline {
             progressed |= self.stop_sources();
         }
         let taken = self.take_records(cx, wall_us)?;
-        // What has come goes before the clock: it may speak against it.
-        if !taken && !cx.stopping() {
+        // What has come goes before the clock: it may speak against it. Only idle sources can: others hold the clock anyway.
+        let mut idle = self.sources.iter().filter(|source| source.is_idle());
+        if !cx.stopping() && idle.all(|source| source.was_empty()) {
             progressed |= self.step_clock(wall_us);
         }
         Ok(progressed || taken)
@@ -132,6 +133,9 @@ impl ShardPipeline {
             return false;
         }
         self.stepped_ns = now_ns;
+        for source in &mut self.sources {
+            source.look_again();
+        }
         self.flow.step(now_ns, wall_us)
     }
 

@@ -29,6 +29,8 @@ pub struct SourcePort {
     state: State,
     /// Whether the readers take the input for idle.
     idle: bool,
+    /// Whether nothing was there when it was polled last, and that was after the clock moved last.
+    was_empty: bool,
 }
 
 /// Where the shard stands with this input.
@@ -62,6 +64,7 @@ impl SourcePort {
             letters,
             state: State::Opening,
             idle: false,
+            was_empty: false,
         }
     }
 
@@ -102,13 +105,15 @@ impl SourcePort {
         let dealt = room_for_letters && source.deal(batch_max);
         let has_room = |reader: &Reader| flow.has_room(reader.query);
         let takes = room_for_letters && self.readers.iter().all(has_room);
-        let polled = takes.then(|| source.poll(batch_max)).transpose()?;
+        let polled = takes.then(|| source.poll(batch_max));
+        // Also of a poll that fails: its records were counted.
         if let Some(letters) = &self.letters {
             letters.post(source.take_letters(), flow.exit())?;
         }
-        let Some(polled) = polled else {
+        let Some(polled) = polled.transpose()? else {
             return Ok(dealt);
         };
+        self.was_empty = matches!(polled, Polled::Nothing { .. });
         let (wake, watermark) = (source.take_wake(), source.watermark());
         let (idle, moved_us) = (source.idle(), source.watermark_due_us());
         for notice in source.take_notices() {
@@ -162,6 +167,21 @@ impl SourcePort {
             }
         }
         Ok(progressed || dealt || wake.is_some() || falls_idle.is_some())
+    }
+
+    /// Whether the readers take it for idle.
+    pub fn is_idle(&self) -> bool {
+        self.idle && !self.is_closed()
+    }
+
+    /// Whether nothing was there when it was polled last, since `look_again`.
+    pub fn was_empty(&self) -> bool {
+        self.was_empty
+    }
+
+    /// What was found before says nothing any more.
+    pub fn look_again(&mut self) {
+        self.was_empty = false;
     }
 
     /// Where the source stands after a restart, or stood when it was closed; `None` if its offsets are not committed.

@@ -1,7 +1,7 @@
 //! The minimum watermark over several inputs, as it stands now.
 //!
 //! Law: the result never exceeds what an input that may still speak has promised. An input that is idle is left out of the
-//! minimum; one that has ended stands at plus infinity. What an input promises may go back, when a part of it that was idle
+//! minimum; one that has ended stands at plus infinity, which is the result when all have ended, and not while others are idle. What an input promises may go back, when a part of it that was idle
 //! speaks again, and the minimum goes back with it: what may never go back is the query's watermark, which `QueryClock` keeps.
 //! With the minimum goes the due time of the record that released it.
 
@@ -12,6 +12,12 @@ struct Input {
     watermark: Watermark,
     due_us: i64,
     idle: Option<Idle>,
+}
+
+impl Input {
+    fn has_ended(&self) -> bool {
+        self.watermark == Watermark::END && self.idle.is_none()
+    }
 }
 
 /// The least watermark of a fixed number of inputs.
@@ -64,24 +70,30 @@ impl Coalescer {
         self.inputs[input].watermark
     }
 
-    /// If all inputs are idle, since when: since the last of them is.
+    /// If all inputs are idle that have not ended, and there is one, since when: since the last of them is.
     pub fn idle_since(&self) -> Option<Idle> {
-        let mut inputs = self.inputs.iter().map(|input| input.idle);
-        inputs.try_fold(Idle::ALWAYS, |all, input| Some(all.and(input?)))
+        let mut open = self.inputs.iter().filter(|input| !input.has_ended());
+        let first = open.next()?.idle?;
+        open.try_fold(first, |all, input| Some(all.and(input.idle?)))
     }
 
     /// The minimum, if it is not what was returned last, and the due time of the input that stands at it.
     fn settle(&mut self) -> Option<(Watermark, i64)> {
-        let all_since = self.idle_since().map(|all| all.since_ns);
-        let counts = |input: &&Input| match (all_since, input.idle) {
-            (None, idle) => idle.is_none(),
-            (Some(last_ns), idle) => idle.is_some_and(|idle| idle.since_ns == last_ns),
+        let all_are_idle = self.idle_since().is_some();
+        // One from which nothing ever came has no value to leave behind.
+        let has_spoken = |input: &&Input| input.idle.is_some() && input.watermark > Watermark::NONE;
+        let spoke = self.inputs.iter().filter(has_spoken);
+        let last_ns = spoke.filter_map(|input| Some(input.idle?.since_ns)).max();
+        let counts = |input: &&Input| match (all_are_idle, last_ns) {
+            (false, _) => input.idle.is_none(),
+            (true, None) => input.idle.is_some(),
+            (true, last_ns) => has_spoken(input) && input.idle.map(|idle| idle.since_ns) == last_ns,
         };
         let counting = self.inputs.iter().filter(counts);
         let least = counting.min_by_key(|input| input.watermark);
         let least = least.expect("one that speaks, or one that was the last to do so");
         let is_news = self.told != Some(least.watermark);
-        self.told = all_since.is_none().then_some(least.watermark);
+        self.told = (!all_are_idle).then_some(least.watermark);
         is_news.then_some((least.watermark, least.due_us))
     }
 }
@@ -157,6 +169,38 @@ mod tests {
             "the other has promised nothing"
         );
         assert_eq!(coalescer.idle(1, Idle::ALWAYS), Some((Watermark(10), 1)));
+    }
+
+    #[test]
+    fn an_input_of_which_nothing_came_leaves_no_value_behind() {
+        let mut coalescer = Coalescer::new(3);
+        coalescer.promise(0, Watermark(10), 1);
+        coalescer.idle(0, IDLE);
+        coalescer.idle(1, Idle::ALWAYS);
+        // The last to fall idle, or at the same moment.
+        for since_ns in [IDLE.since_ns, IDLE.since_ns + 1] {
+            let mut coalescer = coalescer.clone();
+            let last = Idle { since_ns, ..IDLE };
+            assert_eq!(coalescer.idle(2, last), Some((Watermark(10), 1)));
+            assert_eq!(coalescer.idle_since(), Some(last));
+        }
+    }
+
+    #[test]
+    fn the_end_of_one_input_is_not_that_of_another_which_is_idle() {
+        let mut coalescer = Coalescer::new(2);
+        coalescer.promise(1, Watermark(10), 1);
+        coalescer.promise(0, Watermark::END, 2);
+        assert_eq!(coalescer.idle(1, IDLE), None);
+        assert_eq!(coalescer.idle_since(), Some(IDLE));
+        assert_eq!(
+            coalescer.promise(1, Watermark(12), 3),
+            Some((Watermark(12), 3))
+        );
+        assert_eq!(
+            coalescer.promise(1, Watermark::END, 4),
+            Some((Watermark::END, 4))
+        );
     }
 
     #[test]

@@ -140,12 +140,17 @@ impl Partition {
     }
 }
 
-/// The least watermark over the partitions that speak; when all are idle, over those that fell idle last.
+/// The least watermark over the partitions that speak; when all are idle, over those that fell idle last. One from which nothing ever
+/// came has no value to leave behind.
 pub(super) fn least(partitions: &[Partition]) -> Option<Watermark> {
-    let last_ns = idle_since_ns(partitions);
-    let counts = |partition: &&Partition| match (last_ns, partition.still.idle_since_ns()) {
-        (None, idle_ns) => idle_ns.is_none(),
-        (last_ns, idle_ns) => idle_ns == last_ns,
+    let all_are_idle = idle_since_ns(partitions).is_some();
+    let spoke = |partition: &&Partition| partition.clock.watermark() > Watermark::NONE;
+    let idle_ns = |partition: &Partition| partition.still.idle_since_ns();
+    let last_ns = partitions.iter().filter(spoke).filter_map(idle_ns).max();
+    let counts = |partition: &&Partition| match (all_are_idle, last_ns) {
+        (false, _) => idle_ns(partition).is_none(),
+        (true, None) => true,
+        (true, last_ns) => spoke(partition) && idle_ns(partition) == last_ns,
     };
     let counting = partitions.iter().filter(counts);
     counting.map(|partition| partition.clock.watermark()).min()
