@@ -1,12 +1,12 @@
 //! What asks a job to stop from outside: SIGTERM and SIGINT.
 //!
 //! Law: the first signal asks for a clean stop (drain, flush); a second one ends the process at once, as if nothing had been
-//! caught.
+//! caught. A file that grows beyond what the process may write (`ulimit -f`) is an error of that write, and no signal.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::flag;
 
 use crate::error::{Error, Result};
@@ -26,6 +26,9 @@ impl Signals {
                 .and_then(|_| flag::register(signal, Arc::clone(&asked)))
                 .map_err(|cause| Error::Failed(format!("cannot catch signals: {cause}")))?;
         }
+        // Caught is enough: the write then fails with EFBIG.
+        flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))
+            .map_err(|cause| Error::Failed(format!("cannot catch signals: {cause}")))?;
         Ok(Signals { asked })
     }
 

@@ -450,8 +450,9 @@ pub(super) unsafe extern "C" fn on_delivery(
     if !code.is_error() {
         deliveries.good(tag);
     } else if deliveries.failed.is_none() {
-        // SAFETY: as above; librdkafka returns a NUL-terminated text or null.
-        let reason = unsafe { text(sys::rd_kafka_message_errstr(record)) };
+        // SAFETY: as above; librdkafka returns a NUL-terminated text or null. (`rd_kafka_message_errstr` is for records that were read: of
+        // one that was to be written it gives the value.)
+        let reason = unsafe { text(sys::rd_kafka_message_produce_errstr(record)) };
         let reason = if reason == code.to_string() {
             String::new()
         } else {

@@ -24,6 +24,7 @@ use crate::error::{Error, Result};
 
 use super::owned::{self, Kind, one_name, why_owned};
 use super::properties::{Known, known};
+use super::record_limit::MESSAGE_BYTES_MAX_DEFAULT;
 use super::security::{HAS_TLS, Sasl, why_not_built, why_unreadable};
 
 /// What was configured for one client, the weakest layer first.
@@ -180,6 +181,39 @@ impl Settings {
         self.properties.insert(name, property);
     }
 
+    /// The numbers that the engine reads too, which librdkafka takes in other spellings than this; and that its queue holds a record.
+    fn check_sizes(&self) -> Result<()> {
+        let number = |name: &str| -> Result<Option<u64>> {
+            let (Some(property), Some(text)) = (self.properties.get(name), self.property(name))
+            else {
+                return Ok(None);
+            };
+            let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+            match text.parse() {
+                Ok(number) if digits => Ok(Some(number)),
+                _ => Err(refused(
+                    property,
+                    &format!(": {text} is not a whole number in decimal digits"),
+                )),
+            }
+        };
+        number("message.timeout.ms")?;
+        let record = number("message.max.bytes")?.unwrap_or(MESSAGE_BYTES_MAX_DEFAULT as u64);
+        let queue = number("queue.buffering.max.kbytes")?;
+        if let (Kind::Producer, Some(kilobytes)) = (self.kind, queue)
+            && kilobytes.saturating_mul(1_024) < record
+        {
+            let property = &self.properties["queue.buffering.max.kbytes"];
+            return Err(refused(
+                property,
+                &format!(
+                    ": a record of {record} bytes (message.max.bytes) would never fit {kilobytes} KiB"
+                ),
+            ));
+        }
+        Ok(())
+    }
+
     fn checked(self) -> Result<Settings> {
         let servers = self.property("bootstrap.servers").map(str::trim);
         if servers.is_none_or(str::is_empty) {
@@ -201,6 +235,7 @@ impl Settings {
             return Err(refused(protocol, &format!(": {missing}")));
         }
         self.native()?;
+        self.check_sizes()?;
         for property in self.properties.values() {
             let value = property.value.revealed().unwrap_or_default();
             if let Some(why) = why_unreadable(&property.name, value) {
@@ -478,6 +513,31 @@ mod tests {
             checked(&[("linger.ms", "1"), ("fetch.min.bytes", "1")], &[]),
             "right"
         );
+    }
+
+    #[test]
+    fn sizes_are_decimal_and_the_queue_holds_a_record() {
+        for (name, value, words) in [
+            ("message.timeout.ms", "0x7530", "decimal digits"),
+            ("message.max.bytes", " 5000", "decimal digits"),
+            (
+                "queue.buffering.max.kbytes",
+                "900",
+                "would never fit 900 KiB",
+            ),
+        ] {
+            let layers = Layers {
+                every: &pairs(&[("bootstrap.servers", "b:1"), (name, value)]),
+                ..Layers::default()
+            };
+            let Err(Error::Config(message)) = Settings::producer(&layers) else {
+                panic!("{name} = {value} is refused");
+            };
+            assert!(
+                message.contains(words) && message.contains(name),
+                "{message}"
+            );
+        }
     }
 
     #[test]
