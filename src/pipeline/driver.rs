@@ -42,6 +42,8 @@ pub struct ShardPipeline {
     monotonic_ns: fn() -> u64,
     /// Records taken of which the job has been told.
     told: u64,
+    /// The watermark that it was told.
+    told_watermark: Watermark,
     /// When the job was last told of latencies and counts, on the monotonic clock.
     figures_told_ns: u64,
     /// The counts that it was told of last.
@@ -93,6 +95,7 @@ impl ShardPipeline {
             wall_us,
             monotonic_ns,
             told: 0,
+            told_watermark: Watermark::END,
             figures_told_ns: monotonic_ns(),
             told_counts: Counts::default(),
             stepped_ns: 0,
@@ -151,9 +154,12 @@ impl ShardPipeline {
         let taken = self.records_in();
         let untold = taken - self.told;
         let pausing = !progressed || self.sources.iter().all(SourcePort::is_closed);
-        let due = untold >= UNTOLD_RECORDS_MAX || (untold > 0 && pausing);
+        let watermark = self.least_watermark();
+        // Silence is news too: a source that falls idle holds nobody back.
+        let is_news = untold > 0 || watermark != self.told_watermark;
+        let due = untold >= UNTOLD_RECORDS_MAX || (is_news && pausing);
         if due && self.flow.exit().has_room() {
-            let watermark = self.least_watermark();
+            self.told_watermark = watermark;
             self.flow.exit().post(ToJob::Taken {
                 records: untold,
                 watermark,

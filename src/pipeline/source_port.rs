@@ -294,9 +294,9 @@ impl SourcePort {
         source.map_or(0, |source| source.records_in())
     }
 
-    /// Where the input's watermark stands; at the end where there is nothing to read.
+    /// Where the input's watermark stands; at the end where there is nothing to read, or where it holds nobody back.
     pub fn watermark(&self) -> Watermark {
-        let source = self.source.as_ref();
+        let source = self.source.as_ref().filter(|_| !self.idle);
         let watermark = source.and_then(|source| source.watermark());
         watermark.unwrap_or(Watermark::END)
     }
