@@ -473,6 +473,7 @@ impl Running {
             let progressed = !sink_failed
                 && self.drain(&mut failed).unwrap_or_else(|error| {
                     // Rows can go nowhere any more: the lanes are dropped, so that no shard waits for room.
+                    let error = self.without_reader(error);
                     failed.get_or_insert(error);
                     self.exits.clear();
                     sink_failed = true;
@@ -527,6 +528,18 @@ impl Running {
         }
         watch(self.standing(Going::Ended));
         self.end(asked, failed, sink_failed)
+    }
+
+    /// A reader of standard output that goes away ends a job quietly, unless rows for other sinks are lost by that.
+    fn without_reader(&self, error: Error) -> Error {
+        match error {
+            Error::Closed(_) if self.sinks.len() > 1 => Error::Failed(
+                "the reader of standard output went away, and the job's other outputs are not complete; give it a reader that \
+                 stays, or run the query that prints from a file of its own"
+                    .to_owned(),
+            ),
+            error => error,
+        }
     }
 
     /// How the job stands now.

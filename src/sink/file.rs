@@ -66,8 +66,11 @@ impl FileSink {
             let mut file = options.read(true).append(true).create(true).open(path)?;
             // What is no regular file keeps nothing.
             if file.metadata()?.is_file() {
-                let whole = whole_lines(&mut file)?;
-                file.set_len(whole)?;
+                let (whole, all) = whole_lines(&mut file)?;
+                // Only a torn line: who else appends to the file may have written since.
+                if whole < all {
+                    file.set_len(whole)?;
+                }
             }
             Ok(Frames::new(file, Form::Plain))
         };
@@ -81,10 +84,11 @@ impl FileSink {
     }
 }
 
-/// The length of `file` up to and with its last line break.
-fn whole_lines(file: &mut File) -> std::io::Result<u64> {
+/// The length of `file` up to and with its last line break, and all of it.
+fn whole_lines(file: &mut File) -> std::io::Result<(u64, u64)> {
     const STEP: u64 = 64 << 10;
-    let mut end = file.seek(SeekFrom::End(0))?;
+    let all = file.seek(SeekFrom::End(0))?;
+    let mut end = all;
     let mut bytes = Vec::new();
     while end > 0 {
         let start = end.saturating_sub(STEP);
@@ -92,11 +96,11 @@ fn whole_lines(file: &mut File) -> std::io::Result<u64> {
         file.seek(SeekFrom::Start(start))?;
         file.read_exact(&mut bytes)?;
         if let Some(place) = bytes.iter().rposition(|&byte| byte == b'\n') {
-            return Ok(start + place as u64 + 1);
+            return Ok((start + place as u64 + 1, all));
         }
         end = start;
     }
-    Ok(0)
+    Ok((0, all))
 }
 
 impl Sink for FileSink {

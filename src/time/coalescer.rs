@@ -1,7 +1,7 @@
 //! The minimum watermark over several inputs, as it stands now.
 //!
 //! Law: the result never exceeds what an input that may still speak has promised. An input that is idle is left out of the
-//! minimum; one that has ended stands at plus infinity, which is the result when all have ended, and not while others are idle. What an input promises may go back, when a part of it that was idle
+//! minimum; one that has ended stands at plus infinity, which is the result when all have ended; while others are idle, it stays where it is. What an input promises may go back, when a part of it that was idle
 //! speaks again, and the minimum goes back with it: what may never go back is the query's watermark, which `QueryClock` keeps.
 //! With the minimum goes the due time of the record that released it.
 
@@ -12,12 +12,6 @@ struct Input {
     watermark: Watermark,
     due_us: i64,
     idle: Option<Idle>,
-}
-
-impl Input {
-    fn has_ended(&self) -> bool {
-        self.watermark == Watermark::END && self.idle.is_none()
-    }
 }
 
 /// The least watermark of a fixed number of inputs.
@@ -70,11 +64,10 @@ impl Coalescer {
         self.inputs[input].watermark
     }
 
-    /// If all inputs are idle that have not ended, and there is one, since when: since the last of them is.
+    /// If all inputs are idle, since when: since the last of them is.
     pub fn idle_since(&self) -> Option<Idle> {
-        let mut open = self.inputs.iter().filter(|input| !input.has_ended());
-        let first = open.next()?.idle?;
-        open.try_fold(first, |all, input| Some(all.and(input.idle?)))
+        let mut inputs = self.inputs.iter().map(|input| input.idle);
+        inputs.try_fold(Idle::ALWAYS, |all, input| Some(all.and(input?)))
     }
 
     /// The minimum, if it is not what was returned last, and the due time of the input that stands at it.
@@ -92,6 +85,11 @@ impl Coalescer {
         let counting = self.inputs.iter().filter(counts);
         let least = counting.min_by_key(|input| input.watermark);
         let least = least.expect("one that speaks, or one that was the last to do so");
+        // The end of some is not that of others, which are silent and may speak: it waits for them.
+        let may_speak = |input: &Input| input.idle.is_some_and(|idle| idle != Idle::ALWAYS);
+        if least.watermark == Watermark::END && self.inputs.iter().any(may_speak) {
+            return None;
+        }
         let is_news = self.told != Some(least.watermark);
         self.told = (!all_are_idle).then_some(least.watermark);
         is_news.then_some((least.watermark, least.due_us))
@@ -192,7 +190,7 @@ mod tests {
         coalescer.promise(1, Watermark(10), 1);
         coalescer.promise(0, Watermark::END, 2);
         assert_eq!(coalescer.idle(1, IDLE), None);
-        assert_eq!(coalescer.idle_since(), Some(IDLE));
+        assert_eq!(coalescer.idle_since(), None, "one has ended");
         assert_eq!(
             coalescer.promise(1, Watermark(12), 3),
             Some((Watermark(12), 3))
@@ -201,6 +199,21 @@ mod tests {
             coalescer.promise(1, Watermark::END, 4),
             Some((Watermark::END, 4))
         );
+    }
+
+    #[test]
+    fn an_input_from_which_nothing_comes_does_not_outlast_those_that_end() {
+        let mut coalescer = Coalescer::new(2);
+        coalescer.idle(0, Idle::ALWAYS);
+        assert_eq!(
+            coalescer.promise(1, Watermark(10), 1),
+            Some((Watermark(10), 1))
+        );
+        assert_eq!(
+            coalescer.promise(1, Watermark::END, 2),
+            Some((Watermark::END, 2))
+        );
+        assert_eq!(coalescer.idle_since(), None);
     }
 
     #[test]

@@ -215,7 +215,11 @@ mod tests {
         assert_eq!(held.rests().map(|idle| idle.since_ns), Some(SECOND_NS));
         let mut ended = QueryClock::new(2);
         ended.promise(0, Watermark::END, 1);
-        assert_eq!(ended.idle(1, since(1)), Some((Watermark::END, 1)));
+        assert_eq!(ended.idle(1, since(1)), None, "it may speak again");
         assert_eq!(ended.step(50 * SECOND_NS), None);
+        assert_eq!(
+            ended.promise(1, Watermark::END, 2),
+            Some((Watermark::END, 2))
+        );
     }
 }
