@@ -154,11 +154,13 @@ impl ShardPipeline {
         let taken = self.records_in();
         let untold = taken - self.told;
         let pausing = !progressed || self.sources.iter().all(SourcePort::is_closed);
+        if untold < UNTOLD_RECORDS_MAX && !pausing {
+            return;
+        }
         let watermark = self.least_watermark();
         // Silence is news too: a source that falls idle holds nobody back.
         let is_news = untold > 0 || watermark != self.told_watermark;
-        let due = untold >= UNTOLD_RECORDS_MAX || (is_news && pausing);
-        if due && self.flow.exit().has_room() {
+        if is_news && self.flow.exit().has_room() {
             self.told_watermark = watermark;
             self.flow.exit().post(ToJob::Taken {
                 records: untold,
