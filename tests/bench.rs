@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::process::{Ended, Folder};
 
-const SCENARIOS: [&str; 4] = ["0", "2", "3a", "3b"];
+const SCENARIOS: [&str; 5] = ["0", "count", "2", "3a", "3b"];
 
 /// `velo bench scenario` over few records.
 fn scenario(folder: &Folder, args: &[&str]) -> Ended {
@@ -42,6 +42,7 @@ fn every_scenario_has_the_baselines_rows_at_any_shards_batches_and_inputs() {
         assert_eq!(first["checksum"], first["baseline"]["checksum"]);
         let expected_rows = match name {
             "0" => 5_010,
+            "count" => 2,
             "2" => 200,
             "3a" => 6_341,
             _ => 10_000,

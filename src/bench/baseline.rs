@@ -32,6 +32,8 @@ pub struct Partition<'a> {
 pub enum Query {
     /// Scenario 0.
     Dear,
+    /// Scenario `count`.
+    Count,
     /// Scenario 2.
     BySymbol,
     /// Scenarios 3a, and 3b with a row for every record.
@@ -60,6 +62,7 @@ pub fn run<const N: usize>(
     let mut rows = RowSum::default();
     match query {
         Query::Dear => dear(partitions, rounds, &mut rows),
+        Query::Count => count(partitions, rounds, &mut rows),
         Query::BySymbol => by_symbol(partitions, rounds, &mut rows),
         Query::ByMinute { changes } => by_minute(partitions, rounds, changes, &mut rows),
     }
@@ -116,6 +119,39 @@ fn dear<const N: usize>(partitions: &[Partition<'_>; N], rounds: &[[usize; N]], 
             });
         }
     });
+}
+
+/// `SELECT window_start, COUNT(*) FROM orders WINDOW TUMBLING (SIZE 1 MINUTE)`
+///
+/// All minutes are kept: they are few, and no record of the input is late.
+fn count<const N: usize>(
+    partitions: &[Partition<'_>; N],
+    rounds: &[[usize; N]],
+    rows: &mut RowSum,
+) {
+    let mut scanner = Scanner::new(["ts"]);
+    let mut minutes: Vec<(i64, i64)> = Vec::new();
+    each_record(partitions, rounds, |bytes, start| {
+        let mut ts = 0;
+        scanner.scan(bytes, start, |_, at| integer(bytes, at, &mut ts));
+        let minute = minutes
+            .iter_mut()
+            .rev()
+            .find(|(start_ms, _)| (*start_ms..*start_ms + MINUTE_MS).contains(&ts));
+        match minute {
+            Some((_, count)) => *count += 1,
+            None => minutes.push((ts - ts.rem_euclid(MINUTE_MS), 1)),
+        }
+    });
+    for (start_ms, count) in minutes {
+        rows.row(|row| {
+            row.extend_from_slice(b"{\"window_start\":\"");
+            row.extend_from_slice(timestamp(start_ms).as_bytes());
+            row.extend_from_slice(b"\",\"count(*)\":");
+            write_integer(row, count);
+            row.push(b'}');
+        });
+    }
 }
 
 /// State of a group of scenario 2.

@@ -26,6 +26,8 @@ use crate::sql::{self, plan_script};
 pub enum Scenario {
     /// A filter that half of the records pass.
     Filter,
+    /// Records counted in a tumbling window, without groups: next to nothing is done with a record.
+    Count,
     /// Groups without a window, emitted at the end.
     BySymbol,
     /// Groups in a tumbling window, emitted when it closes.
@@ -76,6 +78,7 @@ impl Scenario {
     pub fn name(self) -> &'static str {
         match self {
             Scenario::Filter => "0",
+            Scenario::Count => "count",
             Scenario::BySymbol => "2",
             Scenario::ByMinute => "3a",
             Scenario::ByMinuteChanges => "3b",
@@ -86,6 +89,9 @@ impl Scenario {
         match self {
             Scenario::Filter => {
                 "SELECT order_id, symbol, price, quantity FROM orders WHERE price > 150"
+            }
+            Scenario::Count => {
+                "SELECT window_start, COUNT(*) FROM orders WINDOW TUMBLING (SIZE 1 MINUTE) EMIT FINAL"
             }
             Scenario::BySymbol => {
                 "SELECT symbol, COUNT(*), AVG(price), MIN(price), MAX(price), SUM(quantity) FROM orders\n\
@@ -114,7 +120,7 @@ impl Scenario {
     pub(super) fn sql_over(self, options: &str) -> String {
         let watermark = match self {
             Scenario::Filter | Scenario::BySymbol => "",
-            Scenario::ByMinute | Scenario::ByMinuteChanges => {
+            Scenario::Count | Scenario::ByMinute | Scenario::ByMinuteChanges => {
                 ",\n  WATERMARK FOR ts AS ts - INTERVAL '2' SECOND"
             }
         };
@@ -128,6 +134,7 @@ impl Scenario {
     pub(super) fn baseline(self) -> BaselineQuery {
         match self {
             Scenario::Filter => BaselineQuery::Dear,
+            Scenario::Count => BaselineQuery::Count,
             Scenario::BySymbol => BaselineQuery::BySymbol,
             Scenario::ByMinute => BaselineQuery::ByMinute { changes: false },
             Scenario::ByMinuteChanges => BaselineQuery::ByMinute { changes: true },

@@ -140,6 +140,9 @@ pub struct KafkaArgs {
         default_value = "standard,buffered,dedicated"
     )]
     pub tier: Vec<TierName>,
+    /// By which query: see bench scenario --explain. `count` does next to nothing with a record
+    #[arg(long, value_name = "SCENARIO", default_value = "count")]
+    pub scenario: ScenarioName,
     #[command(flatten)]
     pub config: ConfigArgs,
     /// Records of a run
@@ -169,6 +172,9 @@ pub struct KafkaPartArgs {
     /// Of which tier
     #[arg(long)]
     pub tier: TierName,
+    /// By which query
+    #[arg(long)]
+    pub scenario: ScenarioName,
     /// The topic
     #[arg(long)]
     pub topic: String,
@@ -275,6 +281,8 @@ pub enum ScenarioName {
     /// Filter: half of the records pass
     #[value(name = "0")]
     Filter,
+    /// A count a minute, without groups
+    Count,
     /// Groups without a window, 200 of them
     #[value(name = "2")]
     BySymbol,
@@ -290,6 +298,7 @@ impl From<ScenarioName> for Scenario {
     fn from(name: ScenarioName) -> Scenario {
         match name {
             ScenarioName::Filter => Scenario::Filter,
+            ScenarioName::Count => Scenario::Count,
             ScenarioName::BySymbol => Scenario::BySymbol,
             ScenarioName::ByMinute => Scenario::ByMinute,
             ScenarioName::ByMinuteChanges => Scenario::ByMinuteChanges,

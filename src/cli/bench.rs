@@ -30,6 +30,7 @@ fn measure_tiers(args: &KafkaArgs) -> Result<()> {
     let core_map = startable_core_map(&config)?;
     let request = KafkaRequest {
         tiers: args.tier.iter().map(|&tier| tier.into()).collect(),
+        scenario: args.scenario.into(),
         records: args.records,
         repeat: args.repeat,
         rate: args.rate,
@@ -57,6 +58,7 @@ fn measure_part(args: &KafkaPartArgs) -> Result<()> {
     let request = PartRequest {
         part: args.part.into(),
         tier: args.tier.into(),
+        scenario: args.scenario.into(),
         topic: args.topic.clone(),
         end: args.end.clone(),
         records: args.records,

@@ -18,6 +18,8 @@ pub struct Line {
     pub bench: &'static str,
     /// `standard`, `buffered` or `dedicated`.
     pub tier: &'static str,
+    /// The query, by the name of its scenario.
+    pub scenario: &'static str,
     /// Partitions of the topic.
     pub partitions: usize,
     /// Number of shards.

@@ -38,9 +38,6 @@ use feed::{feed, fill};
 use line::CpuPerMillion;
 use part::{ClientFigures, LiveFigures, ReadFigures};
 
-/// The query: that of scenario 3a.
-const SCENARIO: Scenario = Scenario::ByMinute;
-
 /// What a part says when its consumers are up.
 const READY: &str = "ready";
 
@@ -52,6 +49,8 @@ const BOOTSTRAP_VARIABLE: &str = "KAFKA_BOOTSTRAP";
 pub struct KafkaRequest {
     /// Which tiers, in this order.
     pub tiers: Vec<Tier>,
+    /// By which query. The less it does, the more of what is measured is the tier.
+    pub scenario: Scenario,
     /// Over how many records, above zero.
     pub records: u64,
     /// Runs of each tier, above zero.
@@ -114,7 +113,7 @@ pub fn run(
     let settings = Settings::producer(&layers)?;
     let name = |what: &str| format!("velo-bench-{}-{what}", std::process::id());
     let topic = OwnTopic::create(&settings, &name("orders"), PARTITIONS)?;
-    let keys = SCENARIO.keys(None);
+    let keys = request.scenario.keys(None);
     tell(&format!(
         "writing {} records to topic {}",
         request.records,
@@ -124,7 +123,7 @@ pub fn run(
         let orders = generate(request.records, keys);
         fill(&settings, topic.name(), &orders)?;
         baseline::run(
-            SCENARIO.baseline(),
+            request.scenario.baseline(),
             &by_the_loop(&orders.input),
             &orders.rounds,
         )
@@ -135,6 +134,7 @@ pub fn run(
             let part = |part| PartRequest {
                 part,
                 tier,
+                scenario: request.scenario,
                 topic: topic.name().to_owned(),
                 end: "latest".into(),
                 records: request.records,
@@ -184,6 +184,7 @@ pub fn run(
             let live = PartRequest {
                 part: Part::Live,
                 tier,
+                scenario: request.scenario,
                 topic: topic.name().to_owned(),
                 end: every_record(&orders),
                 records,
@@ -229,6 +230,7 @@ impl Measured {
             schema: 1,
             bench: "kafka",
             tier: tier.name(),
+            scenario: request.scenario.name(),
             partitions: PARTITIONS,
             shards,
             records: read.records,
@@ -272,6 +274,7 @@ impl PartProcess {
         let mut child = Command::new(binary)
             .args(["bench", "kafka-part", request.part.name()])
             .args(["--tier", request.tier.name()])
+            .args(["--scenario", request.scenario.name()])
             .args(["--topic", &request.topic])
             .args(["--end", &request.end])
             .args(["--records", &request.records.to_string()])

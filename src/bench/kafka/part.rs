@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use velostream_shards::{CoreMap, peak_rss_bytes, process_cpu_ns, thread_cpu_ns};
 
-use super::{READY, SCENARIO, client, with_broker};
-use crate::bench::scenario::planned;
+use super::{READY, client, with_broker};
+use crate::bench::scenario::{Scenario, planned};
 use crate::config::Config;
 use crate::config::options::Tier;
 use crate::error::{Error, Result};
@@ -45,6 +45,8 @@ pub struct PartRequest {
     pub part: Part,
     /// Which tier.
     pub tier: Tier,
+    /// By which query.
+    pub scenario: Scenario,
     /// The topic.
     pub topic: String,
     /// Where the read ends, as the option `end` takes it.
@@ -170,7 +172,7 @@ fn run(
         request.end,
         request.tier.name()
     );
-    let mut plan = planned(&SCENARIO.sql_over(&options), core_map.shards())?;
+    let mut plan = planned(&request.scenario.sql_over(&options), core_map.shards())?;
     let checksum = Arc::new(Checksum::default());
     plan.sink = SinkSpec::Checksum(Arc::clone(&checksum));
     let plan = JobPlan::new("bench".into(), vec![plan]);
