@@ -1,0 +1,114 @@
+"""The naive model: what a windowed query over a bounded input must come to, by the plainest means.
+
+It holds all records and recomputes everything from them; it shares no code with the engine, nor its ways (no pane, no slice, no
+shard). What it follows is docs/SQL.md alone.
+
+A case is a dict:
+
+    sources     [{"name", "bound": us, "records": [record]}]; a record is {"ts": us | None | "damaged", column: value}, in the
+                order in which it stands in its file, which is one partition
+    where       (column, operator, value) | None
+    keys        columns of GROUP BY
+    window      {"kind": "tumbling", "size", "offset", "grace"}, microseconds
+    aggregates  [{"name", "function", "column" | None}]
+    having      (aggregate's name, operator, value) | None
+    emit        "final" | "changes"
+
+`run(case)` returns an `Answer`.
+"""
+
+import collections
+import dataclasses
+import operator
+import statistics
+
+OPERATORS = {">": operator.gt, "<": operator.lt, "=": operator.eq, "<>": operator.ne, ">=": operator.ge, "<=": operator.le}
+BEFORE_ALL = float("-inf")
+
+
+@dataclasses.dataclass
+class Answer:
+    """`rows`: for FINAL the rows, for CHANGES the last row of each group and window; `count`: how many rows come out."""
+
+    rows: list
+    count: int
+    late: int
+    bad: int
+
+
+def holds(condition, row):
+    """SQL's answer to a comparison: what is not known does not hold."""
+    if condition is None:
+        return True
+    column, sign, value = condition
+    return row[column] is not None and OPERATORS[sign](row[column], value)
+
+
+def windows(window, time):
+    """The windows that cover `time`, as (start, end)."""
+    start = (time - window["offset"]) // window["size"] * window["size"] + window["offset"]
+    return [(start, start + window["size"])]
+
+
+def accepted(source, where, window, keeps):
+    """Calls `keeps(record, windows)` for each record that counts; returns how many were late, and how many bad."""
+    late, bad, highest = 0, 0, BEFORE_ALL
+    for record in source["records"]:
+        time = record["ts"]
+        if time is None or time == "damaged":
+            bad += 1
+            continue
+        before, highest = highest - source["bound"], max(highest, time)
+        if not holds(where, record):
+            continue
+        covering = windows(window, time)
+        kept = [(start, end) for start, end in covering if end + window["grace"] > before]
+        if kept:
+            keeps(record, kept)
+        else:
+            late += 1
+    return late, bad
+
+
+def aggregate(function, values):
+    """One aggregate over the values of a group, NULLs included; COUNT(*) counts them all."""
+    if function == "count_rows":
+        return len(values)
+    known = [value for value in values if value is not None]
+    if function == "count":
+        return len(known)
+    if not known:
+        return None
+    return {"sum": sum, "min": min, "max": max, "avg": lambda all_of_them: float(statistics.fmean(all_of_them))}[function](known)
+
+
+def row(case, key, window, records):
+    """The row of a group; None if HAVING does not keep it."""
+    made = dict(zip(case["keys"], key), window_start=window[0], window_end=window[1])
+    for one in case["aggregates"]:
+        column = one["column"]
+        made[one["name"]] = aggregate(one["function"], [record[column] if column else 1 for record in records])
+    return made if holds(case["having"], made) else None
+
+
+def run(case):
+    groups = collections.defaultdict(list)
+    emitted = []
+
+    def keeps(record, covering):
+        for window in covering:
+            identity = (tuple(record[key] for key in case["keys"]), window)
+            groups[identity].append(record)
+            if case["emit"] == "changes":
+                emitted.append((identity, row(case, *identity, groups[identity])))
+
+    late = bad = 0
+    for source in case["sources"]:
+        of_source = accepted(source, case["where"], case["window"], keeps)
+        late, bad = late + of_source[0], bad + of_source[1]
+    if case["emit"] == "changes":
+        out = [made for _, made in emitted if made is not None]
+        last = {identity: made for identity, made in emitted if made is not None}
+        return Answer(list(last.values()), len(out), late, bad)
+    rows = [made for identity, records in groups.items() if (made := row(case, *identity, records)) is not None]
+    return Answer(rows, len(rows), late, bad)
