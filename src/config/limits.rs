@@ -54,6 +54,9 @@ pub const DELIVERY_EPOCH_BITS: u32 = 1;
 /// Length of a window, microseconds: up to a hundred years.
 pub const WINDOW_SIZE_US: RangeInclusive<i64> = 1..=36_525 * MICROSECONDS_A_DAY;
 
+/// In how many windows a record may count: each of them keeps a group of its own for it.
+pub const WINDOWS_A_RECORD_MAX: i64 = 10_000;
+
 /// Grace period of a window, microseconds.
 pub const GRACE_US: RangeInclusive<i64> = 0..=36_525 * MICROSECONDS_A_DAY;
 

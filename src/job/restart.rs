@@ -84,9 +84,7 @@ pub(super) fn from_commits(
     let windows = plan
         .readers_of(source)
         .filter_map(|(_, query)| query.plan.window());
-    let shortest = windows
-        .map(|WindowSpec::Tumbling { size_us, .. }| *size_us)
-        .min();
+    let shortest = windows.map(WindowSpec::size_us).min();
     Ok(Restart {
         source,
         fingerprint,

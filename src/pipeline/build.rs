@@ -33,7 +33,7 @@ use crate::plan::{
 };
 use crate::source::{BadRecords, Source};
 use crate::time::Watermark;
-use crate::window::TumblingAssigner;
+use crate::window::Assigner;
 
 /// What one shard is given to start with.
 pub struct ShardParts {
@@ -212,7 +212,7 @@ fn query_pipeline(plan: &Plan, seat: &Seat, lanes: Option<Lanes>) -> Result<Quer
             let grouping = Grouping {
                 keys: aggregate.keys.len(),
                 form: KeyForm::new(&key_types(aggregate))?,
-                assigner: aggregate.window.as_ref().map(TumblingAssigner::of),
+                assigner: aggregate.window.as_ref().map(Assigner::of),
                 first_phase,
                 edge,
                 owned: WindowAggregate::new(

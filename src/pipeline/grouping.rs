@@ -23,7 +23,7 @@ use crate::batch::take_columns;
 use crate::emit::OutputRows;
 use crate::exchange::{KeyForm, KeyedRows, stable_hashes};
 use crate::time::{Idle, Standing, Watermark};
-use crate::window::TumblingAssigner;
+use crate::window::Assigner;
 
 /// A grouping stage: exchange, state, emission.
 pub struct Grouping {
@@ -32,7 +32,7 @@ pub struct Grouping {
     /// The form in which keys travel.
     pub form: KeyForm,
     /// Event times to panes; `None` without a window.
-    pub assigner: Option<TumblingAssigner>,
+    pub assigner: Option<Assigner>,
     /// What this shard reads, aggregated before it is sent; `None` when rows are sent.
     pub first_phase: Option<PartialAggregate>,
     /// The way to the owners of the keys.
@@ -265,15 +265,15 @@ impl Grouping {
         let mut panes = Vec::new();
         if let Some(assigner) = &mut self.assigner {
             let mut accepted = Vec::new();
-            let late = assigner.assign(
+            let assigned = assigner.assign(
                 &records.event_times,
                 &records.watermarks_before,
                 &mut panes,
                 &mut accepted,
             );
             // Of what is read again the late records were counted, and told, when they were read first.
-            if late > 0 && !self.epochs.reads_again {
-                self.late_records += late;
+            if assigned.late > 0 && !self.epochs.reads_again {
+                self.late_records += assigned.late;
                 if let Some(letters) = &mut self.late_letters {
                     letters.late(&records, &accepted, |time| assigner.is_done(time));
                 }
@@ -282,10 +282,10 @@ impl Grouping {
                 && !self.epochs.reads_again
             {
                 let reached = self.reached.0;
-                let is_closed = |pane| assigner.is_closed(pane, reached);
+                let is_closed = |window| assigner.is_closed(window, reached);
                 letters.after_idle(&records, &mut accepted, &mut panes, is_closed, reached);
             }
-            if accepted.len() < records.len() {
+            if !assigned.one_each || accepted.len() < records.len() {
                 records = records.take(&accepted);
                 columns = take_columns(&columns, &accepted);
             }

@@ -175,8 +175,8 @@ impl LateLetters {
         self.told_after_idle
     }
 
-    /// Takes those of `records` that are not among the rows `accepted`, which ascend. One of a time that `is_passed_over` is not
-    /// late: its window left before a restart.
+    /// Takes those of `records` that are not among the rows `accepted`, which ascend, a row once for each window in which it
+    /// counts. One of a time that `is_passed_over` is not late: its windows left before a restart.
     pub fn late(
         &mut self,
         records: &Batch,
@@ -187,7 +187,11 @@ impl LateLetters {
         let mut place = 0;
         for row in 0..records.len() as u32 {
             let at = row as usize;
-            if accepted.next_if_eq(&row).is_some() || is_passed_over(records.event_times[at]) {
+            let mut counts = false;
+            while accepted.next_if_eq(&row).is_some() {
+                counts = true;
+            }
+            if counts || is_passed_over(records.event_times[at]) {
                 continue;
             }
             let watermark = records.watermarks_before[at];
@@ -195,33 +199,37 @@ impl LateLetters {
         }
     }
 
-    /// Takes those of the rows `accepted` of `records` whose panes, `panes`, are closed at the query's watermark `reached`, and
-    /// leaves the others.
+    /// Takes those of the rows `accepted` of `records` whose windows, `windows` beside them, are all closed at the query's
+    /// watermark `reached`, and leaves what is open of the others.
     pub fn after_idle(
         &mut self,
         records: &Batch,
         accepted: &mut Vec<u32>,
-        panes: &mut Vec<i64>,
+        windows: &mut Vec<i64>,
         is_closed: impl Fn(i64) -> bool,
         reached: Watermark,
     ) {
-        assert_eq!(accepted.len(), panes.len(), "a pane a row");
-        if !panes.iter().any(|&pane| is_closed(pane)) {
+        assert_eq!(accepted.len(), windows.len(), "a window a row");
+        if !windows.iter().any(|&window| is_closed(window)) {
             return;
         }
-        let (mut place, mut left) = (0, 0);
-        for at in 0..accepted.len() {
-            let (row, pane) = (accepted[at], panes[at]);
-            if is_closed(pane) {
+        let (mut place, mut left, mut at) = (0, 0, 0);
+        while at < accepted.len() {
+            let (row, before) = (accepted[at], left);
+            while at < accepted.len() && accepted[at] == row {
+                if !is_closed(windows[at]) {
+                    (accepted[left], windows[left]) = (row, windows[at]);
+                    left += 1;
+                }
+                at += 1;
+            }
+            if left == before {
                 self.told_after_idle += 1;
                 self.tell(records, &mut place, row, "of the query", reached);
-            } else {
-                (accepted[left], panes[left]) = (row, pane);
-                left += 1;
             }
         }
         accepted.truncate(left);
-        panes.truncate(left);
+        windows.truncate(left);
     }
 
     fn tell(

@@ -432,6 +432,33 @@ impl ExplainedWindow {
                 step_us: None,
                 grace_us,
             },
+            WindowSpec::Hopping {
+                size_us,
+                advance_us,
+                offset_us,
+                grace_us,
+            } => ExplainedWindow {
+                kind: "hopping",
+                size_us: Some(size_us),
+                advance_us: Some(advance_us),
+                offset_us: Some(offset_us),
+                gap_us: None,
+                step_us: None,
+                grace_us,
+            },
+            WindowSpec::Cumulate {
+                size_us,
+                step_us,
+                grace_us,
+            } => ExplainedWindow {
+                kind: "cumulate",
+                size_us: Some(size_us),
+                advance_us: None,
+                offset_us: None,
+                gap_us: None,
+                step_us: Some(step_us),
+                grace_us,
+            },
         }
     }
 }

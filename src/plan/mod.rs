@@ -269,13 +269,59 @@ pub enum WindowSpec {
         /// How long after its end the window still accepts records, microseconds.
         grace_us: i64,
     },
+    /// HOPPING: a window of `size_us` begins with each advance.
+    Hopping {
+        /// Length, microseconds, above zero.
+        size_us: i64,
+        /// From one window's start to the next one's, microseconds, `0 < advance <= size`.
+        advance_us: i64,
+        /// Shift of the alignment, microseconds, `0 <= offset < advance`.
+        offset_us: i64,
+        /// As of TUMBLING.
+        grace_us: i64,
+    },
+    /// CUMULATE: windows that begin together, each a step longer than the one before.
+    Cumulate {
+        /// Length of the longest, microseconds, a multiple of the step.
+        size_us: i64,
+        /// Length of the shortest, microseconds, above zero.
+        step_us: i64,
+        /// As of TUMBLING.
+        grace_us: i64,
+    },
 }
 
 impl WindowSpec {
     /// How long after its end the window still accepts records, microseconds.
     pub fn grace_us(&self) -> i64 {
         match *self {
-            WindowSpec::Tumbling { grace_us, .. } => grace_us,
+            WindowSpec::Tumbling { grace_us, .. }
+            | WindowSpec::Hopping { grace_us, .. }
+            | WindowSpec::Cumulate { grace_us, .. } => grace_us,
+        }
+    }
+
+    /// Length of the longest window, microseconds: how far back a record may lie that counts in an open one.
+    pub fn size_us(&self) -> i64 {
+        match *self {
+            WindowSpec::Tumbling { size_us, .. }
+            | WindowSpec::Hopping { size_us, .. }
+            | WindowSpec::Cumulate { size_us, .. } => size_us,
+        }
+    }
+
+    /// In how many windows a record counts, at most.
+    pub fn windows_a_record(&self) -> i64 {
+        match *self {
+            WindowSpec::Tumbling { .. } => 1,
+            WindowSpec::Hopping {
+                size_us,
+                advance_us,
+                ..
+            } => size_us / advance_us + i64::from(size_us % advance_us != 0),
+            WindowSpec::Cumulate {
+                size_us, step_us, ..
+            } => size_us / step_us,
         }
     }
 }

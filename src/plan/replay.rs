@@ -97,14 +97,24 @@ impl Plan {
                     texts("having", aggregate.having.as_slice()),
                     texts("select", &aggregate.rows),
                 ]);
-                if let Some(WindowSpec::Tumbling {
-                    size_us,
-                    offset_us,
-                    grace_us,
-                }) = aggregate.window
-                {
-                    parts.push(format!("tumbling: {size_us} {offset_us} {grace_us}"));
-                }
+                parts.extend(aggregate.window.map(|window| match window {
+                    WindowSpec::Tumbling {
+                        size_us,
+                        offset_us,
+                        grace_us,
+                    } => format!("tumbling: {size_us} {offset_us} {grace_us}"),
+                    WindowSpec::Hopping {
+                        size_us,
+                        advance_us,
+                        offset_us,
+                        grace_us,
+                    } => format!("hopping: {size_us} {advance_us} {offset_us} {grace_us}"),
+                    WindowSpec::Cumulate {
+                        size_us,
+                        step_us,
+                        grace_us,
+                    } => format!("cumulate: {size_us} {step_us} {grace_us}"),
+                }));
             }
         }
         parts

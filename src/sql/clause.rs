@@ -1,4 +1,4 @@
-//! The clauses that are ours: WINDOW, EMIT, WATERMARK and durations.
+//! The clauses that are ours: EMIT, WATERMARK and durations. The WINDOW clause: `window_clause.rs`.
 //!
 //! Law: each is read from the tokens it stands in and cut out whole, so that what goes to sqlparser is plain SQL.
 
@@ -6,9 +6,9 @@ use datafusion_sql::sqlparser::tokenizer::Token;
 
 use super::diagnose::Code;
 use super::tokens::Tokens;
-use crate::config::limits::{GRACE_US, WATERMARK_BOUND_US, WINDOW_SIZE_US};
+use crate::config::limits::WATERMARK_BOUND_US;
 use crate::error::{Result, Span};
-use crate::plan::{EmitPolicy, WindowSpec};
+use crate::plan::EmitPolicy;
 
 /// Microseconds in a second.
 const SECOND_US: i64 = 1_000_000;
@@ -39,194 +39,12 @@ const UNITS: &[(&str, i64)] = &[
     ("weeks", 7 * 86_400 * SECOND_US),
 ];
 
-/// A WINDOW clause and where it stands.
-pub(super) struct WindowClause {
-    /// What it says.
-    pub spec: WindowSpec,
-    /// The whole clause.
-    pub span: Span,
-    /// The time column it names, if it names one, and where.
-    pub time_column: Option<(String, Span)>,
-}
-
 /// An EMIT clause and where it stands.
 pub(super) struct EmitClause {
     /// What it says.
     pub policy: EmitPolicy,
     /// The whole clause.
     pub span: Span,
-}
-
-/// Cuts the WINDOW clause out of a query, if it has one. `WINDOW name AS (..)` is standard SQL and not meant.
-pub(super) fn cut_window(query: &mut Tokens<'_>) -> Result<Option<WindowClause>> {
-    let is_table_function =
-        |at: &Tokens<'_>| at.at_word("table") && at.peek_at(1) == Some(&Token::LParen);
-    if let Some(table) = query.find(is_table_function) {
-        return Err(query.place().error(
-            Code::NotAvailable,
-            "windows as table functions are not available yet",
-            Some(query.at(table).span()),
-            Some("write FROM the stream, and WINDOW TUMBLING (SIZE 1 MINUTE)".to_owned()),
-        ));
-    }
-    let Some(start) = query.find(|at| {
-        at.at_word("window")
-            && matches!(at.peek_at(1), Some(Token::Word(_)))
-            && at.peek_at(2) == Some(&Token::LParen)
-    }) else {
-        return Ok(None);
-    };
-    let mut cursor = query.at(start);
-    let first = cursor.span();
-    cursor.take();
-    let kind_span = cursor.span();
-    let kind = cursor.expect_identifier("a window kind")?;
-    cursor.expect_token(&Token::LParen)?;
-    let arguments = cursor.take_to_closing()?;
-    let end = cursor.position();
-    let span = Span {
-        start: first.start,
-        end: query.at(end - 1).span().end,
-    };
-    let place = query.place();
-    match kind.as_str() {
-        "tumbling" => {}
-        "hopping" | "sliding" | "session" | "cumulate" => {
-            return Err(place.error(
-                Code::NotAvailable,
-                format!("{} windows are not available yet", kind.to_uppercase()),
-                Some(kind_span),
-                Some("TUMBLING (SIZE d) is".to_owned()),
-            ));
-        }
-        _ => {
-            return Err(place.error(
-                Code::BadWindow,
-                format!("there is no window kind {}", kind.to_uppercase()),
-                Some(kind_span),
-                Some("the kinds are TUMBLING, HOPPING, SESSION and CUMULATE".to_owned()),
-            ));
-        }
-    }
-    let (spec, time_column) = tumbling(arguments, span)?;
-    query.cut(start, end);
-    if let Some(second) = query.find(|at| {
-        at.at_word("window")
-            && matches!(at.peek_at(1), Some(Token::Word(_)))
-            && at.peek_at(2) == Some(&Token::LParen)
-    }) {
-        return Err(place.error(
-            Code::BadWindow,
-            "a query has one WINDOW clause",
-            Some(query.at(second).span()),
-            Some("leave this one out".to_owned()),
-        ));
-    }
-    Ok(Some(WindowClause {
-        spec,
-        span,
-        time_column,
-    }))
-}
-
-/// `SIZE d [, OFFSET d] [, GRACE PERIOD d]`, `d`, or `ts, d`.
-fn tumbling(arguments: Tokens<'_>, span: Span) -> Result<(WindowSpec, Option<(String, Span)>)> {
-    let place = arguments.place();
-    let mut size = None;
-    let mut offset = None;
-    let mut grace = None;
-    let mut time_column = None;
-    for mut argument in arguments.split_commas() {
-        let at = argument.whole_span();
-        let (name, slot) = if argument.take_word("size") {
-            ("SIZE", &mut size)
-        } else if argument.take_word("offset") {
-            ("OFFSET", &mut offset)
-        } else if argument.take_words(&["grace", "period"]) {
-            ("GRACE PERIOD", &mut grace)
-        } else if size.is_none() && time_column.is_none() && is_name(&argument) {
-            time_column = Some((argument.expect_identifier("a column")?, at));
-            continue;
-        } else if matches!(argument.peek(), Some(Token::Word(_))) && !argument.at_word("interval") {
-            return Err(argument.expected("SIZE, OFFSET or GRACE PERIOD"));
-        } else {
-            ("SIZE", &mut size)
-        };
-        if slot.is_some() {
-            let hint = "leave one of them out".to_owned();
-            return Err(place.error(
-                Code::BadWindow,
-                format!("{name} stands twice"),
-                Some(at),
-                Some(hint),
-            ));
-        }
-        let span = argument.span();
-        let value = duration(&mut argument)?;
-        let span = Span {
-            start: span.start,
-            end: at.end,
-        };
-        if name == "SIZE" && value <= 0 {
-            let hint = "write WINDOW TUMBLING (SIZE 1 HOUR)".to_owned();
-            return Err(place.error(
-                Code::BadWindow,
-                "SIZE must be above zero",
-                Some(span),
-                Some(hint),
-            ));
-        }
-        if name == "GRACE PERIOD" && value < 0 {
-            let hint = "leave it out for a window that closes at its end".to_owned();
-            return Err(place.error(
-                Code::BadWindow,
-                "GRACE PERIOD must not be negative",
-                Some(span),
-                Some(hint),
-            ));
-        }
-        *slot = Some(value);
-        argument.expect_end()?;
-    }
-    let Some(size_us) = size else {
-        return Err(place.error(
-            Code::BadWindow,
-            "the window has no SIZE",
-            Some(span),
-            Some("write WINDOW TUMBLING (SIZE 1 HOUR)".to_owned()),
-        ));
-    };
-    if !WINDOW_SIZE_US.contains(&size_us) {
-        return Err(place.error(
-            Code::BadWindow,
-            "SIZE must be above zero and at most a hundred years",
-            Some(span),
-            None,
-        ));
-    }
-    let grace_us = grace.unwrap_or(0);
-    let offset_us = offset.unwrap_or(0);
-    if !GRACE_US.contains(&grace_us) {
-        return Err(place.error(
-            Code::BadWindow,
-            "GRACE PERIOD must not be negative and at most a hundred years",
-            Some(span),
-            None,
-        ));
-    }
-    let spec = WindowSpec::Tumbling {
-        size_us,
-        offset_us: offset_us.rem_euclid(size_us),
-        grace_us,
-    };
-    Ok((spec, time_column))
-}
-
-/// A lone word that is no duration, such as the time column of `TUMBLING(ts, 5m)`.
-fn is_name(argument: &Tokens<'_>) -> bool {
-    matches!(argument.peek(), Some(Token::Word(_)))
-        && !argument.at_word("interval")
-        && argument.peek_at(1).is_none()
 }
 
 /// Cuts the EMIT clause off the end of a query, if it has one. A column or stream may be called emit; the clause is what

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   text --tokens--> statements --> Declare: streams, catalog (statement, streams, catalog)
-//!                               \-> query: WINDOW, EMIT cut   (clause)
+//!                               \-> query: WINDOW, EMIT cut   (window_clause, clause)
 //!                                     sqlparser, SqlToRel     (lower)
 //!                                     compiled expressions    (compile)
 //!                                     exchange                (exchange)
@@ -28,6 +28,7 @@ mod statement;
 mod streams;
 mod target;
 mod tokens;
+mod window_clause;
 
 use std::sync::Arc;
 

@@ -1,110 +1,149 @@
-//! Event times to pane numbers, and which records are late.
+//! Event times to window numbers, and which records are late.
 //!
-//! Law: a record is late iff the end of its pane plus grace is at or below its partition's watermark just before it; one of a
-//! pane that an earlier run has emitted (`start_at`) is passed over instead. The answer depends on nothing else, so it is the same at any number of shards, batch size or timing.
+//! Law: a record does not count in a window whose end plus grace is at or below its partition's watermark just before it, and is
+//! late iff that holds of all windows that cover it. Windows that an earlier run has emitted (`start_at`) are passed over
+//! instead. The answer depends on nothing else, so it is the same at any number of shards, batch size or timing.
 //!
-//! The bounds of the last pane are kept, so that a record of the same pane as the one before costs a compare, not a
-//! division.
+//! The windows that cover the last record are kept, with the span of time in which they are the same, so that a record of
+//! that span costs a compare, not a division.
 
 use super::Spans;
 use crate::plan::WindowSpec;
 use crate::time::{EventTime, Watermark};
 
-/// Assigns records to tumbling windows: each falls into one pane, and a pane is a window.
+/// Assigns records to the windows that cover them.
 #[derive(Clone, Debug)]
-pub struct TumblingAssigner {
+pub struct Assigner {
     spans: Spans,
-    /// Panes that close at or below it are done: an earlier run has emitted them.
+    /// Windows that close at or below it are done: an earlier run has emitted them.
     done: Watermark,
-    last: Pane,
+    last: Cell,
 }
 
-/// A pane with what a record is compared with.
+/// What became of the records of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Assigned {
+    /// How many were late.
+    pub late: u64,
+    /// Whether every record counts in one window, so that rows and records are the same.
+    pub one_each: bool,
+}
+
+/// A span of time in which the same windows cover every record.
 #[derive(Clone, Copy, Debug)]
-struct Pane {
-    number: i64,
+struct Cell {
     start: i64,
     end: i64,
-    /// When it closes; `Watermark::NONE` for one that is done, so that every record of it takes the cold branch.
+    /// Those of the windows that are not done: the number of the first, and how many.
+    first: i64,
+    windows: i64,
+    /// When the first of them closes; `Watermark::NONE` if all are done, so that every record takes the cold branch.
     closing: Watermark,
-    is_done: bool,
 }
 
-impl TumblingAssigner {
+impl Assigner {
     /// An assigner for a planned window.
-    pub fn of(window: &WindowSpec) -> TumblingAssigner {
-        TumblingAssigner::over(Spans::of(window))
+    pub fn of(window: &WindowSpec) -> Assigner {
+        Assigner::over(Spans::of(window))
     }
 
-    fn over(spans: Spans) -> TumblingAssigner {
-        TumblingAssigner {
+    fn over(spans: Spans) -> Assigner {
+        Assigner {
             spans,
             done: Watermark::NONE,
-            last: Pane::number(&spans, 0, Watermark::NONE),
+            last: Cell::around(&spans, EventTime(0), Watermark::NONE),
         }
     }
 
-    /// From now on, panes that close at or below `done` are done.
+    /// From now on, windows that close at or below `done` are done.
     pub fn start_at(&mut self, done: Watermark) {
         self.done = done;
-        self.last = Pane::number(&self.spans, 0, done);
+        self.last = Cell::around(&self.spans, EventTime(0), done);
     }
 
-    /// Whether a record of `time` falls into a pane that is done.
+    /// Whether all windows that cover `time` are done.
     pub fn is_done(&self, time: EventTime) -> bool {
-        self.spans.closing(self.spans.pane(time)) <= self.done
+        self.spans.closing(*self.spans.covering(time).end()) <= self.done
     }
 
-    /// Whether pane number `pane` is closed at `watermark`.
-    pub fn is_closed(&self, pane: i64, watermark: Watermark) -> bool {
-        self.spans.closing(pane) <= watermark
+    /// Whether window number `window` is closed at `watermark`.
+    pub fn is_closed(&self, window: i64, watermark: Watermark) -> bool {
+        self.spans.closing(window) <= watermark
     }
 
-    /// Judges the records of a batch: appends the row of each accepted record to `accepted`, its pane to `panes`, and
-    /// returns how many were late. A record of a pane that is done is neither.
+    /// Judges the records of a batch: appends to `windows` the number of each window in which a record counts, and its row to
+    /// `accepted` beside it, in the order of rows, then of windows. A record whose windows are all done is neither accepted nor late.
     pub fn assign(
         &mut self,
         times: &[EventTime],
         watermarks_before: &[Watermark],
-        panes: &mut Vec<i64>,
+        windows: &mut Vec<i64>,
         accepted: &mut Vec<u32>,
-    ) -> u64 {
+    ) -> Assigned {
         assert_eq!(
             times.len(),
             watermarks_before.len(),
             "a watermark before every record"
         );
-        panes.reserve(times.len());
+        windows.reserve(times.len());
         accepted.reserve(times.len());
-        let mut last = self.last;
-        let mut late = 0;
+        let mut cell = self.last;
+        let mut assigned = Assigned {
+            late: 0,
+            one_each: true,
+        };
         for (row, (&time, &before)) in times.iter().zip(watermarks_before).enumerate() {
-            if time.0 < last.start || time.0 >= last.end {
-                last = Pane::number(&self.spans, self.spans.pane(time), self.done);
+            if time.0 < cell.start || time.0 >= cell.end {
+                cell = Cell::around(&self.spans, time, self.done);
             }
-            if last.closing <= before {
-                late += u64::from(!last.is_done);
-            } else {
-                panes.push(last.number);
+            let mut closed = 0;
+            if cell.closing <= before {
+                closed = self.closed(&cell, before);
+                if closed == cell.windows {
+                    assigned.late += u64::from(cell.windows > 0);
+                    assigned.one_each = false;
+                    continue;
+                }
+            }
+            assigned.one_each &= closed + 1 == cell.windows;
+            for number in closed..cell.windows {
+                windows.push(cell.first + number);
                 accepted.push(row as u32);
             }
         }
-        self.last = last;
-        late
+        self.last = cell;
+        assigned
+    }
+
+    /// How many windows of `cell`, from the first, are closed at `watermark`.
+    #[cold]
+    fn closed(&self, cell: &Cell, watermark: Watermark) -> i64 {
+        (0..cell.windows)
+            .take_while(|number| self.spans.closing(cell.first + number) <= watermark)
+            .count() as i64
     }
 }
 
-impl Pane {
-    fn number(spans: &Spans, number: i64, done: Watermark) -> Pane {
-        let (start, end) = spans.bounds(number);
-        let closing = spans.closing(number);
-        let is_done = closing <= done;
-        Pane {
-            number,
+impl Cell {
+    fn around(spans: &Spans, time: EventTime, done: Watermark) -> Cell {
+        let (first, last) = spans.covering(time).into_inner();
+        // The windows change where the next one begins or the first one ends; before, where the last one began or the one
+        // before the first ended.
+        let start = spans
+            .bounds(last)
+            .0
+            .max(spans.bounds(first.saturating_sub(1)).1);
+        let end = spans
+            .bounds(first)
+            .1
+            .min(spans.bounds(last.saturating_add(1)).0);
+        let open = (first..=last).find(|&number| spans.closing(number) > done);
+        Cell {
             start,
             end,
-            closing: if is_done { Watermark::NONE } else { closing },
-            is_done,
+            first: open.unwrap_or(last),
+            windows: open.map_or(0, |open| last - open + 1),
+            closing: open.map_or(Watermark::NONE, |number| spans.closing(number)),
         }
     }
 }
@@ -115,45 +154,62 @@ mod tests {
 
     use super::*;
 
+    fn tumbling(grace_us: i64) -> WindowSpec {
+        WindowSpec::Tumbling {
+            size_us: 10,
+            offset_us: 0,
+            grace_us,
+        }
+    }
+
+    /// Late records, rows that count, their windows.
+    fn assign(assigner: &mut Assigner, records: &[(i64, i64)]) -> (u64, Vec<u32>, Vec<i64>) {
+        let times: Vec<EventTime> = records.iter().map(|&(time, _)| EventTime(time)).collect();
+        let before: Vec<Watermark> = records.iter().map(|&(_, at)| Watermark(at)).collect();
+        let (mut windows, mut accepted) = (Vec::new(), Vec::new());
+        let assigned = assigner.assign(&times, &before, &mut windows, &mut accepted);
+        let each_once = accepted.iter().copied().eq(0..records.len() as u32);
+        assert_eq!(assigned.one_each, each_once, "{records:?}");
+        (assigned.late, accepted, windows)
+    }
+
     #[test]
     fn a_record_is_late_once_its_partition_has_reached_end_plus_grace() {
-        let mut assigner = TumblingAssigner::over(Spans::new(10, 0, 5));
-        let (mut panes, mut accepted) = (Vec::new(), Vec::new());
-        let times = [EventTime(9), EventTime(9), EventTime(10)];
-        let before = [Watermark(14), Watermark(15), Watermark(15)];
+        let mut assigner = Assigner::of(&tumbling(5));
+        let records = [(9, 14), (9, 15), (10, 15)];
+        assert_eq!(assign(&mut assigner, &records), (1, vec![0, 2], vec![0, 1]));
+    }
+
+    #[test]
+    fn a_record_that_is_late_for_some_windows_counts_in_the_others() {
+        let mut assigner = Assigner::of(&WindowSpec::Hopping {
+            size_us: 20,
+            advance_us: 10,
+            offset_us: 0,
+            grace_us: 0,
+        });
+        let records = [(15, 0), (15, 20), (15, 30)];
         assert_eq!(
-            assigner.assign(&times, &before, &mut panes, &mut accepted),
-            1
+            assign(&mut assigner, &records),
+            (1, vec![0, 0, 1], vec![0, 1, 1])
         );
-        assert_eq!(panes, [0, 1]);
-        assert_eq!(accepted, [0, 2]);
     }
 
     #[test]
     fn nothing_is_late_before_the_first_record() {
-        let mut assigner = TumblingAssigner::over(Spans::new(10, 0, 0));
-        let (mut panes, mut accepted) = (Vec::new(), Vec::new());
-        let times = [EventTime(i64::MIN), EventTime(i64::MAX)];
-        assert_eq!(
-            assigner.assign(&times, &[Watermark::NONE; 2], &mut panes, &mut accepted),
-            0
-        );
-        assert_eq!(accepted, [0, 1]);
+        let mut assigner = Assigner::of(&tumbling(0));
+        let none = Watermark::NONE.0;
+        let (late, accepted, _) = assign(&mut assigner, &[(i64::MIN, none), (i64::MAX, none)]);
+        assert_eq!((late, accepted), (0, vec![0, 1]));
     }
 
     #[test]
-    fn a_record_of_a_pane_that_is_done_is_neither_late_nor_accepted() {
-        let mut assigner = TumblingAssigner::over(Spans::new(10, 0, 5));
+    fn a_record_of_a_window_that_is_done_is_neither_late_nor_accepted() {
+        let mut assigner = Assigner::of(&tumbling(5));
         assigner.start_at(Watermark(25));
-        let (mut panes, mut accepted) = (Vec::new(), Vec::new());
-        let times = [9, 19, 20, 29].map(EventTime);
-        let before = [Watermark::NONE, Watermark(30), Watermark(34), Watermark(35)];
-        assert_eq!(
-            assigner.assign(&times, &before, &mut panes, &mut accepted),
-            1
-        );
-        assert_eq!((panes, accepted), (vec![2], vec![2]));
-        let done = times.map(|time| assigner.is_done(time));
+        let records = [(9, Watermark::NONE.0), (19, 30), (20, 34), (29, 35)];
+        assert_eq!(assign(&mut assigner, &records), (1, vec![2], vec![2]));
+        let done = [9, 19, 20, 29].map(|time| assigner.is_done(EventTime(time)));
         assert_eq!(done, [true, true, false, false]);
     }
 
@@ -162,27 +218,47 @@ mod tests {
         prop_oneof![-100i64..100, Just(i64::MIN), Just(i64::MAX), any::<i64>()]
     }
 
+    fn any_window() -> impl Strategy<Value = WindowSpec> {
+        let hopping = (1i64..20, 0i64..40, 0i64..20, 0i64..20);
+        let cumulating = (1i64..8, 1i64..6, 0i64..20);
+        prop_oneof![
+            hopping.prop_map(|(advance_us, more, offset, grace_us)| WindowSpec::Hopping {
+                size_us: advance_us + more,
+                advance_us,
+                offset_us: offset % advance_us,
+                grace_us,
+            }),
+            cumulating.prop_map(|(step_us, steps, grace_us)| WindowSpec::Cumulate {
+                size_us: step_us * steps,
+                step_us,
+                grace_us,
+            }),
+            (0i64..20).prop_map(tumbling),
+        ]
+    }
+
     proptest! {
         #[test]
-        fn the_kept_bounds_never_change_the_answer(
+        fn what_is_kept_never_changes_the_answer(
             records in prop::collection::vec((any_time(), any_time()), 0..50),
-            size in 1i64..40,
-            shift in 0i64..40,
-            grace in 0i64..20,
+            window in any_window(),
+            done in any_time(),
         ) {
-            let spans = Spans::new(size, shift % size, grace);
-            let mut assigner = TumblingAssigner::over(spans);
-            let times: Vec<EventTime> = records.iter().map(|&(time, _)| EventTime(time)).collect();
-            let before: Vec<Watermark> = records.iter().map(|&(_, before)| Watermark(before)).collect();
-            let (mut panes, mut accepted) = (Vec::new(), Vec::new());
-            let late = assigner.assign(&times, &before, &mut panes, &mut accepted);
-            let expected: Vec<(u32, i64)> = (0..records.len())
-                .map(|row| (row as u32, spans.pane(times[row])))
-                .filter(|&(row, pane)| spans.closing(pane) > before[row as usize])
-                .collect();
-            let found: Vec<(u32, i64)> = accepted.into_iter().zip(panes).collect();
-            prop_assert_eq!(late as usize, records.len() - expected.len());
-            prop_assert_eq!(found, expected);
+            let mut assigner = Assigner::of(&window);
+            assigner.start_at(Watermark(done));
+            let spans = Spans::of(&window);
+            let (mut late, mut expected) = (0, Vec::new());
+            for (row, &(time, before)) in records.iter().enumerate() {
+                let open = spans.covering(EventTime(time)).filter(|&number| spans.closing(number).0 > done);
+                let open: Vec<i64> = open.collect();
+                let counts = open.iter().filter(|&&number| spans.closing(number).0 > before);
+                let counts: Vec<(u32, i64)> = counts.map(|&number| (row as u32, number)).collect();
+                late += u64::from(!open.is_empty() && counts.is_empty());
+                expected.extend(counts);
+            }
+            let (found_late, rows, windows) = assign(&mut assigner, &records);
+            prop_assert_eq!(found_late, late);
+            prop_assert_eq!(rows.into_iter().zip(windows).collect::<Vec<_>>(), expected);
         }
     }
 }

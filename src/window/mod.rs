@@ -1,7 +1,7 @@
 //! Event time to panes, and which panes fire and close.
 //!
 //! ```text
-//!   reading shard:  event time --TumblingAssigner--> pane number, or late         (against the record's own partition)
+//!   reading shard:  event time --Assigner--> pane number, or late         (against the record's own partition)
 //!   owning shard:   pane number --Panes--> its store ... watermark --Panes::close, fire--> the store again, once, in order
 //! ```
 //!
@@ -14,6 +14,6 @@ mod assigner;
 mod panes;
 mod spans;
 
-pub use assigner::TumblingAssigner;
+pub use assigner::Assigner;
 pub use panes::Panes;
 pub use spans::Spans;

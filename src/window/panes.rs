@@ -222,6 +222,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::plan::WindowSpec;
+
+    fn tumbling(size_us: i64, grace_us: i64) -> Spans {
+        Spans::of(&WindowSpec::Tumbling {
+            size_us,
+            offset_us: 0,
+            grace_us,
+        })
+    }
 
     fn fired(panes: &mut Panes<Vec<i64>>, watermark: i64) -> Vec<i64> {
         panes.close(Watermark(watermark));
@@ -232,7 +241,7 @@ mod tests {
 
     #[test]
     fn panes_fire_once_in_order_when_end_plus_grace_is_reached() {
-        let mut panes = Panes::new(Spans::new(10, 0, 5));
+        let mut panes = Panes::new(tumbling(10, 5));
         for pane in [3, -1, 0, 1_000_000] {
             panes
                 .get_or_open(pane, Vec::new)
@@ -249,7 +258,7 @@ mod tests {
 
     #[test]
     fn a_closed_pane_refuses_records_even_if_it_was_never_open() {
-        let mut panes: Panes<Vec<i64>> = Panes::new(Spans::new(10, 0, 0));
+        let mut panes: Panes<Vec<i64>> = Panes::new(tumbling(10, 0));
         assert!(
             panes.get_or_open(-5, Vec::new).is_some(),
             "nothing is closed at first"
@@ -272,7 +281,7 @@ mod tests {
 
     #[test]
     fn a_pane_that_is_taken_out_early_stays_open() {
-        let mut panes: Panes<Vec<i64>> = Panes::new(Spans::new(10, 0, 0));
+        let mut panes: Panes<Vec<i64>> = Panes::new(tumbling(10, 0));
         for pane in [1, -1] {
             let store = panes.get_or_open(pane, Vec::new).expect("an open pane");
             store.push(pane);
@@ -286,7 +295,7 @@ mod tests {
 
     #[test]
     fn a_recycled_store_is_opened_before_a_new_one_is_made() {
-        let mut panes = Panes::new(Spans::new(10, 0, 0));
+        let mut panes = Panes::new(tumbling(10, 0));
         let store = panes
             .get_or_open(0, || Vec::with_capacity(64))
             .expect("an open pane");
@@ -307,12 +316,12 @@ mod tests {
 
     #[test]
     fn the_ring_grows_with_the_panes_and_not_with_their_distance() {
-        let mut panes: Panes<Vec<i64>> = Panes::new(Spans::new(1, 0, 0));
+        let mut panes: Panes<Vec<i64>> = Panes::new(tumbling(1, 0));
         for pane in 0..1_000 {
             panes.get_or_open(pane, Vec::new).expect("an open pane");
         }
         assert!(panes.sparse.is_empty() && panes.ring.len() == 1_024);
-        let mut far: Panes<Vec<i64>> = Panes::new(Spans::new(1, 0, 0));
+        let mut far: Panes<Vec<i64>> = Panes::new(tumbling(1, 0));
         for pane in [i64::MIN / 2, 0, i64::MAX / 2] {
             far.get_or_open(pane, Vec::new).expect("an open pane");
         }
@@ -342,7 +351,7 @@ mod tests {
     proptest! {
         #[test]
         fn panes_are_a_sorted_map(steps in prop::collection::vec(any_step(), 0..300)) {
-            let mut panes: Panes<i64> = Panes::new(Spans::new(10, 0, 0));
+            let mut panes: Panes<i64> = Panes::new(tumbling(10, 0));
             let mut model: BTreeMap<i64, i64> = BTreeMap::new();
             let mut closed = i64::MIN;
             for (number, step) in steps.into_iter().enumerate() {

@@ -28,6 +28,7 @@ RUNS_A_SEED = 2
 LIMIT_S = 60
 COLUMNS = {"k": "VARCHAR", "g": "BIGINT", "v": "BIGINT", "d": "DOUBLE", "s": "VARCHAR"}
 TIMES = ["window_start", "window_end"]
+PARTS = {"advance": "ADVANCE BY", "step": "STEP", "offset": "OFFSET"}
 
 
 # ---- making a case ---------------------------------------------------------------------------------------------------
@@ -38,13 +39,16 @@ def duration(chance):
 
 
 def a_window(chance):
-    size = duration(chance)
-    return {
-        "kind": "tumbling",
-        "size": size,
-        "offset": chance.choice([0, 0, 0, chance.randrange(size)]),
-        "grace": chance.choice([0, 0, 0, chance.randrange(1, 3 * size)]),
-    }
+    size, kind = duration(chance), chance.choice(["tumbling", "hopping", "hopping", "cumulate"])
+    window = {"kind": kind, "size": size, "offset": 0, "grace": chance.choice([0, 0, 0, chance.randrange(1, 3 * size)])}
+    if kind == "cumulate":
+        steps = chance.choice([1, 2, 5, 12])
+        window.update(step=max(1, size // steps), size=max(1, size // steps) * steps)
+        return window
+    if kind == "hopping":
+        window["advance"] = chance.choice([size, size // 2, max(1, size // 5), max(1, size // 12), chance.randrange(max(1, size // 20), size + 1)])
+    window["offset"] = chance.choice([0, 0, 0, chance.randrange(window.get("advance", size))])
+    return window
 
 
 def a_stream(chance, name, window, begin):
@@ -155,7 +159,9 @@ def sql(case):
     text += f"SELECT {', '.join([*case['keys'], *TIMES, *aggregates])} FROM {read}\n"
     text += condition("WHERE", case["where"])
     text += f"GROUP BY {', '.join(case['keys'])}\n" if case["keys"] else ""
-    text += f"WINDOW TUMBLING (SIZE {microseconds(window['size'])}, OFFSET {microseconds(window['offset'])}, "
+    text += f"WINDOW {window['kind'].upper()} (SIZE {microseconds(window['size'])}, "
+    for name, word in PARTS.items():
+        text += f"{word} {microseconds(window[name])}, " if name in window and (name, window["kind"]) != ("offset", "cumulate") else ""
     text += f"GRACE PERIOD {microseconds(window['grace'])})\n"
     text += condition("HAVING", having)
     return text + f"EMIT {case['emit'].upper()};\n"

@@ -9,7 +9,8 @@ A case is a dict:
                 order in which it stands in its file, which is one partition
     where       (column, operator, value) | None
     keys        columns of GROUP BY
-    window      {"kind": "tumbling", "size", "offset", "grace"}, microseconds
+    window      microseconds: {"kind": "tumbling", "size", "offset", "grace"}, {"kind": "hopping", .., "advance"} or
+                {"kind": "cumulate", "size", "step", "grace"}
     aggregates  [{"name", "function", "column" | None}]
     having      (aggregate's name, operator, value) | None
     emit        "final" | "changes"
@@ -46,8 +47,18 @@ def holds(condition, row):
 
 def windows(window, time):
     """The windows that cover `time`, as (start, end)."""
-    start = (time - window["offset"]) // window["size"] * window["size"] + window["offset"]
-    return [(start, start + window["size"])]
+    size = window["size"]
+    if window["kind"] == "cumulate":
+        start = time // size * size
+        ends = range(start + window["step"], start + size + 1, window["step"])
+        return [(start, end) for end in ends if time < end]
+    advance = window.get("advance", size)
+    start = (time - window["offset"]) // advance * advance + window["offset"]
+    covering = []
+    while time < start + size:
+        covering.insert(0, (start, start + size))
+        start -= advance
+    return covering
 
 
 def accepted(source, where, window, keeps):

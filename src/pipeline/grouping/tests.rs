@@ -206,7 +206,7 @@ fn seats(course: &Course, wiring: Wiring) -> Vec<Seat> {
                 grouping: Grouping {
                     keys: 1,
                     form: KeyForm::new(&[DataType::Utf8View]).expect("a plain type"),
-                    assigner: window.map(TumblingAssigner::of),
+                    assigner: window.map(Assigner::of),
                     first_phase: wiring.partials.then(first_phase),
                     edge: ExchangeEdge::new(shard, shards, wiring.strategy, window, Some(lanes)),
                     owned: WindowAggregate::new(&plan, EmitPolicy::Final, maker, 7, || 0, None)

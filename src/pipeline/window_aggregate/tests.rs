@@ -622,12 +622,16 @@ fn one_global_group_needs_no_key_and_no_records_give_no_row() {
 
 #[test]
 fn the_edges_of_time_are_windows_like_any_other() {
-    let spans = Spans::new(SIZE, 0, GRACE);
+    let spans = Spans::of(&WindowSpec::Tumbling {
+        size_us: SIZE,
+        offset_us: 0,
+        grace_us: GRACE,
+    });
     let times = [i64::MIN, i64::MAX];
     let mut rows = keyed(&[record("a", 0, 1), record("b", 0, 1)], true);
     rows.panes = times
         .iter()
-        .map(|&time| spans.pane(EventTime(time)))
+        .map(|&time| *spans.covering(EventTime(time)).end())
         .collect();
     let mut operator = operator(&plan(true), EmitPolicy::Final);
     let mut out = Vec::new();
@@ -646,7 +650,7 @@ fn the_edges_of_time_are_windows_like_any_other() {
             .map(|rows| rows.event_times_us[0])
             .collect::<Vec<_>>(),
         [
-            spans.bounds(spans.pane(EventTime(i64::MIN))).1 - 1,
+            spans.bounds(*spans.covering(EventTime(i64::MIN)).end()).1 - 1,
             i64::MAX - 1
         ]
     );

@@ -35,12 +35,13 @@ use datafusion_sql::sqlparser::ast;
 
 use self::collapse::{Collapsed, Leaf, bare_column, plain_name, substitute};
 use super::catalog::{Catalog, StreamTable, TIMESTAMP, UNKNOWN_STREAM, WINDOW_END, WINDOW_START};
-use super::clause::{EmitClause, WindowClause, cut_emit, cut_window};
+use super::clause::{EmitClause, cut_emit};
 use super::compile::{CompileError, compile};
 use super::diagnose::{Code, at_word, planner_error};
 use super::micros::Microseconds;
 use super::target::IntoStream;
 use super::tokens::Tokens;
+use super::window_clause::{WindowClause, cut_window};
 use crate::config::nearest::nearest;
 use crate::error::{Error, Result, Span};
 use crate::plan::{AggregatePlan, EmitPolicy, PlannedExpr, Shape, SourceSpec, StreamSpec};

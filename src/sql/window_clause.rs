@@ -1,0 +1,379 @@
+//! The WINDOW clause, and windows as table functions.
+//!
+//! ```text
+//!   WINDOW HOPPING (SIZE 1 HOUR, ADVANCE BY 10 MINUTES, GRACE PERIOD 5 SECONDS)      canonical
+//!   WINDOW SLIDING (ts, 1h, 10m)                                                      in order, the time column first if named
+//!   FROM TABLE(HOP(TABLE s, DESCRIPTOR(ts), INTERVAL '10' MINUTE, INTERVAL '1' HOUR)) GROUP BY window_start, window_end, ..
+//! ```
+//!
+//! Law: a clause is read from the tokens it stands in and cut out whole; of a table function the stream's name stays, so that what
+//! goes to sqlparser is plain SQL. Which parts a kind has is said once, in `KINDS`.
+
+use datafusion_sql::sqlparser::tokenizer::Token;
+
+use super::clause::duration;
+use super::diagnose::Code;
+use super::tokens::Tokens;
+use crate::config::limits::{GRACE_US, WINDOW_SIZE_US, WINDOWS_A_RECORD_MAX};
+use crate::error::{Error, Result, Span};
+use crate::plan::WindowSpec;
+
+/// A WINDOW clause and where it stands.
+pub(super) struct WindowClause {
+    /// What it says.
+    pub spec: WindowSpec,
+    /// The whole clause.
+    pub span: Span,
+    /// The time column it names, if it names one, and where.
+    pub time_column: Option<(String, Span)>,
+}
+
+/// What makes a window: lengths of time by their names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Size,
+    Advance,
+    Step,
+    Offset,
+    Grace,
+}
+
+/// A kind of window.
+struct Kind {
+    name: &'static str,
+    aliases: &'static [&'static str],
+    /// The table function, and its lengths in their order; those behind the required ones may be left out.
+    function: (&'static str, &'static [Part]),
+    /// The parts that it must have, in the order in which they may stand without names.
+    required: &'static [Part],
+    optional: &'static [Part],
+    example: &'static str,
+}
+
+const KINDS: &[Kind] = &[
+    Kind {
+        name: "tumbling",
+        aliases: &[],
+        function: ("tumble", &[Part::Size, Part::Offset]),
+        required: &[Part::Size],
+        optional: &[Part::Offset, Part::Grace],
+        example: "WINDOW TUMBLING (SIZE 1 HOUR)",
+    },
+    Kind {
+        name: "hopping",
+        aliases: &["sliding"],
+        function: ("hop", &[Part::Advance, Part::Size, Part::Offset]),
+        required: &[Part::Size, Part::Advance],
+        optional: &[Part::Offset, Part::Grace],
+        example: "WINDOW HOPPING (SIZE 1 HOUR, ADVANCE BY 10 MINUTES)",
+    },
+    Kind {
+        name: "cumulate",
+        aliases: &[],
+        function: ("cumulate", &[Part::Step, Part::Size]),
+        required: &[Part::Size, Part::Step],
+        optional: &[Part::Grace],
+        example: "WINDOW CUMULATE (SIZE 1 DAY, STEP 1 HOUR)",
+    },
+];
+
+impl Part {
+    const ALL: [Part; 5] = [
+        Part::Size,
+        Part::Advance,
+        Part::Step,
+        Part::Offset,
+        Part::Grace,
+    ];
+
+    /// The words that stand before the length.
+    fn words(self) -> &'static [&'static str] {
+        match self {
+            Part::Size => &["size"],
+            Part::Advance => &["advance", "by"],
+            Part::Step => &["step"],
+            Part::Offset => &["offset"],
+            Part::Grace => &["grace", "period"],
+        }
+    }
+
+    fn name(self) -> String {
+        self.words().join(" ").to_uppercase()
+    }
+}
+
+/// The lengths that were written.
+#[derive(Default)]
+struct Lengths(Vec<(Part, i64, Span)>);
+
+impl Lengths {
+    fn get(&self, part: Part) -> Option<(i64, Span)> {
+        let mut lengths = self.0.iter();
+        let found = lengths.find(|(written, _, _)| *written == part);
+        found.map(|&(_, length, span)| (length, span))
+    }
+}
+
+/// Cuts the window out of a query, if it has one. `WINDOW name AS (..)` is standard SQL and not meant.
+pub(super) fn cut_window(query: &mut Tokens<'_>) -> Result<Option<WindowClause>> {
+    let mut first = cut_function(query)?;
+    while let Some(start) = query.find(at_window) {
+        if first.is_some() {
+            return Err(bad(
+                query,
+                "a query has one WINDOW clause",
+                query.at(start).span(),
+                "leave this one out",
+            ));
+        }
+        first = Some(cut_clause(query, start)?);
+    }
+    Ok(first)
+}
+
+fn at_window(at: &Tokens<'_>) -> bool {
+    at.at_word("window")
+        && matches!(at.peek_at(1), Some(Token::Word(_)))
+        && at.peek_at(2) == Some(&Token::LParen)
+}
+
+fn cut_clause(query: &mut Tokens<'_>, start: usize) -> Result<WindowClause> {
+    let mut cursor = query.at(start);
+    let first = cursor.span();
+    cursor.take();
+    let kind_span = cursor.span();
+    let name = cursor.expect_identifier("a window kind")?;
+    cursor.expect_token(&Token::LParen)?;
+    let arguments = cursor.take_to_closing()?;
+    let end = cursor.position();
+    let span = Span {
+        start: first.start,
+        end: query.at(end - 1).span().end,
+    };
+    if name == "session" {
+        return Err(sessions(query, kind_span));
+    }
+    let named = |kind: &&Kind| kind.name == name || kind.aliases.contains(&name.as_str());
+    let Some(kind) = KINDS.iter().find(named) else {
+        return Err(bad(
+            query,
+            format!("there is no window kind {}", name.to_uppercase()),
+            kind_span,
+            "the kinds are TUMBLING, HOPPING, SESSION and CUMULATE",
+        ));
+    };
+    let mut lengths = Lengths::default();
+    let mut time_column = None;
+    for argument in arguments.split_commas() {
+        if lengths.0.is_empty() && time_column.is_none() && is_name(&argument) {
+            let mut argument = argument;
+            let at = argument.whole_span();
+            time_column = Some((argument.expect_identifier("a column")?, at));
+            continue;
+        }
+        read_length(argument, kind, &mut lengths)?;
+    }
+    let spec = spec(query, kind, &lengths, span)?;
+    query.cut(start, end);
+    Ok(WindowClause {
+        spec,
+        span,
+        time_column,
+    })
+}
+
+/// Reads `[NAME] length`; without a name it is the next of those that must be there.
+fn read_length(mut argument: Tokens<'_>, kind: &Kind, lengths: &mut Lengths) -> Result<()> {
+    let at = argument.whole_span();
+    let known = || kind.required.iter().chain(kind.optional).copied();
+    let named = Part::ALL
+        .into_iter()
+        .find(|part| known().any(|known| known == *part) && argument.take_words(part.words()));
+    let missing = |part: &&Part| lengths.get(**part).is_none();
+    let part = match named {
+        Some(part) => part,
+        None if matches!(argument.peek(), Some(Token::Word(_)))
+            && !argument.at_word("interval") =>
+        {
+            let names: Vec<String> = known().map(Part::name).collect();
+            let (last, others) = names.split_last().expect("a window has a length");
+            return Err(argument.expected(&format!("{} or {last}", others.join(", "))));
+        }
+        None => match kind.required.iter().find(missing) {
+            Some(part) => *part,
+            None => kind.required[0],
+        },
+    };
+    if lengths.get(part).is_some() {
+        let twice = format!("{} stands twice", part.name());
+        return Err(bad(&argument, twice, at, "leave one of them out"));
+    }
+    let start = argument.span().start;
+    let length = duration(&mut argument)?;
+    lengths.0.push((part, length, Span { start, end: at.end }));
+    argument.expect_end()
+}
+
+/// Cuts `TABLE( FUNCTION( TABLE stream, DESCRIPTOR(ts), length, .. ) )` down to the stream's name.
+fn cut_function(query: &mut Tokens<'_>) -> Result<Option<WindowClause>> {
+    let is_function =
+        |at: &Tokens<'_>| at.at_word("table") && at.peek_at(1) == Some(&Token::LParen);
+    let Some(start) = query.find(is_function) else {
+        return Ok(None);
+    };
+    let mut cursor = query.at(start);
+    let first = cursor.span();
+    cursor.take();
+    cursor.take();
+    let name_span = cursor.span();
+    let name = cursor.expect_identifier("TUMBLE, HOP, CUMULATE or SESSION")?;
+    if name == "session" {
+        return Err(sessions(query, name_span));
+    }
+    let Some(kind) = KINDS.iter().find(|kind| kind.function.0 == name) else {
+        return Err(bad(
+            query,
+            format!("there is no window function {}", name.to_uppercase()),
+            name_span,
+            "the functions are TUMBLE, HOP, CUMULATE and SESSION",
+        ));
+    };
+    cursor.expect_token(&Token::LParen)?;
+    cursor.expect_word("table")?;
+    let stream = cursor.position();
+    cursor.expect_identifier("a stream")?;
+    let behind = cursor.position();
+    cursor.expect_token(&Token::Comma)?;
+    cursor.expect_word("descriptor")?;
+    cursor.expect_token(&Token::LParen)?;
+    let at = cursor.span();
+    let time_column = Some((cursor.expect_identifier("a column")?, at));
+    cursor.expect_token(&Token::RParen)?;
+    let mut lengths = Lengths::default();
+    let mut parts = kind.function.1.iter();
+    while cursor.take_token(&Token::Comma) {
+        let at = cursor.span();
+        let Some(part) = parts.next() else {
+            return Err(cursor.expected("')'"));
+        };
+        let length = duration(&mut cursor)?;
+        lengths.0.push((*part, length, at));
+    }
+    cursor.expect_token(&Token::RParen)?;
+    cursor.expect_token(&Token::RParen)?;
+    let end = cursor.position();
+    let span = Span {
+        start: first.start,
+        end: query.at(end - 1).span().end,
+    };
+    let spec = spec(query, kind, &lengths, span)?;
+    query.cut(behind, end);
+    query.cut(start, stream);
+    Ok(Some(WindowClause {
+        spec,
+        span,
+        time_column,
+    }))
+}
+
+/// The window of `kind` with these lengths, if they make one.
+fn spec(query: &Tokens<'_>, kind: &Kind, lengths: &Lengths, span: Span) -> Result<WindowSpec> {
+    let write = format!("write {}", kind.example);
+    let bad = |message: String, at: Span| Err(bad(query, message, at, &write));
+    for &part in kind.required {
+        let Some((length, at)) = lengths.get(part) else {
+            return bad(format!("the window has no {}", part.name()), span);
+        };
+        if length <= 0 {
+            return bad(format!("{} must be above zero", part.name()), at);
+        }
+        if !WINDOW_SIZE_US.contains(&length) {
+            let message = format!(
+                "{} must be above zero and at most a hundred years",
+                part.name()
+            );
+            return bad(message, span);
+        }
+    }
+    let length = |part| lengths.get(part).map_or(0, |(length, _)| length);
+    let (grace_us, size_us) = (length(Part::Grace), length(Part::Size));
+    if grace_us < 0 {
+        return Err(self::bad(
+            query,
+            "GRACE PERIOD must not be negative",
+            lengths.get(Part::Grace).map_or(span, |(_, at)| at),
+            "leave it out for a window that closes at its end",
+        ));
+    }
+    if !GRACE_US.contains(&grace_us) {
+        let message = "GRACE PERIOD must not be negative and at most a hundred years";
+        return bad(message.to_owned(), span);
+    }
+    let spec = match kind.name {
+        "tumbling" => WindowSpec::Tumbling {
+            size_us,
+            offset_us: length(Part::Offset).rem_euclid(size_us),
+            grace_us,
+        },
+        "hopping" => {
+            let advance_us = length(Part::Advance);
+            if advance_us > size_us {
+                return bad(
+                    "ADVANCE BY is longer than SIZE: records between two windows would be in none"
+                        .to_owned(),
+                    span,
+                );
+            }
+            WindowSpec::Hopping {
+                size_us,
+                advance_us,
+                offset_us: length(Part::Offset).rem_euclid(advance_us),
+                grace_us,
+            }
+        }
+        "cumulate" => {
+            let step_us = length(Part::Step);
+            if size_us % step_us != 0 {
+                return bad("SIZE must be a multiple of STEP".to_owned(), span);
+            }
+            WindowSpec::Cumulate {
+                size_us,
+                step_us,
+                grace_us,
+            }
+        }
+        other => unreachable!("{other} is no kind"),
+    };
+    if spec.windows_a_record() > WINDOWS_A_RECORD_MAX {
+        return bad(
+            format!(
+                "a record would count in {} windows, and {WINDOWS_A_RECORD_MAX} are the most",
+                spec.windows_a_record()
+            ),
+            span,
+        );
+    }
+    Ok(spec)
+}
+
+/// A lone word that is no duration, such as the time column of `TUMBLING(ts, 5m)`.
+fn is_name(argument: &Tokens<'_>) -> bool {
+    matches!(argument.peek(), Some(Token::Word(_)))
+        && !argument.at_word("interval")
+        && argument.peek_at(1).is_none()
+}
+
+fn sessions(query: &Tokens<'_>, span: Span) -> Error {
+    query.place().error(
+        Code::NotAvailable,
+        "SESSION windows are not available yet",
+        Some(span),
+        Some("TUMBLING, HOPPING and CUMULATE are".to_owned()),
+    )
+}
+
+fn bad(tokens: &Tokens<'_>, message: impl Into<String>, span: Span, hint: &str) -> Error {
+    let message = message.into();
+    let place = tokens.place();
+    place.error(Code::BadWindow, message, Some(span), Some(hint.to_owned()))
+}
