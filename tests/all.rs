@@ -10,6 +10,8 @@ mod cli;
 mod dead_letters;
 // A file dealt to all shards, against one shard that reads it alone.
 mod dealt;
+// Seeded queries and streams against a naive model that shares no code with the engine (scripts/differential).
+mod differential;
 // What a user reads when the SQL is wrong, a pair of files an error (tests/errors).
 mod errors;
 // What goes wrong at run time: panics, signals, closed outputs, disks, brokers, bad records; and that nothing leaks.

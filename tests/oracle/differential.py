@@ -1,14 +1,20 @@
-"""The engine against the naive model, on queries and streams made from seeds.
+"""The engine against the naive model, on queries and streams made from seeds, or on a user's own.
 
     differential.py --velo PATH --seeds A..B [--jobs N] [--keep FOLDER]
+    differential.py --velo PATH --against FILE.sql --input FILE
+    differential.py --velo PATH --planted
 
 Each seed makes one query and its input, which are run at settings drawn from the same seed (shards, batches, lanes) and compared
-with `model.py` by the law of docs/SQL.md, Exactness. A seed that differs is printed with what differs, and its query and input are
-left in FOLDER/SEED as a case file (tests/cases); `--seeds N..N` replays it. Exit code 1 if any differed.
+with `model.py` by the law of docs/SQL.md, Exactness. A seed that differs is printed with what differs, and its query, its input and
+the model's rows are left in FOLDER/SEED.case, to be put into tests/cases; `--seeds N..N` replays it. Exit code 1 if any differed.
+
+`--against` takes a file with one windowed query over one file, which stands in for the file that the stream names (`sql_case.py` says
+what is understood), and compares at every setting. `--planted` spoils velo's answers in several ways, and fails where one is not found.
 """
 
 import argparse
 import concurrent.futures
+import datetime
 import json
 import os
 import pathlib
@@ -19,6 +25,7 @@ import tempfile
 
 import model
 import rows
+import sql_case
 
 SECOND, MINUTE, HOUR, DAY = 1_000_000, 60_000_000, 3_600_000_000, 86_400_000_000
 YEAR = 365 * DAY
@@ -28,7 +35,7 @@ RUNS_A_SEED = 2
 LIMIT_S = 60
 COLUMNS = {"k": "VARCHAR", "g": "BIGINT", "v": "BIGINT", "d": "DOUBLE", "s": "VARCHAR"}
 TIMES = ["window_start", "window_end"]
-PARTS = {"advance": "ADVANCE BY", "step": "STEP", "offset": "OFFSET"}
+ALL = "all_of_them"  # the stream into which several are put
 
 
 # ---- making a case ---------------------------------------------------------------------------------------------------
@@ -79,14 +86,17 @@ def a_stream(chance, name, window, begin):
             return None if chance.random() < nulls else value
 
         key = 0 if chance.random() < skew else chance.randrange(keys)
-        records.append({
+        record = {
             "ts": chance.choice([None, "damaged"]) if chance.random() < damaged else time,
             "k": or_null(f"k{key}"),
             "g": or_null(chance.randrange(3)),
             "v": or_null(chance.randrange(-1_000, 1_000) * chance.choice([1, 1, 1, 10**12])),
             "d": or_null(round(chance.uniform(-10, 10), 3)),
             "s": or_null(chance.choice(["", "a", "b", "ab", "é", "\"q\""])),
-        })
+        }
+        if chance.random() < damaged / 2:
+            record["bad"] = True
+        records.append(record)
     return {"name": name, "bound": bound, "records": records}
 
 
@@ -110,7 +120,7 @@ def make(seed):
     emit = chance.choice(["final", "final", "changes"])
     # Which states a group goes through depends on the order of its records, which only one partition decides.
     may_have = numbers and (emit == "final" or len(names) == 1)
-    return {
+    case = {
         "sources": [a_stream(chance, name, window, begin + chance.choice([0, 0, window["size"], DAY])) for name in names],
         "where": (chance.choice("vg"), chance.choice(signs), chance.choice([0, 1, 500])) if chance.random() < 0.3 else None,
         "keys": chance.choice([[], ["k"], ["k"], ["k", "g"], ["g"], ["s", "k"]]),
@@ -118,7 +128,15 @@ def make(seed):
         "aggregates": aggregates,
         "having": (chance.choice(numbers), chance.choice(signs), chance.choice([0, 1, 2, 100])) if may_have and chance.random() < 0.2 else None,
         "emit": emit,
+        "spelling": chance.choice(["clause", "clause", "in order", "with time", "function"]),
+        "exchange": chance.choice([None, None, None, "hash", "fan_in"]),
+        "deal": chance.random() < 0.2,
     }
+    used = [*case["keys"], case["where"] and case["where"][0], *(one["column"] for one in aggregates)]
+    if "v" not in used:  # nobody decodes it, so nobody sees that it is damaged
+        for record in [record for source in case["sources"] for record in source["records"]]:
+            record.pop("bad", None)
+    return case
 
 
 # ---- a case as SQL and files -----------------------------------------------------------------------------------------
@@ -135,14 +153,15 @@ def condition(word, one):
 def sql(case):
     declared = ", ".join(f"{name} {type_}" for name, type_ in COLUMNS.items())
     text = ""
+    deal = ", deal = 'true'" if case["deal"] else ""
     for source in case["sources"]:
         text += (
             f"CREATE STREAM {source['name']} (ts TIMESTAMP, {declared}, WATERMARK FOR ts AS ts - {microseconds(source['bound'])})\n"
-            f"WITH (connector = 'file', path = '{source['name']}.json', event_time.unit = 'us', on_error = 'skip');\n"
+            f"WITH (connector = 'file', path = '{source['name']}.json', event_time.unit = 'us', on_error = 'skip'{deal});\n"
         )
     read = case["sources"][0]["name"]
     if len(case["sources"]) > 1:
-        read = "all_of_them"
+        read = ALL
         text += f"CREATE STREAM {read} ({declared});\n"
         for source in case["sources"]:
             text += f"INSERT INTO {read} SELECT {', '.join(COLUMNS)} FROM {source['name']};\n"
@@ -151,26 +170,46 @@ def sql(case):
         f"{called.get(one['function'], one['function'].upper() + '(' + str(one['column']) + ')')} AS {one['name']}"
         for one in case["aggregates"]
     ]
-    window = case["window"]
     having = case["having"]
     if having:  # the aggregate itself, which every dialect takes
         place = next(place for place, one in enumerate(case["aggregates"]) if one["name"] == having[0])
         having = (aggregates[place].removesuffix(f" AS {having[0]}"), *having[1:])
-    text += f"SELECT {', '.join([*case['keys'], *TIMES, *aggregates])} FROM {read}\n"
+    clause, function = spelled(case["window"], case["spelling"], read)
+    keys = [*case["keys"], *(TIMES if function else [])]
+    text += f"SET 'exchange' = '{case['exchange']}';\n" if case["exchange"] else ""
+    text += f"SELECT {', '.join([*case['keys'], *TIMES, *aggregates])} FROM {function or read}\n"
     text += condition("WHERE", case["where"])
-    text += f"GROUP BY {', '.join(case['keys'])}\n" if case["keys"] else ""
-    text += f"WINDOW {window['kind'].upper()} (SIZE {microseconds(window['size'])}, "
-    for name, word in PARTS.items():
-        text += f"{word} {microseconds(window[name])}, " if name in window and (name, window["kind"]) != ("offset", "cumulate") else ""
-    text += f"GRACE PERIOD {microseconds(window['grace'])})\n"
+    text += f"GROUP BY {', '.join(keys)}\n" if keys else ""
+    text += clause
     text += condition("HAVING", having)
     return text + f"EMIT {case['emit'].upper()};\n"
 
 
+def spelled(window, spelling, stream):
+    """The window as a clause, or as a function in FROM."""
+    kind, grace = window["kind"], f"GRACE PERIOD {microseconds(window['grace'])}"
+    offset = f"OFFSET {microseconds(window['offset'])}, " if kind != "cumulate" else ""
+    order = [name for name in ("size", "advance", "step") if name in window]
+    if spelling == "function" and window["grace"] == 0 and stream != ALL:
+        function, parts = next((name, parts) for name, (of, parts) in sql_case.FUNCTIONS.items() if of == kind)
+        lengths = ", ".join(microseconds(window[part]) for part in parts)
+        return "", f"TABLE({function.upper()}(TABLE {stream}, DESCRIPTOR(ts), {lengths}))"
+    if spelling == "in order" or (spelling == "with time" and stream != ALL):
+        name = "SLIDING" if kind == "hopping" else kind.upper()
+        lengths = ", ".join(microseconds(window[part]) for part in order)
+        return f"WINDOW {name} ({'ts, ' if spelling == 'with time' else ''}{lengths}, {offset}{grace})\n", None
+    named = {"size": "SIZE", "advance": "ADVANCE BY", "step": "STEP"}
+    lengths = ", ".join(f"{named[part]} {microseconds(window[part])}" for part in order)
+    return f"WINDOW {kind.upper()} ({lengths}, {offset}{grace})\n", None
+
+
 def line(record):
+    written = {name: value for name, value in record.items() if value is not None and name != "bad"}
     if record["ts"] == "damaged":
-        return json.dumps({**record, "ts": "yesterday"}, ensure_ascii=False)
-    return json.dumps({name: value for name, value in record.items() if value is not None}, ensure_ascii=False)
+        written["ts"] = "yesterday"
+    if record.get("bad"):
+        written["v"] = "high"
+    return json.dumps(written, ensure_ascii=False)
 
 
 def files(case):
@@ -180,43 +219,73 @@ def files(case):
 # ---- running and comparing -------------------------------------------------------------------------------------------
 
 
-def difference(velo, case, folder, setting):
-    """What differs at these settings, in words; None if nothing does."""
+def run(velo, folder, setting):
+    """What velo printed is left in folder/rows, its report in folder/report; what went wrong in words, or None."""
     shards, batch, blocks = setting
     command = [velo, "run", "case.sql", "--format", "json", "--report", "report", "--shards", str(shards)]
-    for setting in (f"batch.max={batch}", f"shards.lane_blocks={blocks}", "shards.oversubscribe=true"):
-        command += ["--set", setting]
+    for given in (f"batch.max={batch}", f"shards.lane_blocks={blocks}", "shards.oversubscribe=true"):
+        command += ["--set", given]
     with open(folder / "rows", "wb") as out:
         ended = subprocess.run(command, cwd=folder, stdout=out, stderr=subprocess.PIPE, timeout=LIMIT_S, check=False)
-    if ended.returncode != 0:
-        return f"it ended with {ended.returncode}: {ended.stderr.decode(errors='replace')}"
+    return f"it ended with {ended.returncode}: {ended.stderr.decode(errors='replace')}" if ended.returncode else None
+
+
+def shown(case):
+    """The output columns of a case that was made: (name, the key or bound that it shows, None for an aggregate)."""
+    return [(name, name) for name in [*case["keys"], *TIMES]] + [(one["name"], None) for one in case["aggregates"]]
+
+
+def difference(case, out, folder, plant=None):
+    """What differs between what velo left in `folder` and the model's answer, in words; None if nothing does."""
     answer = model.run(case)
-    names = [*case["keys"], *TIMES, *(one["name"] for one in case["aggregates"])]
-    identity = [*case["keys"], *TIMES]
+    identity = [name for name, of in out if of]
+    columns = {of: name for name, of in out if of}
+    times = [name for name, of in out if of in TIMES or any(isinstance(row.get(of or name), rows.Time) for row in answer.rows)]
     try:
-        found = rows.read(folder / "rows", names, TIMES)
+        found = rows.read(folder / "rows", [name for name, _ in out], times)
     except rows.Wrong as wrong:
         return str(wrong)
-    if len(found) != answer.count:
-        return f"{len(found)} rows, not {answer.count}"
-    last = {tuple(row[name] for name in identity): row for row in found}
-    if case["emit"] == "final" and len(last) != len(found):
-        return "a group left twice"
-    for row in answer.rows:
-        other = last.pop(tuple(row[name] for name in identity), None)
-        if other is None:
-            return f"missing: {row}"
-        if not all(rows.same(other[name], row[name]) for name in names[len(identity) :]):
-            return f"{other}\nmust be {row}"
-    if last:
-        return f"not expected: {next(iter(last.values()))}"
     report = json.loads((folder / "report").read_text())
+    if plant:
+        plant(found, report)
+    expected = [{columns.get(name, name): rows.Time(value) if name in TIMES else value for name, value in row.items()} for row in answer.rows]
+    want, _ = rows.by_identity(expected, identity)
+    got, repeated = rows.by_identity(found, identity)
+    differences = []
+    if len(found) != answer.count:
+        differences.append(f"{len(found)} rows, not {answer.count}")
+    if case["emit"] == "final":
+        differences += [f"twice: {key}" for key in repeated]
+    differences += rows.last_rows(got, want)
     counts = {"late_records": answer.late, "bad_records": answer.bad, "late_after_idle": 0}
-    wrong = [f"{name} {report[name]}, not {must}" for name, must in counts.items() if report[name] != must]
-    return ", ".join(wrong) or None
+    differences += [f"{name} {report[name]}, not {must}" for name, must in counts.items() if report[name] != must]
+    return "\n  ".join(differences[: rows.SHOWN]) or None
 
 
-def try_seed(velo, seed, keep):
+def written(row):
+    """A row as velo would write it."""
+    epoch = datetime.datetime(1970, 1, 1)
+
+    def value(name, one):
+        if name not in TIMES:
+            return one
+        time = epoch + datetime.timedelta(microseconds=one)
+        return time.strftime("%Y-%m-%dT%H:%M:%S") + (f".{time.microsecond:06d}" if time.microsecond else "") + "Z"
+
+    return json.dumps({name: value(name, one) for name, one in row.items()}, ensure_ascii=False, separators=(",", ":"))
+
+
+def case_file(seed, case):
+    """The case of a seed as a file of tests/cases; its rows are the model's."""
+    answer = model.run(case)
+    text = f"-- Seed {seed} of the differential test.\n-- late: {answer.late}\n-- bad: {answer.bad}\n"
+    if case["emit"] == "changes":
+        text += f"-- changes: {answer.count} by {', '.join([*case['keys'], *TIMES])}\n"
+    inputs = "".join(f"---- {name}\n{lines}" for name, lines in files(case).items())
+    return text + sql(case) + inputs + "---- rows\n" + "".join(written(row) + "\n" for row in answer.rows)
+
+
+def try_seed(velo, seed, keep, plant=None):
     case = make(seed)
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
@@ -224,31 +293,107 @@ def try_seed(velo, seed, keep):
         for name, text in files(case).items():
             (folder / name).write_text(text)
         for setting in random.Random(seed).sample(SETTINGS, RUNS_A_SEED):
-            reason = difference(velo, case, folder, setting)
+            reason = run(velo, folder, setting) or difference(case, shown(case), folder, plant)
             if reason:
                 kept = keep / f"{seed}.case"
                 keep.mkdir(parents=True, exist_ok=True)
-                inputs = "".join(f"---- {name}\n{text}" for name, text in files(case).items())
-                kept.write_text(f"-- Seed {seed} of the differential test.\n{sql(case)}{inputs}---- rows\n")
+                kept.write_text(case_file(seed, case))
                 return f"seed {seed} at {setting[0]} shards, batches of {setting[1]}, lanes of {setting[2]}: {reason}\n  see {kept}"
     return None
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--velo", required=True)
-    parser.add_argument("--seeds", required=True)
-    parser.add_argument("--jobs", type=int, default=os.cpu_count())
-    parser.add_argument("--keep", type=pathlib.Path, default=pathlib.Path("differential"))
-    arguments = parser.parse_args()
-    first, _, last = arguments.seeds.partition("..")
-    seeds = range(int(first), int(last or first) + 1)
-    velo = os.path.abspath(arguments.velo)
-    with concurrent.futures.ProcessPoolExecutor(arguments.jobs) as pool:
-        tried = pool.map(try_seed, [velo] * len(seeds), seeds, [arguments.keep] * len(seeds), chunksize=8)
+def try_seeds(velo, seeds, jobs, keep):
+    with concurrent.futures.ProcessPoolExecutor(jobs) as pool:
+        tried = pool.map(try_seed, [velo] * len(seeds), seeds, [keep] * len(seeds), chunksize=8)
         wrong = [reason for reason in tried if reason]
     print("\n".join(wrong + [f"{len(seeds)} seeds, {RUNS_A_SEED} runs each, {len(wrong)} differences"]))
-    sys.exit(1 if wrong else 0)
+    return not wrong
+
+
+# ---- a user's own query ----------------------------------------------------------------------------------------------
+
+
+def against(velo, sql_file, input_file):
+    text = sql_file.read_text(encoding="utf-8")
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        (folder / "case.sql").write_text(text)
+        try:
+            path = pathlib.PurePath(sql_case.path(text))
+            if path.is_absolute() or ".." in path.parts:
+                raise sql_case.Unread(f"the path {path}: it must lie in the working directory")
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).symlink_to(input_file.resolve())
+            case, out = sql_case.read(text, folder)
+        except sql_case.Unread as unread:
+            sys.exit(f"differential: {sql_file}: the model cannot read {unread}")
+        wrong = []
+        for setting in SETTINGS:
+            reason = run(velo, folder, setting) or difference(case, out, folder)
+            if reason:
+                wrong.append(f"at {setting[0]} shards, batches of {setting[1]}, lanes of {setting[2]}: {reason}")
+        answer = model.run(case)
+    print("\n".join(wrong + [f"{len(SETTINGS)} runs, {answer.count} rows, {answer.late} late, {answer.bad} bad, {len(wrong)} differences"]))
+    return not wrong
+
+
+# ---- wrong answers, planted ------------------------------------------------------------------------------------------
+
+
+def leave_out(found, report):
+    found.pop()
+
+
+def twice(found, report):
+    found.append(dict(found[0]))
+
+
+def another_value(found, report):
+    name = list(found[-1])[-1]
+    found[-1][name] = 1 if found[-1][name] is None else None
+
+
+def a_moment_later(found, report):
+    found[-1]["window_end"] = rows.Time(found[-1]["window_end"] + 1)
+
+
+def one_more_late(found, report):
+    report["late_records"] += 1
+
+
+PLANTS = [leave_out, twice, another_value, a_moment_later, one_more_late]
+
+
+def planted(velo, keep):
+    """Whether every wrong answer is found, of every kind of window and emission."""
+    seeds = [seed for seed in range(1, 60) if model.run(make(seed)).count > 1][:12]
+    missed = [f"{plant.__name__} of seed {seed} was not found" for plant in PLANTS for seed in seeds if not try_seed(velo, seed, keep, plant)]
+    print("\n".join(missed + [f"{len(PLANTS) * len(seeds)} wrong answers, {len(missed)} not found"]))
+    return not missed
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--velo", required=True)
+    parser.add_argument("--seeds", metavar="A..B")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("--keep", type=pathlib.Path, default=pathlib.Path("differential"))
+    parser.add_argument("--against", type=pathlib.Path, metavar="FILE.sql")
+    parser.add_argument("--input", type=pathlib.Path, metavar="FILE")
+    parser.add_argument("--planted", action="store_true")
+    arguments = parser.parse_args()
+    velo = os.path.abspath(arguments.velo)
+    if arguments.planted:
+        with tempfile.TemporaryDirectory() as keep:
+            right = planted(velo, pathlib.Path(keep))
+    elif arguments.against and arguments.input:
+        right = against(velo, arguments.against, arguments.input)
+    elif arguments.seeds:
+        first, _, last = arguments.seeds.partition("..")
+        right = try_seeds(velo, range(int(first), int(last or first) + 1), arguments.jobs, arguments.keep)
+    else:
+        parser.error("give --seeds, or --against with --input, or --planted")
+    sys.exit(0 if right else 1)
 
 
 if __name__ == "__main__":

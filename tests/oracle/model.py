@@ -6,7 +6,7 @@ shard). What it follows is docs/SQL.md alone.
 A case is a dict:
 
     sources     [{"name", "bound": us, "records": [record]}]; a record is {"ts": us | None | "damaged", column: value}, in the
-                order in which it stands in its file, which is one partition
+                order in which it stands in its file, which is one partition; with "bad": True another column of it is damaged
     where       (column, operator, value) | None
     keys        columns of GROUP BY
     window      microseconds: {"kind": "tumbling", "size", "offset", "grace"}, {"kind": "hopping", .., "advance"} or
@@ -70,6 +70,9 @@ def accepted(source, where, window, keeps):
             bad += 1
             continue
         before, highest = highest - source["bound"], max(highest, time)
+        if record.get("bad"):
+            bad += 1
+            continue
         if not holds(where, record):
             continue
         covering = windows(window, time)

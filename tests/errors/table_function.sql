@@ -1,6 +1,0 @@
-CREATE STREAM flights (
-  ts TIMESTAMP, carrier VARCHAR, distance BIGINT, dep_delay DOUBLE,
-  WATERMARK FOR ts AS ts - INTERVAL '5' SECOND
-) WITH (connector = 'file', path = 'flights.csv');
-SELECT window_start, COUNT(*) AS n
-FROM TABLE(TUMBLE(TABLE flights, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) GROUP BY window_start, window_end;
