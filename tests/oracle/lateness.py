@@ -1,6 +1,6 @@
 """The rule of lateness of docs/SQL.md in plain Python, and a comparison of what velo accepted with it.
 
-    lateness.py --keys carrier --hours 1 --bound 3 ROWS.jsonl --report REPORT.json [--grace SECONDS] [INPUT]
+    lateness.py --keys carrier --hours 1 --bound 3 ROWS.jsonl .. --report REPORT.json .. [--grace SECONDS] [INPUT]
 
 INPUT, what velo read, is one of
     --csv FILE     a file of flights, .zst or plain, read in its order: one input with one watermark (default: the prepared)
@@ -82,15 +82,17 @@ def main():
             raise rows.Wrong(f"the input's {len(records)} records are not each of the {total} flights once")
         accepted, late = judge(records, options.hours * HOUR, int(options.bound * HOUR), int(options.grace * 1e6))
         expected = windows.aggregate(db, options.keys, options.hours, accepted)
-        actual = rows.read(options.rows, windows.columns(options.keys), windows.TIMES)
         identity = windows.identity(options.keys)
-        if options.changes:
-            rows.compare_changes(actual, expected, identity, len(accepted), "n")
-        else:
-            rows.compare(actual, expected, identity)
-        if options.report:
-            rows.check_report(options.report, end="input", exit_code=0, late_records=late, bad_records=0)
-        return f"equal: {len(actual)} rows of {len(accepted)} records, {late} late, {len({part for part, _, _ in records})} inputs"
+        for actual, report in windows.runs(options):
+            if options.changes:
+                rows.compare_changes(actual, expected, identity, len(accepted), "n")
+            else:
+                rows.compare(actual, expected, identity)
+            if report:
+                rows.check_report(report, end="input", exit_code=0, late_records=late, bad_records=0)
+        emitted = len(accepted) if options.changes else len(expected)
+        inputs = len({part for part, _, _ in records})
+        return f"equal: {emitted} rows of {len(accepted)} records, {late} late, {inputs} inputs" + windows.in_each(options)
 
     rows.finish(check)
 

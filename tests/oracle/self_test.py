@@ -81,11 +81,16 @@ class Bench:
     def __init__(self, folder):
         self.folder, self.right, self.wrong = folder, 0, 0
 
-    def expect(self, what, status, program, rows, late, *arguments, report=None):
+    def expect(self, what, status, program, rows, late, *arguments, report=None, second=None):
         file, told = self.folder / "rows.jsonl", self.folder / "report.json"
         file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        found, reports = [str(file)], [str(told)]
+        if second is not None:
+            other = self.folder / "second.jsonl"
+            other.write_text("".join(json.dumps(row) + "\n" for row in second))
+            found, reports = [*found, str(other)], [*reports, str(told)]
         told.write_text(json.dumps({"schema": 1, "end": "input", "exit_code": 0, "late_records": late, "bad_records": 0, **(report or {})}))
-        command = [sys.executable, str(HERE / f"{program}.py"), str(file), "--report", str(told), *map(str, arguments)]
+        command = [sys.executable, str(HERE / f"{program}.py"), *found, "--report", *reports, *map(str, arguments)]
         done = subprocess.run(command, capture_output=True, text=True)
         passed = done.returncode == status
         self.right, self.wrong = self.right + passed, self.wrong + (not passed)
@@ -130,6 +135,8 @@ def main():
         planted("late records reported", lambda all, row: None, late=1)
         planted("bad records reported", lambda all, row: None, report={"bad_records": 1})
         planted("a run that was cut short", lambda all, row: None, report={"end": "signal"})
+        bench.expect("two runs", 0, "windows", rows, 0, *query, second=rows)
+        bench.expect("planted, a row lost by the second of two runs", 1, "windows", rows, 0, *query, second=rows[1:])
         bench.expect("an average off by 1e-10", 0, "windows", [{**row, "delay_avg": row["delay_avg"] and row["delay_avg"] * (1 + 1e-10)} for row in rows], 0, *query)
 
         rows, late = naive(records, ["origin"], 1, 3)

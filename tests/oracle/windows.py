@@ -1,8 +1,8 @@
 """Tumbling windows over the flights as DuckDB computes them, and a comparison with what velo wrote.
 
-    windows.py --keys carrier --hours 1 ROWS.jsonl [--report REPORT.json] [--without LINES] [--of LINES]
+    windows.py --keys carrier --hours 1 ROWS.jsonl .. [--report REPORT.json ..] [--without LINES] [--of LINES]
 
-ROWS.jsonl is the output of `velo run --format json` for the select list below. The rows are expected as if no record
+Each ROWS.jsonl is the output of a run of `velo run --format json` for the select list below, each REPORT.json that run's. The rows are expected as if no record
 were late, so the bound must cover the disorder of the input: the report's late_records must be 0. LINES is a file of
 `line` numbers, one a line, that do not count (records made bad on purpose); the report's bad_records must be as many. The other
 file of LINES says which flights the input held, if not all.
@@ -81,11 +81,24 @@ def aggregate(db, keys, hours, chosen=None):
 
 def arguments(description):
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("rows", metavar="ROWS.jsonl")
+    parser.add_argument("rows", metavar="ROWS.jsonl", nargs="+")
     parser.add_argument("--keys", required=True, type=lambda text: text.split(","))
     parser.add_argument("--hours", required=True, type=int, help="the window's size")
-    parser.add_argument("--report", metavar="REPORT.json")
+    parser.add_argument("--report", metavar="REPORT.json", nargs="+", default=[])
     return parser
+
+
+def runs(options):
+    """What each run wrote: its rows, and its report, None where none was named."""
+    reports = options.report or [None] * len(options.rows)
+    if len(reports) != len(options.rows):
+        raise rows.Wrong(f"{len(options.rows)} files of rows and {len(reports)} reports")
+    for path, report in zip(options.rows, reports):
+        yield rows.read(path, columns(options.keys), TIMES), report
+
+
+def in_each(options):
+    return f", in each of {len(options.rows)} runs" if len(options.rows) > 1 else ""
 
 
 def main():
@@ -104,11 +117,11 @@ def main():
         if options.without or options.of:
             chosen = held - bad
         expected = aggregate(db, options.keys, options.hours, chosen)
-        actual = rows.read(options.rows, columns(options.keys), TIMES)
-        rows.compare(actual, expected, identity(options.keys))
-        if options.report:
-            rows.check_report(options.report, end="input", exit_code=0, late_records=0, bad_records=len(bad))
-        return f"equal: {len(actual)} rows of {len(held) - len(bad)} records, 0 late, {len(bad)} bad"
+        for actual, report in runs(options):
+            rows.compare(actual, expected, identity(options.keys))
+            if report:
+                rows.check_report(report, end="input", exit_code=0, late_records=0, bad_records=len(bad))
+        return f"equal: {len(expected)} rows of {len(held) - len(bad)} records, 0 late, {len(bad)} bad" + in_each(options)
 
     rows.finish(check)
 
