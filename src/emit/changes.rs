@@ -3,7 +3,7 @@
 //! Law: N records give N rows before HAVING, in row order, each with the state just after its record and nothing of the
 //! records behind it; so the rows do not depend on where a block ends.
 
-use super::{OutputRows, RowMaker};
+use super::{GroupValues, Marked, OutputRows, RowMaker};
 use crate::batch::take_columns;
 use crate::exchange::KeyedRows;
 use crate::group::{Groups, KeySpace};
@@ -19,11 +19,26 @@ pub fn changes(
     maker: &RowMaker,
     monotonic_ns: fn() -> u64,
 ) -> OutputRows {
-    let running = groups.update_running(space, rows, picked);
+    let aggregates = groups.update_running(space, rows, picked);
     let ready_ns = monotonic_ns();
     let keys = match picked.len() == rows.len() {
         true => rows.keys.clone(),
         false => take_columns(&rows.keys, picked),
     };
-    maker.make(picked.len(), keys, window, running, rows.due_us, ready_ns)
+    let values = GroupValues {
+        rows: picked.len(),
+        keys,
+        window,
+        aggregates,
+        due_us: rows.due_us,
+        ready_ns,
+    };
+    let marked = groups
+        .marks()
+        .filter(|_| maker.withdraws())
+        .map(|marks| Marked {
+            marks,
+            groups: space.groups_of_rows(),
+        });
+    maker.make(values, marked)
 }

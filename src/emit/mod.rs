@@ -13,6 +13,7 @@
 
 mod changes;
 mod on_close;
+mod output_rows;
 mod partials;
 mod rows;
 
@@ -20,8 +21,9 @@ use std::ops::Range;
 
 pub use changes::changes;
 pub use on_close::Closing;
+pub use output_rows::{OutputRows, Tombstones, Withheld};
 pub use partials::PartialMaker;
-pub use rows::{OutputRows, RowMaker, Withheld};
+pub use rows::{GroupValues, Marked, RowMaker};
 
 use crate::group::KeySpace;
 
@@ -31,7 +33,7 @@ pub trait Maker {
     type Made;
 
     /// Makes it of the groups `ids` of a pane, whose keys are in `space`.
-    fn fired(&self, closing: &Closing, ids: Range<usize>, space: &KeySpace) -> Self::Made;
+    fn fired(&self, closing: &mut Closing, ids: Range<usize>, space: &KeySpace) -> Self::Made;
 
     /// Whether there is nothing in it.
     fn is_nothing(made: &Self::Made) -> bool;

@@ -37,8 +37,8 @@ impl Closing {
     }
 
     /// The groups.
-    pub fn groups(&self) -> &Groups {
-        &self.groups
+    pub fn groups(&mut self) -> &mut Groups {
+        &mut self.groups
     }
 
     /// The memory of the groups.

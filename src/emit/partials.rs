@@ -42,18 +42,19 @@ impl PartialMaker {
 impl Maker for PartialMaker {
     type Made = Partials;
 
-    fn fired(&self, closing: &Closing, ids: Range<usize>, space: &KeySpace) -> Partials {
+    fn fired(&self, closing: &mut Closing, ids: Range<usize>, space: &KeySpace) -> Partials {
+        let (pane, due_us) = (closing.pane(), closing.due_us());
         let groups = closing.groups();
         let keys = groups.keys(space, ids.clone());
         let partials = Partials {
-            pane: closing.pane(),
+            pane,
             groups: KeyedRows {
                 rows: ids.len(),
                 hashes: stable_hashes(&keys, ids.len()),
                 keys,
                 panes: Vec::new(),
                 arguments: groups.partial(ids),
-                due_us: closing.due_us(),
+                due_us,
             },
             records: self.records,
         };

@@ -1,10 +1,13 @@
 //! From keys, window bounds and aggregate values to rows as the sink takes them.
 //!
 //! ```text
-//!   keys, bounds, aggregates --(out of range withheld)--> `grouped` batch --HAVING--> --output columns, message key-->
+//!   keys, bounds, aggregates --(out of range withheld)--> `grouped` batch --HAVING--> --output columns, message key--> rows
+//!                                                                             \--was out, satisfies it no more--> tombstones
 //! ```
 //!
-//! Law: a row that cannot be computed is withheld and its reason returned; every other row leaves, in the order given.
+//! Laws: a row that cannot be computed is withheld and its reason returned; every other row leaves, in the order given. A group
+//! of which a row is out, and which no longer satisfies HAVING, is withdrawn where its row would stand, once; that needs a message
+//! key which tells the groups apart.
 //! What it does not do: encode, or decide what `on_error` makes of a withheld row.
 
 use std::ops::Range;
@@ -16,85 +19,46 @@ use datafusion_common::arrow::array::{
 use datafusion_common::arrow::compute::filter_record_batch;
 use datafusion_common::arrow::datatypes::{FieldRef, SchemaRef};
 use datafusion_physical_expr::PhysicalExpr;
+use datafusion_physical_expr::expressions::Column;
 
-use super::{Closing, Maker};
+use super::{Closing, Maker, OutputRows, Tombstones, Withheld};
 use crate::batch::{Isolated, evaluate_isolated, take_columns, under};
-use crate::format::{RowFormat, encoder};
-use crate::group::{Finished, KeySpace};
+use crate::group::{Finished, KeySpace, Marks, Standing};
 use crate::plan::typed::converted;
 use crate::plan::{AggregatePlan, PlannedExpr, sql_type};
-use crate::time::Watermark;
 
-/// Rows of a query's result.
-#[derive(Clone, Debug)]
-pub struct OutputRows {
-    /// The rows, with the schema of `Plan::output`.
-    pub batch: RecordBatch,
-    /// The message key of each row, with the schema of `KafkaSink::key_columns`; `None` when rows have no key.
-    pub key: Option<RecordBatch>,
-    /// Event time of each row, microseconds: that of its record, or its window's end - 1. Empty where there is none.
-    pub event_times_us: Vec<i64>,
-    /// For a row that is one record, the watermark of the record's partition just before it; empty where the lateness of what
-    /// the row was made of is decided already.
-    pub watermarks_before: Vec<Watermark>,
-    /// The rows that were withheld.
-    pub bad: Vec<Withheld>,
-    /// When the record that caused the rows was due, wall clock, microseconds since the epoch.
+/// Groups of which rows are to be made, one a row.
+#[derive(Debug)]
+pub struct GroupValues {
+    /// How many.
+    pub rows: usize,
+    /// Their key columns.
+    pub keys: Vec<ArrayRef>,
+    /// The bounds of their window if there is one, microseconds, half-open.
+    pub window: Option<(i64, i64)>,
+    /// The values of each aggregate.
+    pub aggregates: Vec<Finished>,
+    /// When the record that caused the rows was due, as `OutputRows::due_us`.
     pub due_us: i64,
-    /// When there was reason to make the rows, monotonic clock, nanoseconds: for the rows of a window, when the query's
-    /// watermark passed its end and grace; else, when their record had been applied. Set by whoever makes them.
+    /// As `OutputRows::ready_ns`.
     pub ready_ns: u64,
 }
 
-impl OutputRows {
-    /// The rows `rows`, in that order; nothing is withheld.
-    pub fn take(&self, rows: &[u32]) -> OutputRows {
-        fn pick<T: Copy>(values: &[T], rows: &[u32]) -> Vec<T> {
-            match values.is_empty() {
-                true => Vec::new(),
-                false => rows.iter().map(|row| values[*row as usize]).collect(),
-            }
-        }
-        let of = |batch: &RecordBatch| {
-            let columns = take_columns(batch.columns(), rows);
-            under(batch.schema_ref(), columns, rows.len())
-        };
-        OutputRows {
-            batch: of(&self.batch),
-            key: self.key.as_ref().map(of),
-            event_times_us: pick(&self.event_times_us, rows),
-            watermarks_before: pick(&self.watermarks_before, rows),
-            bad: Vec::new(),
-            due_us: self.due_us,
-            ready_ns: self.ready_ns,
-        }
-    }
+/// What is known of the groups of which rows are made.
+#[derive(Debug)]
+pub struct Marked<'m> {
+    /// The marks of all groups of the pane.
+    pub marks: &'m mut Marks,
+    /// The group of each row.
+    pub groups: &'m [u32],
 }
 
-/// A row that could not be computed, or is larger than its sink takes.
-#[derive(Clone, Debug)]
-pub struct Withheld {
-    /// Why.
-    pub reason: String,
-    /// Its group key and its window's bounds: one row.
-    keys: RecordBatch,
-}
-
-impl Withheld {
-    /// The row whose key and bounds are row `row` of `keys`.
-    pub fn new(reason: String, keys: &RecordBatch, row: u32) -> Withheld {
-        Withheld {
-            reason,
-            keys: keys.slice(row as usize, 1),
-        }
-    }
-
-    /// Its key and bounds as a JSON object.
-    pub fn keys_as_json(&self) -> Vec<u8> {
-        encoder(&RowFormat::Json, self.keys.schema_ref())
-            .encode(&self.keys)
-            .bytes
-    }
+/// What became of a row.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Withheld,
+    Refused,
+    Made,
 }
 
 /// Makes the rows of one grouping query.
@@ -111,6 +75,10 @@ pub struct RowMaker {
     expressions: Vec<Arc<dyn PhysicalExpr>>,
     output: SchemaRef,
     key: Option<SchemaRef>,
+    /// Whether a group that no longer satisfies HAVING is withdrawn.
+    withdraws: bool,
+    /// Whether a life before this one may have written rows of which nothing is known here.
+    doubts: bool,
 }
 
 impl RowMaker {
@@ -158,59 +126,129 @@ impl RowMaker {
                 .collect(),
             output: Arc::clone(output),
             key: (!key.is_empty()).then(|| Arc::clone(key_columns)),
+            withdraws: plan.having.is_some() && is_identity(plan, key),
+            doubts: false,
         }
     }
 
-    /// The rows of `rows` groups: their key columns, the bounds of their window if there is one (microseconds,
-    /// half-open), and the values of each aggregate; for `due_us` and `ready_ns` see `OutputRows`.
-    pub fn make(
-        &self,
-        rows: usize,
-        keys: Vec<ArrayRef>,
-        window: Option<(i64, i64)>,
-        aggregates: Vec<Finished>,
-        due_us: i64,
-        ready_ns: u64,
-    ) -> OutputRows {
+    /// Whether it has to know what is out of each group: then rows that replace others are made with marks.
+    pub fn withdraws(&self) -> bool {
+        self.withdraws
+    }
+
+    /// From now on a group of which nothing is known here may have been written before: withdrawn it is, rather than left to stand.
+    pub fn doubt(&mut self) {
+        self.doubts = true;
+    }
+
+    /// The rows of these groups. With marks, what is out of each group is noted, and withdrawn when it no longer satisfies HAVING.
+    pub fn make(&self, values: GroupValues, marked: Option<Marked<'_>>) -> OutputRows {
+        let GroupValues {
+            rows,
+            window,
+            due_us,
+            ready_ns,
+            ..
+        } = values;
         assert_eq!(
             window.is_some(),
             self.windowed,
             "bounds exactly when the query has a window"
         );
         let mut bad = Vec::new();
-        let grouped = self.grouped(rows, keys, window, aggregates, &mut bad);
-        let grouped = self.having(grouped, &mut bad);
+        let (all, out_of_range) = self.grouped(values);
+        let mut places = Places::of(marked.is_some(), rows);
+        let in_range = self.in_range(&all, out_of_range, &mut places, &mut bad);
+        let grouped = self.having(in_range, &mut places, &mut bad);
         let Isolated {
             mut columns,
             kept,
             bad: failed,
         } = evaluate_isolated(&self.expressions, &grouped);
         self.withhold(&grouped, failed, &mut bad);
+        places.made(&kept);
 
         let key_columns = columns.split_off(self.output.fields().len());
+        let times = |rows| window.map_or_else(Vec::new, |(_, end)| vec![end - 1; rows]);
+        let tombstones = marked.and_then(|marked| self.withdrawn(&all, &places.fates, marked));
         OutputRows {
             batch: under(&self.output, columns, kept.len()),
             key: self
                 .key
                 .as_ref()
                 .map(|schema| under(schema, key_columns, kept.len())),
-            event_times_us: window.map_or_else(Vec::new, |(_, end)| vec![end - 1; kept.len()]),
+            event_times_us: times(kept.len()),
             watermarks_before: Vec::new(),
+            tombstones: tombstones.map(|(key, before)| Tombstones {
+                event_times_us: times(before.len()),
+                key,
+                before,
+            }),
             bad,
             due_us,
             ready_ns,
         }
     }
 
-    /// The batch that HAVING and the output columns see, without the rows that have a value out of range.
-    fn grouped(
+    /// Notes what is out of each group after its row. The message keys of those that are withdrawn, and before which of the rows
+    /// that were made each stands.
+    fn withdrawn(
         &self,
-        rows: usize,
-        keys: Vec<ArrayRef>,
-        window: Option<(i64, i64)>,
-        aggregates: Vec<Finished>,
-        bad: &mut Vec<Withheld>,
-    ) -> RecordBatch {
+        all: &RecordBatch,
+        fates: &[Fate],
+        marked: Marked<'_>,
+    ) -> Option<(RecordBatch, Vec<u32>)> {
+        let Marked { marks, groups } = marked;
+        assert_eq!(groups.len(), fates.len(), "a group for every row");
+        let (mut made, mut rows, mut before) = (0, Vec::new(), Vec::new());
+        for (row, (&fate, &group)) in fates.iter().zip(groups).enumerate() {
+            match fate {
+                Fate::Withheld => {}
+                Fate::Made => {
+                    made += 1;
+                    marks.stands(group, Standing::Out);
+                }
+                Fate::Refused => {
+                    let holds = match marks.standing(group) {
+                        Standing::Out => true,
+                        Standing::Nothing => self.doubts,
+                        Standing::Withdrawn => false,
+                    };
+                    if holds {
+                        marks.stands(group, Standing::Withdrawn);
+                        rows.push(row as u32);
+                        before.push(made);
+                    }
+                }
+            }
+        }
+        if rows.is_empty() {
+            return None;
+        }
+        let withdrawn = under(
+            all.schema_ref(),
+            take_columns(all.columns(), &rows),
+            rows.len(),
+        );
+        let key = &self.expressions[self.output.fields().len()..];
+        let Isolated { columns, bad, .. } = evaluate_isolated(key, &withdrawn);
+        assert!(
+            bad.is_empty(),
+            "a key that is columns of the group can be computed"
+        );
+        let schema = self.key.as_ref().expect("what withdraws has a message key");
+        Some((under(schema, columns, rows.len()), before))
+    }
+
+    /// The batch that HAVING and the output columns see, and the rows of it that have a value out of range.
+    fn grouped(&self, values: GroupValues) -> (RecordBatch, Vec<(u32, String)>) {
+        let GroupValues {
+            rows,
+            keys,
+            window,
+            aggregates,
+            ..
+        } = values;
         assert_eq!(
             aggregates.len(),
             self.aggregates.len(),
@@ -228,17 +266,27 @@ impl RowMaker {
         }
         let out_of_range = self.out_of_range(rows, &aggregates);
         columns.extend(aggregates.into_iter().map(|finished| finished.values));
+        (under(&self.grouped, columns, rows), out_of_range)
+    }
 
-        let all = under(&self.grouped, columns, rows);
+    /// The rows of `all` without those that have a value out of range.
+    fn in_range(
+        &self,
+        all: &RecordBatch,
+        out_of_range: Vec<(u32, String)>,
+        places: &mut Places,
+        bad: &mut Vec<Withheld>,
+    ) -> RecordBatch {
         if out_of_range.is_empty() {
-            return all;
+            return all.clone();
         }
-        let mut in_range = vec![true; rows];
+        let mut in_range = vec![true; all.num_rows()];
         for (row, _) in &out_of_range {
             in_range[*row as usize] = false;
         }
-        self.withhold(&all, out_of_range, bad);
-        filter_record_batch(&all, &BooleanArray::from(in_range)).expect("a flag for every row")
+        self.withhold(all, out_of_range, bad);
+        places.keep(&in_range);
+        filter_record_batch(all, &BooleanArray::from(in_range)).expect("a flag for every row")
     }
 
     /// Names the rows of `grouped` that could not be computed.
@@ -275,7 +323,13 @@ impl RowMaker {
         lacking
     }
 
-    fn having(&self, grouped: RecordBatch, bad: &mut Vec<Withheld>) -> RecordBatch {
+    /// The rows that satisfy HAVING.
+    fn having(
+        &self,
+        grouped: RecordBatch,
+        places: &mut Places,
+        bad: &mut Vec<Withheld>,
+    ) -> RecordBatch {
         let Some(having) = &self.having else {
             return grouped;
         };
@@ -290,27 +344,102 @@ impl RowMaker {
         for (value, &row) in columns[0].as_boolean().iter().zip(&kept) {
             passed[row as usize] = value == Some(true);
         }
+        places.refuse(&kept, &passed);
         filter_record_batch(&grouped, &BooleanArray::from(passed)).expect("a flag for every row")
     }
+}
+
+/// Where the rows that are left stood at first, and what became of the others; nothing where nobody asks.
+struct Places {
+    rows: Vec<u32>,
+    fates: Vec<Fate>,
+}
+
+impl Places {
+    fn of(asked: bool, rows: usize) -> Places {
+        let rows = if asked { rows } else { 0 };
+        Places {
+            rows: (0..rows as u32).collect(),
+            fates: vec![Fate::Withheld; rows],
+        }
+    }
+
+    /// Those rows are left for which there is `true`.
+    fn keep(&mut self, kept: &[bool]) {
+        let mut kept = kept.iter();
+        self.rows
+            .retain(|_| *kept.next().expect("a flag for every row"));
+    }
+
+    /// HAVING could be computed of the rows `computed`, and those are left that `passed`.
+    fn refuse(&mut self, computed: &[u32], passed: &[bool]) {
+        if self.rows.is_empty() {
+            return;
+        }
+        for &row in computed {
+            if !passed[row as usize] {
+                self.fates[self.rows[row as usize] as usize] = Fate::Refused;
+            }
+        }
+        self.keep(passed);
+    }
+
+    /// Of the rows that are left, `made` could be computed.
+    fn made(&mut self, made: &[u32]) {
+        if self.rows.is_empty() {
+            return;
+        }
+        for &row in made {
+            self.fates[self.rows[row as usize] as usize] = Fate::Made;
+        }
+    }
+}
+
+/// Whether the message key `key` is columns of the group alone, and all that tell one group from another.
+fn is_identity(plan: &AggregatePlan, key: &[PlannedExpr]) -> bool {
+    let columns: Vec<Option<usize>> = key
+        .iter()
+        .map(|part| part.expr.downcast_ref::<Column>().map(Column::index))
+        .collect();
+    let has = |place: usize| columns.contains(&Some(place));
+    let start = plan.keys.len();
+    let bounded = plan.window.is_none() || has(start) || has(start + 1);
+    let of_group = |place: &Option<usize>| {
+        place.is_some_and(|place| place < start + if plan.window.is_some() { 2 } else { 0 })
+    };
+    !key.is_empty() && columns.iter().all(of_group) && (0..start).all(has) && bounded
 }
 
 impl Maker for RowMaker {
     type Made = OutputRows;
 
-    fn fired(&self, closing: &Closing, ids: Range<usize>, space: &KeySpace) -> OutputRows {
+    fn fired(&self, closing: &mut Closing, ids: Range<usize>, space: &KeySpace) -> OutputRows {
+        let (window, due_us, ready_ns) = (closing.window(), closing.due_us(), closing.ready_ns());
         let groups = closing.groups();
-        self.make(
-            ids.len(),
-            groups.keys(space, ids.clone()),
-            closing.window(),
-            groups.finish(ids),
-            closing.due_us(),
-            closing.ready_ns(),
-        )
+        let values = GroupValues {
+            rows: ids.len(),
+            keys: groups.keys(space, ids.clone()),
+            window,
+            aggregates: groups.finish(ids.clone()),
+            due_us,
+            ready_ns,
+        };
+        let places: Vec<u32> = match self.withdraws && groups.marks().is_some() {
+            true => ids.map(|id| id as u32).collect(),
+            false => Vec::new(),
+        };
+        let marked = groups
+            .marks()
+            .filter(|_| self.withdraws)
+            .map(|marks| Marked {
+                marks,
+                groups: &places,
+            });
+        self.make(values, marked)
     }
 
     /// HAVING may have kept none.
     fn is_nothing(made: &OutputRows) -> bool {
-        made.batch.num_rows() == 0 && made.bad.is_empty()
+        made.is_nothing()
     }
 }

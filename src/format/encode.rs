@@ -39,6 +39,12 @@ impl EncodedRows {
         self.ends.is_empty()
     }
 
+    /// Appends a row.
+    pub fn push(&mut self, row: &[u8]) {
+        self.bytes.extend_from_slice(row);
+        self.ends.push(self.bytes.len());
+    }
+
     /// The bytes of row `row`.
     pub fn row(&self, row: usize) -> &[u8] {
         let start = if row == 0 { 0 } else { self.ends[row - 1] };

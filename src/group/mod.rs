@@ -3,6 +3,7 @@
 //! ```text
 //!   KeySpace (one a query and shard):  key columns --Dictionary, KeyLayout--> packed words
 //!   Groups (one a pane):               packed words --GroupTable--> group ids --Accumulator (one an aggregate)--> columns
+//!                                                                       \--Marks: changed, counted, out (where emission asks)
 //! ```
 //!
 //! Laws: a key has one id, ids are dense and in the order in which keys were first seen, and every accumulator has a
@@ -17,6 +18,7 @@ mod aggregate;
 mod arena;
 mod dense;
 mod dictionary;
+mod marks;
 mod pack;
 mod slab;
 mod slots;
@@ -31,6 +33,7 @@ use velostream_shards::{MemoryRange, NodeMemory};
 
 pub use aggregate::{Accumulator, Finished, build};
 pub use arena::Arena;
+pub use marks::{Marks, Standing};
 
 use self::dictionary::Dictionary;
 use self::pack::KeyLayout;
@@ -83,6 +86,11 @@ impl KeySpace {
         self.dictionaries.iter().flat_map(Dictionary::ranges)
     }
 
+    /// The groups of the rows that were added last, in their order.
+    pub fn groups_of_rows(&self) -> &[u32] {
+        &self.ids
+    }
+
     /// Searches in dictionaries that took long, since this was last asked.
     pub fn take_long_probes(&mut self) -> u64 {
         let dictionaries = self.dictionaries.iter_mut();
@@ -114,6 +122,8 @@ pub struct Groups {
     accumulators: Vec<Box<dyn Accumulator>>,
     /// The types of the columns that the state of each of them travels in.
     partial_types: Vec<Vec<DataType>>,
+    /// What is remembered of each group for whoever emits; `None` where nothing has to be.
+    marks: Option<Marks>,
     /// Where the keys and the state of the accumulators lie.
     arena: Arena,
     /// Index into `KeyedRows::arguments` for each accumulator, and the type that it has there.
@@ -138,6 +148,7 @@ impl Groups {
             table,
             partial_types: partial_types.collect(),
             accumulators,
+            marks: None,
             arena: Arena::new(space.node.clone()),
             arguments: aggregates
                 .iter()
@@ -146,6 +157,26 @@ impl Groups {
             released: 0,
             told_bytes: 0,
         })
+    }
+
+    /// Each group has a mark.
+    #[must_use]
+    pub fn marked(self) -> Groups {
+        assert!(self.is_empty(), "a group has a mark from the first on");
+        Groups {
+            marks: Some(Marks::default()),
+            ..self
+        }
+    }
+
+    /// The marks of the groups, if they have any.
+    pub fn marks(&mut self) -> Option<&mut Marks> {
+        self.marks.as_mut()
+    }
+
+    /// Whether the row of a group is held back.
+    pub fn holds_back(&self) -> bool {
+        self.marks.as_ref().is_some_and(Marks::holds)
     }
 
     /// Number of groups.
@@ -160,7 +191,8 @@ impl Groups {
 
     /// Bytes taken from the system since this was last asked, less those given back.
     pub fn grown_bytes(&mut self) -> i64 {
-        let bytes = self.table.bytes() + self.arena.reserved_bytes();
+        let lists = self.marks.as_ref().map_or(0, Marks::list_bytes);
+        let bytes = self.table.bytes() + self.arena.reserved_bytes() + lists;
         let before = std::mem::replace(&mut self.told_bytes, bytes);
         bytes as i64 - before as i64
     }
@@ -213,6 +245,58 @@ impl Groups {
                 running
             })
             .collect()
+    }
+
+    /// Adds the rows at `picked` to their groups, whose rows are held back.
+    pub fn update_holding(&mut self, space: &mut KeySpace, rows: &KeyedRows, picked: &[u32]) {
+        self.update(space, rows, picked);
+        self.marks_of_all().changed(&space.ids);
+    }
+
+    /// As `update_running`; appends to `due` the places in `picked` of the rows that are the `every`-th of their group. The rows of
+    /// other groups are held back.
+    pub fn update_counting(
+        &mut self,
+        space: &mut KeySpace,
+        rows: &KeyedRows,
+        picked: &[u32],
+        every: u32,
+        due: &mut Vec<u32>,
+    ) -> Vec<Finished> {
+        let running = self.update_running(space, rows, picked);
+        self.marks_of_all().counted(&space.ids, every, due);
+        running
+    }
+
+    /// Adds the rows at `picked` to their groups and counts them; their rows have left before.
+    pub fn update_counted(
+        &mut self,
+        space: &mut KeySpace,
+        rows: &KeyedRows,
+        picked: &[u32],
+        every: u32,
+    ) {
+        self.update(space, rows, picked);
+        self.marks_of_all().counted_before(&space.ids, every);
+    }
+
+    fn marks_of_all(&mut self) -> &mut Marks {
+        self.marks.as_mut().expect("the groups are marked")
+    }
+
+    /// For each aggregate the values of these groups, in their order.
+    pub fn finish_each(&self, groups: &[u32]) -> Vec<Finished> {
+        let accumulators = self.accumulators.iter();
+        accumulators
+            .map(|accumulator| accumulator.finish_each(groups))
+            .collect()
+    }
+
+    /// The key columns of these groups, in their order.
+    pub fn keys_each(&self, space: &KeySpace, groups: &[u32]) -> Vec<ArrayRef> {
+        assert_eq!(self.released, 0, "only groups that are held have a key");
+        let words = self.table.words();
+        space.layout.unpack_each(words, groups, &space.dictionaries)
     }
 
     /// For each aggregate the values of `groups`, a range of group ids, in the order of ids.
@@ -304,6 +388,9 @@ impl Groups {
         for accumulator in &mut self.accumulators {
             accumulator.clear();
         }
+        if let Some(marks) = &mut self.marks {
+            marks.clear();
+        }
         self.arena.reset();
     }
 
@@ -329,6 +416,9 @@ impl Groups {
         layout.retain(self.table.words(), before..groups, dictionaries);
         for accumulator in &mut self.accumulators {
             accumulator.grow(groups, &self.arena);
+        }
+        if let Some(marks) = &mut self.marks {
+            marks.grow(groups, &self.arena);
         }
     }
 }

@@ -195,16 +195,36 @@ impl KeyLayout {
         groups: Range<usize>,
         dictionaries: &[Dictionary],
     ) -> Vec<ArrayRef> {
+        let values = |word: usize| words[word].values(groups.clone());
+        self.columns(groups.len(), values, dictionaries)
+    }
+
+    /// The key columns of these groups, in their order.
+    pub fn unpack_each(
+        &self,
+        words: &[Segments<u64>],
+        groups: &[u32],
+        dictionaries: &[Dictionary],
+    ) -> Vec<ArrayRef> {
+        let values = |word: usize| groups.iter().map(move |&group| words[word][group as usize]);
+        self.columns(groups.len(), values, dictionaries)
+    }
+
+    /// The key columns of `rows` groups, whose packed words of each number `values` gives.
+    fn columns<W: Iterator<Item = u64>>(
+        &self,
+        rows: usize,
+        values: impl Fn(usize) -> W,
+        dictionaries: &[Dictionary],
+    ) -> Vec<ArrayRef> {
         let column = |field: &Field| {
-            let values = || words[field.at.word].values(groups.clone());
-            let rows = groups.len();
+            let words = || values(field.at.word);
             let nulls = field.null.map(|null| {
-                let null_bits = words[null.word].values(groups.clone());
-                NullBuffer::from_iter(null_bits.map(|word| word >> null.shift & 1 == 0))
+                NullBuffer::from_iter(values(null.word).map(|word| word >> null.shift & 1 == 0))
             });
             match field.kind {
                 Kind::Id(dictionary) => {
-                    let ids: Vec<u32> = values()
+                    let ids: Vec<u32> = words()
                         .map(|word| (word >> field.at.shift) as u32)
                         .collect();
                     let text = field.data_type == DataType::Utf8View;
@@ -213,14 +233,16 @@ impl KeyLayout {
                 Kind::Fixed(bytes) => {
                     let mut buffer = MutableBuffer::with_capacity(rows * bytes);
                     if bytes <= 8 {
-                        for word in values() {
+                        for word in words() {
                             let value = (word >> field.at.shift).to_le_bytes();
                             buffer.extend_from_slice(&value[..bytes]);
                         }
                     } else {
-                        for group in groups.clone() {
-                            for part in &words[field.at.word..][..bytes / 8] {
-                                buffer.push(part[group]);
+                        let parts = field.at.word..field.at.word + bytes / 8;
+                        let mut parts: Vec<W> = parts.map(&values).collect();
+                        for _ in 0..rows {
+                            for part in &mut parts {
+                                buffer.push(part.next().expect("a word of every group"));
                             }
                         }
                     }
@@ -233,7 +255,7 @@ impl KeyLayout {
                     make_array(column)
                 }
                 Kind::Bit => {
-                    let bits = values()
+                    let bits = words()
                         .map(|word| word >> field.at.shift & 1 == 1)
                         .collect();
                     let nulls = nulls.filter(|nulls| nulls.null_count() > 0);

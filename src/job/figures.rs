@@ -66,6 +66,7 @@ impl Report {
             elapsed_s,
             records_in,
             rows_out: outcome.rows_out,
+            tombstones: outcome.tombstones,
             bad_records: bad_in_source + all.bad_records + all.bad_rows,
             late_records: all.late_records + all.late_after_idle,
             late_after_idle: all.late_after_idle,

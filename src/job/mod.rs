@@ -79,6 +79,8 @@ pub struct Outcome {
     pub rows_out: u64,
     /// Those of each query, in the order of `JobPlan::queries`; none for a query whose rows other queries read.
     pub rows_out_by_query: Vec<u64>,
+    /// Tombstones handed to the sinks.
+    pub tombstones: u64,
     /// Dead letters acknowledged by their sinks.
     pub dead_letters: u64,
     /// How long it took.
@@ -186,6 +188,7 @@ impl Job<'_> {
             shards: Vec::new(),
             rows_out: 0,
             rows_out_by_query: vec![0; self.plan.queries.len()],
+            tombstones: 0,
             dead_letters: 0,
             latency: Latency::default(),
             elapsed: Duration::ZERO,
@@ -360,7 +363,8 @@ impl Job<'_> {
             counts: vec![Counts::default(); shards],
             totals: Totals {
                 written: 0,
-                rows_out: vec![0; plan.queries.len()],
+                acknowledged: vec![0; plan.queries.len()],
+                tombstones: vec![0; plan.queries.len()],
                 dead_letters: 0,
                 ledger: Ledger::default(),
                 latency: Latency::default(),
@@ -414,8 +418,10 @@ struct Running {
 struct Totals {
     /// Rows and dead letters handed to the sinks.
     written: u64,
-    /// Acknowledged, by query.
-    rows_out: Vec<u64>,
+    /// Rows and tombstones acknowledged, by query.
+    acknowledged: Vec<u64>,
+    /// Tombstones among those that were handed over, by query.
+    tombstones: Vec<u64>,
     /// Acknowledged.
     dead_letters: u64,
     /// By epoch.
@@ -425,12 +431,18 @@ struct Totals {
 
 impl Totals {
     fn rows_out(&self) -> u64 {
-        self.rows_out.iter().sum()
+        self.rows_out_by_query().sum()
+    }
+
+    /// Rows acknowledged, by query. While tombstones are under way they are counted as if they had arrived.
+    fn rows_out_by_query(&self) -> impl Iterator<Item = u64> {
+        let both = self.acknowledged.iter().zip(&self.tombstones);
+        both.map(|(all, tombstones)| all.saturating_sub(*tombstones))
     }
 
     /// Rows and dead letters that the sinks hold.
     fn unacknowledged(&self) -> u64 {
-        self.written - self.rows_out() - self.dead_letters
+        self.written - self.acknowledged.iter().sum::<u64>() - self.dead_letters
     }
 
     /// A block is being handed to its sink.
@@ -439,6 +451,7 @@ impl Totals {
         self.written += rows;
         block.epoch = self.ledger.handed_over(rows);
         if target_of(block.query).is_none() {
+            self.tombstones[usize::from(block.query)] += rows - block.rows();
             self.latency.handed_over(block);
         }
     }
@@ -447,7 +460,7 @@ impl Totals {
         match target_of(acknowledged.query) {
             Some(_) => self.dead_letters += acknowledged.rows,
             None => {
-                self.rows_out[usize::from(acknowledged.query)] += acknowledged.rows;
+                self.acknowledged[usize::from(acknowledged.query)] += acknowledged.rows;
                 self.latency.acknowledged(acknowledged);
             }
         }
@@ -696,7 +709,8 @@ impl Running {
             result,
             shards,
             rows_out: totals.rows_out(),
-            rows_out_by_query: totals.rows_out,
+            rows_out_by_query: totals.rows_out_by_query().collect(),
+            tombstones: totals.tombstones.iter().sum(),
             dead_letters: totals.dead_letters,
             latency: totals.latency,
             elapsed,

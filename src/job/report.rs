@@ -32,6 +32,8 @@ pub struct Report {
     pub records_in: u64,
     /// Rows that the sinks acknowledged.
     pub rows_out: u64,
+    /// Tombstones among what a keyed sink took, for rows that hold no more; not among `rows_out`.
+    pub tombstones: u64,
     /// Bad records left out.
     pub bad_records: u64,
     /// Late records left out.
@@ -280,6 +282,7 @@ mod tests {
             elapsed_s: 2.0,
             records_in: 10,
             rows_out: 3,
+            tombstones: 0,
             bad_records: 0,
             late_records: 1,
             late_after_idle: 0,

@@ -327,6 +327,7 @@ impl RowShape {
                 .map(|schema| under(schema, key_columns, rows)),
             event_times_us: records.event_times.iter().map(|time| time.0).collect(),
             watermarks_before: records.watermarks_before,
+            tombstones: None,
             bad: Vec::new(),
             due_us: records.due_us,
             ready_ns: (self.monotonic_ns)(),

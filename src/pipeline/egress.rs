@@ -11,12 +11,12 @@
 use velostream_shards::{ExitOutbox, Recorder};
 
 use super::standing::Counts;
-use crate::emit::{OutputRows, Withheld};
+use crate::emit::{OutputRows, Tombstones, Withheld};
 use crate::error::Error;
-use crate::format::Encoder;
+use crate::format::{EncodedRows, Encoder};
 use crate::kafka::RecordLimit;
 use crate::sink::RowBlock;
-use crate::sink::kafka::KeyEncoder;
+use crate::sink::kafka::{Envelope, KeyEncoder, MessageKeys};
 use crate::source::PartitionCut;
 use crate::time::Watermark;
 
@@ -85,7 +85,19 @@ impl Egress {
     /// Encodes `rows`, but for those that are larger than the sink takes, which are `withheld`. A block that as a whole is not,
     /// which is nearly every one, costs a compare.
     pub fn encode(&mut self, mut rows: OutputRows, withheld: &mut Vec<Withheld>) -> RowBlock {
-        let block = self.encode_all(&mut rows);
+        let block = self.encode_rows(&mut rows, withheld);
+        match (&rows.tombstones, &mut self.encoder.keys) {
+            (Some(tombstones), Some(encoder)) => {
+                let keys = encoder.encode(&tombstones.key);
+                with_tombstones(&block, &keys, tombstones)
+            }
+            // For a sink without keys they are nothing.
+            _ => block,
+        }
+    }
+
+    fn encode_rows(&mut self, rows: &mut OutputRows, withheld: &mut Vec<Withheld>) -> RowBlock {
+        let block = self.encode_all(rows);
         let Some(limit) = &self.encoder.limit else {
             return block;
         };
@@ -118,7 +130,8 @@ impl Egress {
             Withheld::new(reason, keys, row)
         }));
         rows.event_times_us = block.event_times_us;
-        self.encode_all(&mut rows.take(&kept))
+        *rows = rows.take(&kept);
+        self.encode_all(rows)
     }
 
     fn encode_all(&mut self, rows: &mut OutputRows) -> RowBlock {
@@ -137,6 +150,58 @@ impl Egress {
             ready_ns: rows.ready_ns,
         }
     }
+}
+
+/// `block`, with `tombstones` between its rows, whose message keys are `keys`. One that has no key says nothing.
+fn with_tombstones(block: &RowBlock, keys: &MessageKeys, tombstones: &Tombstones) -> RowBlock {
+    let row_keys = block.keys.as_ref().expect("a sink with keys");
+    let timed = !tombstones.event_times_us.is_empty();
+    let mut all = RowBlock {
+        query: block.query,
+        epoch: block.epoch,
+        values: EncodedRows::default(),
+        keys: None,
+        envelopes: Vec::new(),
+        event_times_us: Vec::new(),
+        due_us: block.due_us,
+        ready_ns: block.ready_ns,
+    };
+    let mut all_keys = MessageKeys::default();
+    let mut add = |key: Option<&[u8]>, value: Option<&[u8]>, times: &[i64], place: usize| {
+        all_keys.push(key);
+        all.values.push(value.unwrap_or_default());
+        all.envelopes.push(Envelope {
+            headers: Vec::new(),
+            is_tombstone: value.is_none(),
+        });
+        if timed {
+            all.event_times_us.push(times[place]);
+        }
+    };
+    let mut next = 0;
+    for row in 0..=block.values.len() {
+        while tombstones
+            .before
+            .get(next)
+            .is_some_and(|&before| before as usize == row)
+        {
+            if let Some(key) = keys.key(next) {
+                add(Some(key), None, &tombstones.event_times_us, next);
+            }
+            next += 1;
+        }
+        if row < block.values.len() {
+            let value = Some(block.values.row(row));
+            add(row_keys.key(row), value, &block.event_times_us, row);
+        }
+    }
+    assert_eq!(
+        next,
+        keys.len(),
+        "every tombstone stands before a row or behind all"
+    );
+    all.keys = Some(all_keys);
+    all
 }
 
 /// A shard's end of its exit lane, for all its queries.
@@ -213,6 +278,7 @@ mod tests {
             key: Some(key.clone()),
             event_times_us: vec![10, 20, 30],
             watermarks_before: Vec::new(),
+            tombstones: None,
             bad: Vec::new(),
             due_us: 5,
             ready_ns: 6,
@@ -242,5 +308,60 @@ mod tests {
         let block = egress(115).encode(rows(), &mut withheld);
         assert_eq!((block.values.len(), withheld.len()), (3, 0));
         assert_eq!(block.event_times_us, [10, 20, 30]);
+    }
+
+    #[test]
+    fn tombstones_stand_between_the_rows_and_say_nothing_without_a_key() {
+        let texts = |texts: &[Option<&str>]| {
+            let column: ArrayRef = Arc::new(StringViewArray::from(texts.to_vec()));
+            RecordBatch::try_from_iter([("k", column)]).expect("a column")
+        };
+        let batch = texts(&[Some("a"), Some("b")]);
+        let mut egress = Egress::new(
+            0,
+            RowEncoder {
+                values: encoder(&RowFormat::Json, batch.schema_ref()),
+                keys: Some(KeyEncoder::Raw),
+                limit: None,
+            },
+        );
+        let rows = OutputRows {
+            key: Some(batch.clone()),
+            batch,
+            event_times_us: vec![1, 2],
+            watermarks_before: Vec::new(),
+            tombstones: Some(Tombstones {
+                key: texts(&[Some("x"), None, Some("y"), Some("z")]),
+                before: vec![0, 1, 1, 2],
+                event_times_us: vec![7, 7, 8, 9],
+            }),
+            bad: Vec::new(),
+            due_us: 5,
+            ready_ns: 6,
+        };
+        let block = egress.encode(rows, &mut Vec::new());
+        let keys = block.keys.as_ref().expect("rows have keys");
+        let all: Vec<_> = (0..block.values.len())
+            .map(|row| {
+                let key = String::from_utf8_lossy(keys.key(row).expect("a key")).into_owned();
+                (key, block.envelopes[row].is_tombstone)
+            })
+            .collect();
+        let named = |name: &str, is_tombstone| (name.to_owned(), is_tombstone);
+        assert_eq!(
+            all,
+            [
+                named("x", true),
+                named("a", false),
+                named("y", true),
+                named("b", false),
+                named("z", true)
+            ]
+        );
+        assert_eq!(block.event_times_us, [7, 1, 8, 2, 9]);
+        assert_eq!(
+            (block.rows(), block.values.row(1)),
+            (2, &b"{\"k\":\"a\"}"[..])
+        );
     }
 }

@@ -505,7 +505,7 @@ impl Flow {
             })
         };
         withhold(&rows.bad)?;
-        if rows.batch.num_rows() == 0 {
+        if rows.leaves_nothing() {
             return Ok(());
         }
         let readers = match outlet {
@@ -513,8 +513,10 @@ impl Flow {
                 let mut too_large = Vec::new();
                 let block = egress.encode(rows, &mut too_large);
                 withhold(&too_large)?;
-                *counted += block.values.len() as u64;
-                self.exit.post(ToJob::Rows(block));
+                *counted += block.rows();
+                if !block.values.is_empty() {
+                    self.exit.post(ToJob::Rows(block));
+                }
                 return Ok(());
             }
             Outlet::Stream(fork) => fork.readers.len(),

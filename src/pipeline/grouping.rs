@@ -145,6 +145,7 @@ impl Grouping {
         self.edge.start_at(done);
         self.reached = (done, 0);
         self.owned.watermark(done, 0);
+        self.owned.doubt();
         if let Some(assigner) = &mut self.assigner {
             assigner.start_at(done);
         }

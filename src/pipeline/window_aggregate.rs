@@ -40,7 +40,7 @@ const PANES_A_BLOCK: usize = 16;
 /// The state of one grouping query on one shard.
 #[derive(Debug)]
 pub struct WindowAggregate<M = RowMaker> {
-    aggregates: Vec<AggregateSpec>,
+    form: GroupForm,
     emit: EmitPolicy,
     maker: M,
     space: KeySpace,
@@ -75,6 +75,14 @@ struct Released {
     ready_ns: u64,
 }
 
+/// What is kept of groups.
+#[derive(Debug)]
+struct GroupForm {
+    aggregates: Vec<AggregateSpec>,
+    /// Whether each group has a mark.
+    marked: bool,
+}
+
 /// Where groups are kept.
 #[derive(Debug)]
 enum State {
@@ -99,15 +107,16 @@ impl WindowAggregate<RowMaker> {
         monotonic_ns: fn() -> u64,
         node: Option<NodeMemory>,
     ) -> Result<WindowAggregate> {
-        WindowAggregate::over(
-            plan,
-            plan.aggregates.clone(),
-            emit,
-            maker,
-            seed,
-            monotonic_ns,
-            node,
-        )
+        let form = GroupForm {
+            aggregates: plan.aggregates.clone(),
+            marked: maker.withdraws() && emit != EmitPolicy::Final,
+        };
+        WindowAggregate::over(plan, form, emit, maker, seed, monotonic_ns, node)
+    }
+
+    /// A life before this one may have written rows of groups of which nothing is known here.
+    pub fn doubt(&mut self) {
+        self.maker.doubt();
     }
 
     /// Adds accepted rows to their groups, and under EMIT CHANGES appends the rows that they cause to `out`.
@@ -140,14 +149,8 @@ impl WindowAggregate<RowMaker> {
             "a change is of a record, and partials have none"
         );
         partials.assert_consistent();
-        let (aggregates, space) = (&self.aggregates, &mut self.space);
-        match groups_of(
-            &mut self.state,
-            aggregates,
-            space,
-            self.expected,
-            partials.pane,
-        ) {
+        let (form, space) = (&self.form, &mut self.space);
+        match groups_of(&mut self.state, form, space, self.expected, partials.pane) {
             Some((groups, _)) => {
                 groups.merge(space, &partials.groups);
                 self.pane_bytes += groups.grown_bytes();
@@ -171,7 +174,11 @@ impl WindowAggregate<PartialMaker> {
     ) -> Result<WindowAggregate<PartialMaker>> {
         let (maker, aggregates) = PartialMaker::new(&plan.aggregates)?;
         let emit = EmitPolicy::Final;
-        WindowAggregate::over(plan, aggregates, emit, maker, seed, monotonic_ns, node)
+        let form = GroupForm {
+            aggregates,
+            marked: false,
+        };
+        WindowAggregate::over(plan, form, emit, maker, seed, monotonic_ns, node)
     }
 
     /// Lets everything leave now, whatever the watermark, and closes nothing: groups whose records follow leave again.
@@ -221,7 +228,7 @@ impl WindowAggregate<PartialMaker> {
 impl<M: Maker> WindowAggregate<M> {
     fn over(
         plan: &AggregatePlan,
-        aggregates: Vec<AggregateSpec>,
+        form: GroupForm,
         emit: EmitPolicy,
         maker: M,
         seed: u64,
@@ -229,7 +236,7 @@ impl<M: Maker> WindowAggregate<M> {
         node: Option<NodeMemory>,
     ) -> Result<WindowAggregate<M>> {
         let space = key_space(plan, seed, node)?;
-        let groups = Box::new(Groups::new(&aggregates, &space, 0)?);
+        let groups = form.first(&space, 0)?;
         let state = match &plan.window {
             None => State::Whole(Some(groups)),
             Some(window) => {
@@ -240,7 +247,7 @@ impl<M: Maker> WindowAggregate<M> {
             }
         };
         Ok(WindowAggregate {
-            aggregates,
+            form,
             emit,
             maker,
             space,
@@ -315,8 +322,8 @@ impl<M: Maker> WindowAggregate<M> {
         picked: &[u32],
         add: &mut impl FnMut(&mut Groups, &mut KeySpace, &[u32], Option<(i64, i64)>, &M),
     ) {
-        let (aggregates, space) = (&self.aggregates, &mut self.space);
-        match groups_of(&mut self.state, aggregates, space, self.expected, pane) {
+        let (form, space) = (&self.form, &mut self.space);
+        match groups_of(&mut self.state, form, space, self.expected, pane) {
             Some((groups, window)) => {
                 add(groups, space, picked, window, &self.maker);
                 self.pane_bytes += groups.grown_bytes();
@@ -534,7 +541,7 @@ impl<M: Maker> WindowAggregate<M> {
         } else if let Some(due_us) = self.letting_go.take() {
             let groups = whole.take_if(|groups| !groups.is_empty());
             if let Some(groups) = &groups {
-                *whole = Some(made(&self.aggregates, &self.space, groups.len()));
+                *whole = Some(self.form.made(&self.space, groups.len()));
             }
             (groups, due_us, (self.monotonic_ns)())
         } else {
@@ -567,7 +574,7 @@ impl<M: Maker> WindowAggregate<M> {
 /// The groups of a pane and its window's bounds; `None` if the pane is closed.
 fn groups_of<'s>(
     state: &'s mut State,
-    aggregates: &[AggregateSpec],
+    form: &GroupForm,
     space: &KeySpace,
     expected: usize,
     pane: Option<i64>,
@@ -575,7 +582,7 @@ fn groups_of<'s>(
     match (state, pane) {
         (State::Windowed(panes), Some(pane)) => {
             let window = Some(panes.bounds(pane));
-            let groups = panes.get_or_open(pane, || made(aggregates, space, expected))?;
+            let groups = panes.get_or_open(pane, || form.made(space, expected))?;
             Some((groups.as_mut(), window))
         }
         (State::Whole(whole), None) => {
@@ -587,9 +594,21 @@ fn groups_of<'s>(
     }
 }
 
-fn made(aggregates: &[AggregateSpec], space: &KeySpace, expected: usize) -> Box<Groups> {
-    let groups = Groups::new(aggregates, space, expected);
-    Box::new(groups.expect("the aggregates were accepted when the operator was made"))
+impl GroupForm {
+    /// No groups yet, with room for about `expected`.
+    ///
+    /// # Errors
+    /// As `Groups::new`.
+    fn first(&self, space: &KeySpace, expected: usize) -> Result<Box<Groups>> {
+        let groups = Groups::new(&self.aggregates, space, expected)?;
+        Ok(Box::new(if self.marked { groups.marked() } else { groups }))
+    }
+
+    /// The same, when groups of this form have been made before.
+    fn made(&self, space: &KeySpace, expected: usize) -> Box<Groups> {
+        let groups = self.first(space, expected);
+        groups.expect("the aggregates were accepted when the operator was made")
+    }
 }
 
 /// How the keys of a plan are kept.

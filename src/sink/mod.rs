@@ -43,6 +43,12 @@ pub struct RowBlock {
 }
 
 impl RowBlock {
+    /// How many rows it holds that are no tombstones.
+    pub fn rows(&self) -> u64 {
+        let tombstones = self.envelopes.iter().filter(|one| one.is_tombstone).count();
+        (self.values.len() - tombstones) as u64
+    }
+
     /// Bytes of the largest row, its key and headers included; `None` without a row.
     pub fn largest(&self) -> Option<usize> {
         let size = |row: usize| {

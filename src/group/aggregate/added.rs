@@ -117,6 +117,14 @@ impl<T: Summed, L: Leaves<T::Total>> Accumulator for Added<T, L> {
         leaving.finish()
     }
 
+    fn finish_each(&self, groups: &[u32]) -> Finished {
+        let mut leaving = self.leaving(groups.len());
+        for &group in groups {
+            self.push(self.groups[group as usize], &mut leaving);
+        }
+        leaving.finish()
+    }
+
     fn partial_types(&self) -> Vec<DataType> {
         vec![<T::Total as Total>::Column::DATA_TYPE, Int64Type::DATA_TYPE]
     }

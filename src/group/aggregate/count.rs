@@ -56,6 +56,11 @@ impl Accumulator for Count {
         )))
     }
 
+    fn finish_each(&self, groups: &[u32]) -> Finished {
+        let counts = groups.iter().map(|&group| self.counts[group as usize]);
+        Finished::all(Arc::new(Int64Array::from_iter_values(counts)))
+    }
+
     fn partial_types(&self) -> Vec<DataType> {
         vec![DataType::Int64]
     }

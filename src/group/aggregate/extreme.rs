@@ -159,6 +159,11 @@ impl<C: Comparable, const MAX: bool> Accumulator for Extreme<C, MAX> {
         self.column(self.groups.values(groups.clone()), groups.len())
     }
 
+    fn finish_each(&self, groups: &[u32]) -> Finished {
+        let kept = groups.iter().map(|&group| self.groups[group as usize]);
+        self.column(kept, groups.len())
+    }
+
     fn partial_types(&self) -> Vec<DataType> {
         vec![self.result.clone()]
     }

@@ -148,6 +148,14 @@ impl Accumulator for BytesExtreme {
         Finished::all(column_out.finish())
     }
 
+    fn finish_each(&self, groups: &[u32]) -> Finished {
+        let mut column_out = BytesColumn::new(&self.result, groups.len());
+        for &group in groups {
+            column_out.push(self.kept.get(group as usize));
+        }
+        Finished::all(column_out.finish())
+    }
+
     fn partial_types(&self) -> Vec<DataType> {
         vec![self.result.clone()]
     }

@@ -44,7 +44,7 @@ use crate::plan::{AggregateKind, AggregateSpec, sql_type};
 /// 3. `argument` is `None` for COUNT(*) alone, and otherwise has the type that `build` was given (the planner; another
 ///    type panics).
 /// 4. `running` adds what `update` adds, and returns one value a row (the implementation; `Groups` asserts the length).
-/// 5. `finish` returns one value a group and changes nothing (the implementation; `Groups` asserts the length).
+/// 5. `finish` and `finish_each` return one value a group and change nothing (the implementation; `Groups` asserts the length).
 /// 6. A value that its type cannot hold is NULL in `values` and named in `out_of_range` (the implementation).
 /// 7. `partial` returns one row a group for each of `partial_types`, changes nothing, and shares no memory with the state;
 ///    `merge` takes such columns, of groups with other ids (the implementation; `Groups` asserts types and lengths).
@@ -70,6 +70,9 @@ pub trait Accumulator: Debug + Send {
 
     /// The values of a range of groups.
     fn finish(&self, groups: Range<usize>) -> Finished;
+
+    /// The values of these groups, in their order.
+    fn finish_each(&self, groups: &[u32]) -> Finished;
 
     /// The types of the columns that the state travels in.
     fn partial_types(&self) -> Vec<DataType>;

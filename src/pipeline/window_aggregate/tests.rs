@@ -18,6 +18,8 @@ use crate::exchange::{split, stable_hashes};
 use crate::plan::{AggregateKind, ExchangeStrategy, PlannedExpr, WindowSpec};
 use crate::time::EventTime;
 
+mod withdrawn;
+
 pub(in crate::pipeline) const SIZE: i64 = 10;
 pub(in crate::pipeline) const GRACE: i64 = 3;
 

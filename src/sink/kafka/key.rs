@@ -23,6 +23,12 @@ impl MessageKeys {
         (!self.null[row]).then(|| self.rows.row(row))
     }
 
+    /// Appends the key of a row; `None` if it has none.
+    pub fn push(&mut self, key: Option<&[u8]>) {
+        self.null.push(key.is_none());
+        self.rows.push(key.unwrap_or_default());
+    }
+
     /// Number of rows.
     pub fn len(&self) -> usize {
         self.null.len()
@@ -80,11 +86,7 @@ fn texts<'a>(texts: impl ExactSizeIterator<Item = Option<&'a str>>) -> MessageKe
     keys.null.reserve_exact(texts.len());
     keys.rows.ends.reserve_exact(texts.len());
     for text in texts {
-        keys.null.push(text.is_none());
-        keys.rows
-            .bytes
-            .extend_from_slice(text.unwrap_or_default().as_bytes());
-        keys.rows.ends.push(keys.rows.bytes.len());
+        keys.push(text.map(str::as_bytes));
     }
     keys
 }
