@@ -12,6 +12,8 @@ mod dead_letters;
 mod dealt;
 // Seeded queries and streams against a naive model that shares no code with the engine (scripts/differential).
 mod differential;
+// The examples of docs/SQL.md: each gives what stands below it.
+mod documented;
 // What a user reads when the SQL is wrong, a pair of files an error (tests/errors).
 mod errors;
 // What goes wrong at run time: panics, signals, closed outputs, disks, brokers, bad records; and that nothing leaks.
