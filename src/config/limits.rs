@@ -60,6 +60,15 @@ pub const WINDOWS_A_RECORD_MAX: i64 = 10_000;
 /// Grace period of a window, microseconds.
 pub const GRACE_US: RangeInclusive<i64> = 0..=36_525 * MICROSECONDS_A_DAY;
 
+/// Time between two rows of a group under EMIT .. EVERY, microseconds: from a millisecond on.
+pub const EMIT_EVERY_US: RangeInclusive<i64> = 1_000..=36_525 * MICROSECONDS_A_DAY;
+
+/// Records between two rows of a group under EMIT CHANGES EVERY n ROWS.
+pub const EMIT_EVERY_ROWS: RangeInclusive<u32> = 1..=1_000_000_000;
+
+/// Records of a query before which nothing is said of how many are late while it runs: the first few say little.
+pub const LATE_WARN_RECORDS_MIN: u64 = 1_000;
+
 /// How far out of order the records of a partition may stand, microseconds.
 pub const WATERMARK_BOUND_US: RangeInclusive<i64> = 0..=36_525 * MICROSECONDS_A_DAY;
 

@@ -2,16 +2,19 @@
 //!
 //! ```text
 //!   Groups --changes (after each block)--------------> aggregate columns --RowMaker: HAVING, output columns--> OutputRows
+//!          --held_rows (what was held back)---------->
 //!          --Closing (a fired pane, slice by slice)-->
 //!                                          \--PartialMaker: the state itself, in a first phase--> Partials
 //! ```
 //!
-//! Laws: under EMIT CHANGES every accepted record gives one row before HAVING, in row order within its pane. Under EMIT
+//! Laws: under EMIT CHANGES every accepted record gives one row before HAVING, in row order within its pane; under EVERY some of
+//! them do, and the last always. Under EMIT
 //! FINAL every group of a fired pane gives one row before HAVING, and a slice is bounded, so that a close of a million
 //! groups does not block a turn. A row whose value is out of range, or for which an expression fails, is withheld and
 //! named; the rows around it are untouched.
 
 mod changes;
+mod leaving;
 mod on_close;
 mod output_rows;
 mod partials;
@@ -19,11 +22,12 @@ mod rows;
 
 use std::ops::Range;
 
-pub use changes::changes;
+pub use changes::{changes, nth_changes};
+pub use leaving::{held_rows, range_rows};
 pub use on_close::Closing;
 pub use output_rows::{OutputRows, Tombstones, Withheld};
 pub use partials::PartialMaker;
-pub use rows::{GroupValues, Marked, RowMaker};
+pub use rows::{Cause, GroupValues, Marked, RowMaker};
 
 use crate::group::KeySpace;
 

@@ -5,7 +5,7 @@
 
 use velostream_shards::MemoryRange;
 
-use super::Maker;
+use super::{Cause, Maker};
 use crate::group::{Groups, KeySpace};
 
 /// A pane that has fired and is leaving.
@@ -51,19 +51,19 @@ impl Closing {
         self.pane
     }
 
-    /// The bounds of its window.
-    pub fn window(&self) -> Option<(i64, i64)> {
-        self.window
-    }
-
     /// When the record that made it fire was due, wall clock, microseconds since the epoch.
     pub fn due_us(&self) -> i64 {
         self.due_us
     }
 
-    /// When it fired, monotonic clock, nanoseconds.
-    pub fn ready_ns(&self) -> u64 {
-        self.ready_ns
+    /// Why its rows leave.
+    pub fn cause(&self) -> Cause {
+        Cause {
+            window: self.window,
+            is_final: true,
+            due_us: self.due_us,
+            ready_ns: self.ready_ns,
+        }
     }
 
     /// Number of groups that have not left yet.

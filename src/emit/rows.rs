@@ -21,7 +21,7 @@ use datafusion_common::arrow::datatypes::{FieldRef, SchemaRef};
 use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::expressions::Column;
 
-use super::{Closing, Maker, OutputRows, Tombstones, Withheld};
+use super::{Closing, Maker, OutputRows, Tombstones, Withheld, range_rows};
 use crate::batch::{Isolated, evaluate_isolated, take_columns, under};
 use crate::group::{Finished, KeySpace, Marks, Standing};
 use crate::plan::typed::converted;
@@ -34,10 +34,19 @@ pub struct GroupValues {
     pub rows: usize,
     /// Their key columns.
     pub keys: Vec<ArrayRef>,
-    /// The bounds of their window if there is one, microseconds, half-open.
-    pub window: Option<(i64, i64)>,
     /// The values of each aggregate.
     pub aggregates: Vec<Finished>,
+    /// Why they leave.
+    pub cause: Cause,
+}
+
+/// What rows that leave together have in common.
+#[derive(Clone, Copy, Debug)]
+pub struct Cause {
+    /// The bounds of their window if there is one, microseconds, half-open.
+    pub window: Option<(i64, i64)>,
+    /// Whether their window has fired, or the input has ended.
+    pub is_final: bool,
     /// When the record that caused the rows was due, as `OutputRows::due_us`.
     pub due_us: i64,
     /// As `OutputRows::ready_ns`.
@@ -67,6 +76,8 @@ pub struct RowMaker {
     /// How many columns the key has.
     keys: usize,
     windowed: bool,
+    /// Whether the rows can say that they are final.
+    tells_final: bool,
     grouped: SchemaRef,
     /// What an out-of-range aggregate is called in a reason.
     aggregates: Vec<String>,
@@ -95,8 +106,8 @@ impl RowMaker {
         let fields = plan.grouped.fields();
         assert_eq!(
             fields.len(),
-            keys + bounds + plan.aggregates.len(),
-            "keys, bounds, aggregates"
+            keys + bounds + usize::from(plan.is_final) + plan.aggregates.len(),
+            "keys, bounds, whether it is final, aggregates"
         );
         assert_eq!(
             plan.rows.len(),
@@ -111,6 +122,7 @@ impl RowMaker {
         RowMaker {
             keys,
             windowed: plan.window.is_some(),
+            tells_final: plan.is_final,
             grouped: Arc::clone(&plan.grouped),
             aggregates: plan
                 .aggregates
@@ -136,6 +148,16 @@ impl RowMaker {
         self.withdraws
     }
 
+    /// What it has to know of the groups of rows, if it has to know anything.
+    pub fn marked<'m>(
+        &self,
+        marks: Option<&'m mut Marks>,
+        groups: &'m [u32],
+    ) -> Option<Marked<'m>> {
+        let marks = marks.filter(|_| self.withdraws)?;
+        Some(Marked { marks, groups })
+    }
+
     /// From now on a group of which nothing is known here may have been written before: withdrawn it is, rather than left to stand.
     pub fn doubt(&mut self) {
         self.doubts = true;
@@ -143,13 +165,13 @@ impl RowMaker {
 
     /// The rows of these groups. With marks, what is out of each group is noted, and withdrawn when it no longer satisfies HAVING.
     pub fn make(&self, values: GroupValues, marked: Option<Marked<'_>>) -> OutputRows {
-        let GroupValues {
-            rows,
+        let rows = values.rows;
+        let Cause {
             window,
             due_us,
             ready_ns,
             ..
-        } = values;
+        } = values.cause;
         assert_eq!(
             window.is_some(),
             self.windowed,
@@ -245,9 +267,8 @@ impl RowMaker {
         let GroupValues {
             rows,
             keys,
-            window,
             aggregates,
-            ..
+            cause,
         } = values;
         assert_eq!(
             aggregates.len(),
@@ -261,8 +282,12 @@ impl RowMaker {
         };
         let keys = keys.into_iter().zip(self.grouped.fields());
         let mut columns: Vec<ArrayRef> = keys.map(in_form).collect();
-        for bound in window.map_or_else(Vec::new, |(start, end)| vec![start, end]) {
+        let bounds = cause.window;
+        for bound in bounds.map_or_else(Vec::new, |(start, end)| vec![start, end]) {
             columns.push(Arc::new(TimestampMicrosecondArray::from_value(bound, rows)));
+        }
+        if self.tells_final {
+            columns.push(Arc::new(BooleanArray::from(vec![cause.is_final; rows])));
         }
         let out_of_range = self.out_of_range(rows, &aggregates);
         columns.extend(aggregates.into_iter().map(|finished| finished.values));
@@ -414,28 +439,8 @@ impl Maker for RowMaker {
     type Made = OutputRows;
 
     fn fired(&self, closing: &mut Closing, ids: Range<usize>, space: &KeySpace) -> OutputRows {
-        let (window, due_us, ready_ns) = (closing.window(), closing.due_us(), closing.ready_ns());
-        let groups = closing.groups();
-        let values = GroupValues {
-            rows: ids.len(),
-            keys: groups.keys(space, ids.clone()),
-            window,
-            aggregates: groups.finish(ids.clone()),
-            due_us,
-            ready_ns,
-        };
-        let places: Vec<u32> = match self.withdraws && groups.marks().is_some() {
-            true => ids.map(|id| id as u32).collect(),
-            false => Vec::new(),
-        };
-        let marked = groups
-            .marks()
-            .filter(|_| self.withdraws)
-            .map(|marks| Marked {
-                marks,
-                groups: &places,
-            });
-        self.make(values, marked)
+        let cause = closing.cause();
+        range_rows(closing.groups(), space, ids, cause, self)
     }
 
     /// HAVING may have kept none.

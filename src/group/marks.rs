@@ -57,7 +57,6 @@ impl Marks {
 
     /// Forgets all groups and lets go of the arena.
     pub(super) fn clear(&mut self) {
-        assert!(!self.holds(), "a pane retires when nothing is held back");
         self.groups.clear();
         self.held.clear();
         self.leaving.clear();
@@ -119,9 +118,9 @@ impl Marks {
         self.left < self.leaving.len()
     }
 
-    /// Groups that wait.
-    pub fn waiting(&self) -> usize {
-        self.held.len() + self.leaving.len() - self.left
+    /// Whether groups are held back that were not let go.
+    pub fn is_holding(&self) -> bool {
+        !self.held.is_empty()
     }
 
     /// Lets all go that are held back.
@@ -129,10 +128,11 @@ impl Marks {
         self.leaving.append(&mut self.held);
     }
 
-    /// Nobody waits any more: their last rows leave in another way.
-    pub fn forget_held(&mut self) {
-        self.let_go();
-        while self.take_leaving(usize::MAX, &mut Vec::new()) > 0 {}
+    /// The rows of these groups leave now: nobody waits for them.
+    pub fn left(&mut self, groups: &[u32]) {
+        for &group in groups {
+            self.groups[group as usize].changed = false;
+        }
     }
 
     /// Looks at the next groups that were let go, at most `max`, and appends those to `ids` whose row is to leave. How many were
@@ -188,7 +188,7 @@ mod tests {
         let arena = Arena::new(None);
         let mut marks = marks(3, &arena);
         marks.changed(&[2, 0, 2, 2]);
-        assert_eq!((marks.waiting(), marks.is_leaving()), (2, false));
+        assert_eq!((marks.held.len(), marks.is_leaving()), (2, false));
         marks.let_go();
         assert_eq!(taken(&mut marks, 1), [2]);
         // 0 is still among those that leave, 2 is not.
@@ -212,9 +212,12 @@ mod tests {
         marks.counted_before(&[0, 1], 2);
         due.clear();
         marks.counted(&[0, 1], 2, &mut due);
-        assert_eq!(due, [0], "what was counted before counts");
-        marks.forget_held();
+        assert_eq!(due, [0, 1], "what was counted before counts");
         assert!(!marks.holds());
+        marks.changed(&[0, 1]);
+        marks.left(&[1]);
+        marks.let_go();
+        assert_eq!(taken(&mut marks, 5), [0], "1 has left in another way");
     }
 
     #[test]
@@ -225,6 +228,6 @@ mod tests {
         for _ in 0..100 {
             marks.counted(&[0, 0], 2, &mut due);
         }
-        assert_eq!((due.len(), marks.waiting()), (100, 1));
+        assert_eq!((due.len(), marks.held.len()), (100, 1));
     }
 }

@@ -174,9 +174,9 @@ impl Groups {
         self.marks.as_mut()
     }
 
-    /// Whether the row of a group is held back.
-    pub fn holds_back(&self) -> bool {
-        self.marks.as_ref().is_some_and(Marks::holds)
+    /// Whether rows of groups are held back that were not let go.
+    pub fn is_holding(&self) -> bool {
+        self.marks.as_ref().is_some_and(Marks::is_holding)
     }
 
     /// Number of groups.

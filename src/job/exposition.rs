@@ -71,6 +71,8 @@ fn text(plan: &JobPlan, standing: &Standing<'_>, wall_us: i64) -> String {
     }
     all.family(&names::LATE_RECORDS)
         .sample(&[], queries.late_records + queries.late_after_idle);
+    all.family(&names::CORRECTIONS)
+        .sample(&[], queries.corrections);
 
     let mut latency = all.family(&names::LATENCY);
     for (stage, recorded) in [

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use velostream_shards::peak_rss_bytes;
 
 use super::Outcome;
+use super::late_warnings::late_warnings;
 use super::report::{
     LatencyReport, PartitionReport, QueryReport, Report, ShardReport, StreamReport,
 };
@@ -70,6 +71,8 @@ impl Report {
             bad_records: bad_in_source + all.bad_records + all.bad_rows,
             late_records: all.late_records + all.late_after_idle,
             late_after_idle: all.late_after_idle,
+            corrections: all.corrections,
+            warnings: late_warnings(plan, &counts),
             dead_letters: outcome.dead_letters,
             replayed_records: sources().map(|source| source.replayed_records).sum(),
             peak_rss_bytes: peak_rss_bytes(),

@@ -17,6 +17,7 @@ mod figures;
 mod files;
 mod housekeeping;
 mod inputs;
+mod late_warnings;
 mod latency;
 mod ledger;
 mod live_line;
@@ -45,6 +46,7 @@ pub use watch::{Going, Standing};
 
 use self::commits::Commits;
 use self::housekeeping::stand_on;
+use self::late_warnings::LateWatch;
 use self::latency::monotonic_ns;
 use self::ledger::Ledger;
 use self::report::{End, Report};
@@ -56,8 +58,8 @@ use crate::error::{Error, Result, exit};
 use crate::exchange::Block;
 use crate::kafka::RecordLimit;
 use crate::pipeline::{
-    BatchSize, Counts, Lanes, QueryParts, RestartAt, ShardOutcome, ShardParts, ShardPipeline,
-    ToJob, check_buildable, shard_pipeline, target_of,
+    BatchSize, Counts, Lanes, QueryCounts, QueryParts, RestartAt, ShardOutcome, ShardParts,
+    ShardPipeline, ToJob, check_buildable, shard_pipeline, target_of,
 };
 use crate::plan::{JobPlan, JobQuery, Target};
 use crate::sink::{Acknowledged, RowBlock, Sink};
@@ -369,6 +371,7 @@ impl Job<'_> {
                 ledger: Ledger::default(),
                 latency: Latency::default(),
             },
+            late_watch: LateWatch::of(plan),
         })
     }
 
@@ -412,6 +415,8 @@ struct Running {
     /// By shard, what it has counted when it last told.
     counts: Vec<Counts>,
     totals: Totals,
+    /// Which warnings were told.
+    late_watch: LateWatch,
 }
 
 /// What has been handed over and acknowledged.
@@ -603,6 +608,7 @@ impl Running {
             watermarks,
             counts,
             totals,
+            late_watch,
             ..
         } = self;
         for sink in sinks.iter_mut() {
@@ -611,8 +617,12 @@ impl Running {
                 tell(&notice);
             }
         }
-        let mut progressed = false;
-        let shards = exits.iter_mut().zip(watermarks).zip(counts).enumerate();
+        let (mut progressed, mut news) = (false, false);
+        let shards = exits
+            .iter_mut()
+            .zip(watermarks)
+            .zip(counts.iter_mut())
+            .enumerate();
         for (shard, ((exit, watermark), counts)) in shards {
             // Whose rows come next is not known before they are taken.
             if !have_room(sinks) {
@@ -637,7 +647,10 @@ impl Running {
                     *records_in += records;
                     *watermark = stands_at;
                 }
-                ToJob::Counts(told) => *counts = *told,
+                ToJob::Counts(told) => {
+                    *counts = *told;
+                    news = true;
+                }
                 ToJob::Cut { epoch, sources } => commits.cut(shard, epoch, sources),
                 ToJob::Passed {
                     query,
@@ -653,6 +666,9 @@ impl Running {
                 },
             }
         }
+        if news {
+            late_watch.look(counts);
+        }
         Ok(progressed)
     }
 
@@ -662,6 +678,7 @@ impl Running {
             mut sinks,
             mut commits,
             mut totals,
+            mut late_watch,
             started,
             ..
         } = self;
@@ -692,6 +709,11 @@ impl Running {
         for shard in &shards {
             totals.latency.ingest.merge(&shard.summary.ingest);
         }
+        let counts: Vec<&[QueryCounts]> = shards
+            .iter()
+            .map(|shard| shard.summary.queries.as_slice())
+            .collect();
+        late_watch.finish(&counts);
         let result = match (panicked, failed) {
             (Some(failure), _) => Err(Error::Runtime(failure_text(&failure))),
             (None, Some(error)) => Err(error),

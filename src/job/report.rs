@@ -40,6 +40,10 @@ pub struct Report {
     pub late_records: u64,
     /// Those of them that their partition had accepted, but whose window the query had closed.
     pub late_after_idle: u64,
+    /// Records that corrected rows of windows which had fired.
+    pub corrections: u64,
+    /// What the run warned of: queries of which more records were late than their `late.warn` says.
+    pub warnings: Vec<String>,
     /// Bad and late records, and keys of withheld rows, that a dead letter has acknowledged.
     pub dead_letters: u64,
     /// `records_in` a second.
@@ -286,6 +290,8 @@ mod tests {
             bad_records: 0,
             late_records: 1,
             late_after_idle: 0,
+            corrections: 0,
+            warnings: vec!["a warning".to_owned()],
             dead_letters: 0,
             records_per_s: 5.0,
             watermark: Watermark::END,

@@ -86,6 +86,14 @@ pub static LATE_RECORDS: Metric = metric(
     "Late records left out.",
 );
 
+/// Corrections.
+pub static CORRECTIONS: Metric = metric(
+    "velo_corrections_total",
+    Counter,
+    &[],
+    "Records that corrected rows of windows which had fired (late = 'update').",
+);
+
 /// How long things took.
 pub static LATENCY: Metric = metric(
     "velo_latency_seconds",

@@ -217,13 +217,14 @@ fn query_pipeline(plan: &Plan, seat: &Seat, lanes: Option<Lanes>) -> Result<Quer
                 edge,
                 owned: WindowAggregate::new(
                     aggregate,
-                    plan.emit,
+                    plan.emission(),
                     maker,
                     random_seed(),
                     seat.monotonic_ns,
                     Some(seat.node.clone()),
                 )?,
                 ingest: Ingest::new(seat.wall_us),
+                judged_records: 0,
                 late_records: 0,
                 late_letters: (plan.late == Late::DeadLetter).then(|| LateLetters::of(stream)),
                 grace_us: aggregate.window.map(|window| window.grace_us()),
@@ -291,7 +292,7 @@ pub fn check_buildable(plan: &Plan) -> Result<()> {
     };
     let (key, key_columns) = message_key(plan);
     let maker = RowMaker::new(aggregate, &plan.output, key, &key_columns);
-    WindowAggregate::new(aggregate, plan.emit, maker, 0, || 0, None).map(|_| ())
+    WindowAggregate::new(aggregate, plan.emission(), maker, 0, || 0, None).map(|_| ())
 }
 
 fn key_types(aggregate: &AggregatePlan) -> Vec<DataType> {

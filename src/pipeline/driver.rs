@@ -203,7 +203,8 @@ impl ShardPipeline {
         let steps_ns = self.steps_ns().filter(|_| !cx.stopping());
         let looks = self.sources.iter();
         let looks = looks.filter_map(|source| source.looks_ns(&self.flow));
-        if let Some(at_ns) = looks.chain(steps_ns).min() {
+        let lets_go_ns = self.flow.lets_go_ns();
+        if let Some(at_ns) = looks.chain(steps_ns).chain(lets_go_ns).min() {
             cx.wake_at(at_ns);
         }
         let sources = self.sources.iter();

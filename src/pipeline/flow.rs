@@ -23,6 +23,7 @@ use datafusion_common::arrow::datatypes::SchemaRef;
 use velostream_shards::{Context, Load, MemoryRange, ShardId};
 
 use super::egress::{Egress, Exit, ToJob};
+use super::grouping::LateCounts;
 use super::ingest::Ingest;
 use super::letters::LetterBox;
 use super::query::QueryPipeline;
@@ -107,6 +108,10 @@ pub struct QueryCounts {
     pub bad_records: u64,
     /// Rows with a value out of range.
     pub bad_rows: u64,
+    /// Records of which it was asked whether they are late.
+    pub judged_records: u64,
+    /// Records that corrected rows which had left.
+    pub corrections: u64,
     /// Records whose window was closed by their own partition's watermark.
     pub late_records: u64,
     /// Records whose window the query had closed though their partition had not.
@@ -125,6 +130,8 @@ impl QueryCounts {
             rows: self.rows + other.rows,
             bad_records: self.bad_records + other.bad_records,
             bad_rows: self.bad_rows + other.bad_rows,
+            judged_records: self.judged_records + other.judged_records,
+            corrections: self.corrections + other.corrections,
             late_records: self.late_records + other.late_records,
             late_after_idle: self.late_after_idle + other.late_after_idle,
             state_bytes_max: self.state_bytes_max + other.state_bytes_max,
@@ -337,6 +344,12 @@ impl Flow {
     pub fn fires_ns(&self) -> Option<u64> {
         let nodes = self.nodes.iter();
         nodes.filter_map(|node| node.pipeline.fires_ns()).min()
+    }
+
+    /// When the clock lets go what a query holds back, monotonic clock, nanoseconds; `None` when none holds anything back.
+    pub fn lets_go_ns(&self) -> Option<u64> {
+        let nodes = self.nodes.iter();
+        nodes.filter_map(|node| node.pipeline.lets_go_ns()).min()
     }
 
     /// Nothing follows from one more input of `query`.
@@ -575,14 +588,21 @@ impl Node {
     }
 
     fn counts(&self) -> QueryCounts {
-        let (late_records, late_after_idle) = self.pipeline.late();
+        let LateCounts {
+            judged,
+            late,
+            after_idle,
+            corrections,
+        } = self.pipeline.late();
         let (state_bytes_max, long_probes) = self.pipeline.state();
         QueryCounts {
             rows: self.rows,
             bad_records: self.pipeline.bad_records(),
             bad_rows: self.bad_rows.left_out(),
-            late_records,
-            late_after_idle,
+            judged_records: judged,
+            corrections,
+            late_records: late,
+            late_after_idle: after_idle,
             state_bytes_max,
             long_probes,
         }

@@ -41,6 +41,8 @@ pub struct Grouping {
     pub owned: WindowAggregate,
     /// How long records took until they were applied to the state here.
     pub ingest: Ingest,
+    /// Records so far of which it was asked whether they are late.
+    pub judged_records: u64,
     /// Late records so far.
     pub late_records: u64,
     /// Late records for the dead letter; `None` where they are only counted.
@@ -58,6 +60,19 @@ pub struct Grouping {
     pub epochs: Epochs,
 }
 
+/// What became of records that came late.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LateCounts {
+    /// Records of which it was asked.
+    pub judged: u64,
+    /// Records whose windows were closed by their own partition's watermark.
+    pub late: u64,
+    /// Records whose window the query had closed though their partition had not.
+    pub after_idle: u64,
+    /// Records that corrected rows which had left.
+    pub corrections: u64,
+}
+
 /// Where a stage stands with epochs, and whether what comes was read before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Epochs {
@@ -67,6 +82,8 @@ pub struct Epochs {
     pub rebuilds: bool,
     /// The last epoch of which was told that it has come through.
     pub told: u64,
+    /// The last epoch for which was let go what is held back.
+    pub let_go: u64,
 }
 
 impl Grouping {
@@ -75,8 +92,13 @@ impl Grouping {
         self.edge.flush()
     }
 
-    /// Fires what the watermark has closed, one slice of groups; whether there was anything.
+    /// Fires what the watermark has closed, and what the clock lets go, one slice of groups; whether there was anything.
     pub fn fire(&mut self, made: &mut Vec<OutputRows>) -> bool {
+        match self.edge.is_finished() {
+            // Nothing follows: also behind a stop, where windows stay open.
+            true => self.owned.let_held_go(),
+            false => self.owned.look_at_clock(),
+        }
         if self.owned.is_idle() {
             return false;
         }
@@ -166,6 +188,11 @@ impl Grouping {
     /// keys owned here have fired and left. Nothing while rows wait to leave.
     pub fn passed(&mut self) -> Option<(u64, Watermark)> {
         let epoch = self.edge.passed();
+        if epoch != self.epochs.let_go {
+            // Once an epoch: what is held back later is of later records.
+            self.epochs.let_go = epoch;
+            self.owned.let_held_go();
+        }
         if epoch == self.epochs.told || !self.owned.is_idle() {
             return None;
         }
@@ -217,6 +244,7 @@ impl Grouping {
         first_phase.is_none_or(PartialAggregate::is_finished)
             && self.edge.is_finished()
             && self.owned.is_idle()
+            && !self.owned.holds_back()
     }
 
     /// Most bytes of state at once, and searches in it that took long.
@@ -246,14 +274,24 @@ impl Grouping {
         ranges
     }
 
-    /// Late records, and those whose window the query had closed though their partition had not.
-    pub fn late(&self) -> (u64, u64) {
+    /// When the clock lets go what is held back, monotonic clock, nanoseconds.
+    pub fn lets_go_ns(&self) -> Option<u64> {
+        self.owned.lets_go_ns()
+    }
+
+    /// What became of records that came late.
+    pub fn late(&self) -> LateCounts {
         let before = self.first_phase.as_ref();
         let before = before.map_or(0, PartialAggregate::late_after_idle);
         let told = self.late_letters.as_ref();
         let told = told.map_or(0, LateLetters::told_after_idle);
         let late_after_idle = before + self.owned.late_after_idle() + told;
-        (self.late_records, late_after_idle)
+        LateCounts {
+            judged: self.judged_records,
+            late: self.late_records,
+            after_idle: late_after_idle,
+            corrections: self.owned.corrections(),
+        }
     }
 
     /// Late records are counted, told where that is asked, and left out; the others go to the owners of their keys, this shard's
@@ -272,6 +310,9 @@ impl Grouping {
                 &mut panes,
                 &mut accepted,
             );
+            if !self.epochs.reads_again {
+                self.judged_records += records.len() as u64;
+            }
             // Of what is read again the late records were counted, and told, when they were read first.
             if assigned.late > 0 && !self.epochs.reads_again {
                 self.late_records += assigned.late;
@@ -361,7 +402,7 @@ impl Grouping {
                         within_update(|| self.owned.rows(rows, made));
                         self.ingest.applied(records, due_us);
                     }
-                    true => within_update(|| self.owned.update(&rows)),
+                    true => within_update(|| self.owned.rebuild(&rows)),
                 }
             }
             Some(Arrived::Partials(partials)) => within_update(|| self.owned.merge(partials)),

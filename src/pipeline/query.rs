@@ -16,7 +16,7 @@ use velostream_shards::{MemoryRange, ShardId};
 use super::build::RowShape;
 use super::exchange_edge::ExchangeEdge;
 use super::filter_project::FilterProject;
-use super::grouping::Grouping;
+use super::grouping::{Grouping, LateCounts};
 use super::ingest::Ingest;
 use super::standing::Held;
 use crate::batch::{Batch, DeadLetter};
@@ -117,7 +117,7 @@ impl QueryPipeline {
         }
     }
 
-    /// Fires what is closed, a slice of groups; whether there was anything.
+    /// Fires what is closed, and what is let go, a slice of groups; whether there was anything.
     pub fn fire(&mut self, made: &mut Vec<OutputRows>) -> bool {
         match &mut self.stage {
             Stage::Stateless(_) => false,
@@ -216,6 +216,14 @@ impl QueryPipeline {
         }
     }
 
+    /// When the clock lets go what is held back, as `Grouping::lets_go_ns`.
+    pub fn lets_go_ns(&self) -> Option<u64> {
+        match &self.stage {
+            Stage::Stateless(_) => None,
+            Stage::Grouping(grouping) => grouping.lets_go_ns(),
+        }
+    }
+
     /// No batch follows. May be said again.
     pub fn close_input(&mut self) {
         if std::mem::take(&mut self.open) {
@@ -291,10 +299,10 @@ impl QueryPipeline {
         letters
     }
 
-    /// Late records, and those whose window the query had closed though their partition had not.
-    pub fn late(&self) -> (u64, u64) {
+    /// What became of records that came late.
+    pub fn late(&self) -> LateCounts {
         match &self.stage {
-            Stage::Stateless(_) => (0, 0),
+            Stage::Stateless(_) => LateCounts::default(),
             Stage::Grouping(grouping) => grouping.late(),
         }
     }

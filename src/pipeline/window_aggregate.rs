@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   rows(KeyedRows) --by pane--> Groups --EMIT CHANGES: a row after each record-----------------> out
+//!                                       --.. EVERY: held back, let go by the clock (early.rs)---> out
 //!   merge(Partials) ------------/
 //!   watermark(..)   --close----> Panes --fire_slice: a pane after the other, at most n groups---> out (EMIT FINAL)
 //!                                            \--release, reset, recycle: the next pane's memory
@@ -19,18 +20,23 @@
 //! or a pane of a million groups. The clock that it is given says when rows could be made, for the latency figures; nothing
 //! is decided by it.
 
+mod corrections;
+mod early;
+mod owned;
+
 use std::collections::VecDeque;
 
 use datafusion_common::arrow::datatypes::DataType;
 use velostream_shards::{MemoryRange, NodeMemory};
 
+use self::corrections::Corrections;
+use self::early::Early;
 use super::standing::Held;
-use crate::config::limits::FIRE_PANES_MAX;
-use crate::emit::{Closing, Maker, OutputRows, PartialMaker, RowMaker, changes};
+use crate::emit::{Closing, Maker, PartialMaker, RowMaker};
 use crate::error::Result;
 use crate::exchange::{KeyForm, KeyedRows, Partials};
 use crate::group::{Groups, KeySpace};
-use crate::plan::{AggregatePlan, AggregateSpec, EmitPolicy};
+use crate::plan::{AggregatePlan, AggregateSpec, Emission, EmitPolicy};
 use crate::time::Watermark;
 use crate::window::{Panes, Spans};
 
@@ -42,6 +48,8 @@ const PANES_A_BLOCK: usize = 16;
 pub struct WindowAggregate<M = RowMaker> {
     form: GroupForm,
     emit: EmitPolicy,
+    /// Whether groups leave as rows when their pane has closed; else their rows have left before.
+    closes_with_rows: bool,
     maker: M,
     space: KeySpace,
     state: State,
@@ -53,6 +61,10 @@ pub struct WindowAggregate<M = RowMaker> {
     letting_go: Option<i64>,
     /// Groups of the pane that retired last: so many are expected in the next.
     expected: usize,
+    /// What is held back.
+    early: Early,
+    /// What fires before it closes, if anything does.
+    corrections: Option<Corrections>,
     late_after_idle: u64,
     /// The monotonic clock, nanoseconds.
     monotonic_ns: fn() -> u64,
@@ -73,6 +85,16 @@ struct Released {
     due_us: i64,
     /// When it came, monotonic clock, nanoseconds.
     ready_ns: u64,
+}
+
+/// The rows of a block that fall into one pane.
+struct InPane<'p> {
+    /// `None` without a window.
+    pane: Option<i64>,
+    /// The bounds of its window.
+    window: Option<(i64, i64)>,
+    /// Their places in the block.
+    picked: &'p [u32],
 }
 
 /// What is kept of groups.
@@ -101,40 +123,20 @@ impl WindowAggregate<RowMaker> {
     /// its argument's type, and what to do instead.
     pub fn new(
         plan: &AggregatePlan,
-        emit: EmitPolicy,
+        emit: impl Into<Emission>,
         maker: RowMaker,
         seed: u64,
         monotonic_ns: fn() -> u64,
         node: Option<NodeMemory>,
     ) -> Result<WindowAggregate> {
+        let emission: Emission = emit.into();
+        let Emission { policy, corrects } = emission;
+        let holds_back = policy.updates() && policy != EmitPolicy::Changes;
         let form = GroupForm {
             aggregates: plan.aggregates.clone(),
-            marked: maker.withdraws() && emit != EmitPolicy::Final,
+            marked: holds_back || maker.withdraws() && (policy.updates() || corrects),
         };
-        WindowAggregate::over(plan, form, emit, maker, seed, monotonic_ns, node)
-    }
-
-    /// A life before this one may have written rows of groups of which nothing is known here.
-    pub fn doubt(&mut self) {
-        self.maker.doubt();
-    }
-
-    /// Adds accepted rows to their groups, and under EMIT CHANGES appends the rows that they cause to `out`.
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "rows end here: nobody may use them again"
-    )]
-    pub fn rows(&mut self, rows: KeyedRows, out: &mut Vec<OutputRows>) {
-        let now = self.monotonic_ns;
-        match self.emit {
-            EmitPolicy::Final => self.update(&rows),
-            EmitPolicy::Changes => self.each_pane(&rows, |groups, space, picked, window, maker| {
-                let made = changes(groups, space, &rows, picked, window, maker, now);
-                if !RowMaker::is_nothing(&made) {
-                    out.push(made);
-                }
-            }),
-        }
+        WindowAggregate::over(plan, form, emission, maker, seed, monotonic_ns, node)
     }
 
     /// Merges what other shards, or this one, aggregated of groups that live here.
@@ -173,7 +175,7 @@ impl WindowAggregate<PartialMaker> {
         node: Option<NodeMemory>,
     ) -> Result<WindowAggregate<PartialMaker>> {
         let (maker, aggregates) = PartialMaker::new(&plan.aggregates)?;
-        let emit = EmitPolicy::Final;
+        let emit = Emission::from(EmitPolicy::Final);
         let form = GroupForm {
             aggregates,
             marked: false,
@@ -229,7 +231,7 @@ impl<M: Maker> WindowAggregate<M> {
     fn over(
         plan: &AggregatePlan,
         form: GroupForm,
-        emit: EmitPolicy,
+        emission: Emission,
         maker: M,
         seed: u64,
         monotonic_ns: fn() -> u64,
@@ -248,7 +250,10 @@ impl<M: Maker> WindowAggregate<M> {
         };
         Ok(WindowAggregate {
             form,
-            emit,
+            emit: emission.policy,
+            closes_with_rows: emission.policy.ends() && !emission.corrects,
+            early: Early::new(emission.policy),
+            corrections: emission.corrects.then(Corrections::new),
             maker,
             space,
             state,
@@ -268,17 +273,16 @@ impl<M: Maker> WindowAggregate<M> {
 
     /// Adds accepted rows to their groups.
     pub fn update(&mut self, rows: &KeyedRows) {
-        self.each_pane(rows, |groups, space, picked, _, _| {
-            groups.update(space, rows, picked);
+        self.each_pane(rows, |groups, space, _, at| {
+            groups.update(space, rows, at.picked);
         });
     }
 
-    /// Calls `add` for each pane of `rows` with its groups, the rows that fall into it in their order, and its window's
-    /// bounds.
+    /// Calls `add` for each pane of `rows` with its groups and the rows that fall into it, in their order.
     fn each_pane(
         &mut self,
         rows: &KeyedRows,
-        mut add: impl FnMut(&mut Groups, &mut KeySpace, &[u32], Option<(i64, i64)>, &M),
+        mut add: impl FnMut(&mut Groups, &mut KeySpace, &M, InPane<'_>),
     ) {
         rows.assert_consistent();
         if rows.is_empty() {
@@ -320,12 +324,17 @@ impl<M: Maker> WindowAggregate<M> {
         &mut self,
         pane: Option<i64>,
         picked: &[u32],
-        add: &mut impl FnMut(&mut Groups, &mut KeySpace, &[u32], Option<(i64, i64)>, &M),
+        add: &mut impl FnMut(&mut Groups, &mut KeySpace, &M, InPane<'_>),
     ) {
         let (form, space) = (&self.form, &mut self.space);
         match groups_of(&mut self.state, form, space, self.expected, pane) {
             Some((groups, window)) => {
-                add(groups, space, picked, window, &self.maker);
+                let at = InPane {
+                    pane,
+                    window,
+                    picked,
+                };
+                add(groups, space, &self.maker, at);
                 self.pane_bytes += groups.grown_bytes();
             }
             None => self.late_after_idle += picked.len() as u64,
@@ -347,6 +356,9 @@ impl<M: Maker> WindowAggregate<M> {
         match &mut self.state {
             State::Windowed(panes) => {
                 panes.close(time);
+                if let Some(corrections) = &mut self.corrections {
+                    corrections.reach(time, due_us, now, |pane| panes.bounds(pane).1);
+                }
                 let last = self.released.back().map(|last| last.time);
                 if panes.has_fired() && last.is_none_or(|last| last < time) {
                     self.released.push_back(Released {
@@ -357,16 +369,16 @@ impl<M: Maker> WindowAggregate<M> {
                 }
             }
             State::Whole(whole) if time == Watermark::END => match self.emit {
-                EmitPolicy::Final if whole.is_some() && self.released.is_empty() => {
+                // Its rows have left, each with its record.
+                EmitPolicy::Changes => *whole = None,
+                _ if whole.is_some() && self.released.is_empty() => {
                     self.released.push_back(Released {
                         time,
                         due_us,
                         ready_ns: now(),
                     });
                 }
-                EmitPolicy::Final => {}
-                // Its rows have left, each with its record.
-                EmitPolicy::Changes => *whole = None,
+                _ => {}
             },
             State::Whole(_) => {}
         }
@@ -375,30 +387,18 @@ impl<M: Maker> WindowAggregate<M> {
     /// The watermark at which the next pane fires; `None` where none is open.
     pub fn closes_next(&self) -> Option<Watermark> {
         match &self.state {
-            State::Windowed(panes) => panes.next_closing(),
+            State::Windowed(panes) => {
+                let corrections = self.corrections.as_ref();
+                let fires = corrections.and_then(Corrections::next);
+                let fires = fires.map(|pane| Watermark(panes.bounds(pane).1));
+                fires.into_iter().chain(panes.next_closing()).min()
+            }
             State::Whole(_) => None,
         }
     }
 
-    /// Lets at most `max_groups` groups of what has fired leave, of at most `FIRE_PANES_MAX` panes, and returns whether
-    /// there is more. Under EMIT CHANGES they leave without a row.
-    pub fn fire_slice(&mut self, max_groups: usize, out: &mut Vec<M::Made>) -> bool {
-        let mut budget = max_groups;
-        for _ in 0..FIRE_PANES_MAX {
-            if budget == 0 {
-                break;
-            }
-            let Some((groups, made)) = self.fire_first(budget) else {
-                break;
-            };
-            budget -= groups;
-            out.extend(made.filter(|made| !M::is_nothing(made)));
-        }
-        !self.is_idle()
-    }
-
     /// Lets at most `max_groups` groups of the next pane that has fired leave, and says how many; `None` if there is no such
-    /// pane. Under EMIT CHANGES nothing is made of them.
+    /// pane. Nothing is made of them where their rows have left before.
     pub fn fire_first(&mut self, max_groups: usize) -> Option<(usize, Option<M::Made>)> {
         assert!(max_groups > 0, "a slice of nothing would never end");
         if !self.next_closing() {
@@ -406,9 +406,9 @@ impl<M: Maker> WindowAggregate<M> {
         }
         let closing = self.closing.as_mut().expect("a pane is leaving");
         let groups = closing.remaining().min(max_groups);
-        let made = match self.emit {
-            EmitPolicy::Final => Some(closing.slice(groups, &mut self.space, &self.maker)),
-            EmitPolicy::Changes => {
+        let made = match self.closes_with_rows {
+            true => Some(closing.slice(groups, &mut self.space, &self.maker)),
+            false => {
                 closing.skip(groups, &mut self.space);
                 None
             }
@@ -476,14 +476,20 @@ impl<M: Maker> WindowAggregate<M> {
     /// than it lets groups leave, and closed panes would pile up.
     pub fn is_behind(&self) -> bool {
         match &self.state {
-            State::Windowed(panes) => panes.has_fired(),
+            State::Windowed(panes) => panes.has_fired() || self.firing() > 1,
             State::Whole(_) => !self.released.is_empty(),
         }
     }
 
-    /// Whether nothing that has fired waits to leave.
+    /// Whether nothing that has fired or was let go waits to leave.
     pub fn is_idle(&self) -> bool {
-        self.closing.is_none() && !self.is_behind()
+        let leaving = self.firing() > 0 || self.early.is_leaving();
+        self.closing.is_none() && !leaving && !self.is_behind()
+    }
+
+    /// How many windows are firing that stay open.
+    fn firing(&self) -> usize {
+        self.corrections.as_ref().map_or(0, Corrections::firing)
     }
 
     /// Makes sure that a pane is leaving; whether there is one.

@@ -11,7 +11,7 @@
 //! Law: records are dealt only where the answer does not depend on the order in which different shards take them, which is
 //! that of no query whose rows leave while records come.
 
-use super::{EmitPolicy, Plan, Shape, SourceConnector};
+use super::{Plan, Shape, SourceConnector};
 
 /// What was decided of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,10 +57,10 @@ fn hindrance(plan: &Plan) -> Option<String> {
         return Some(format!("query {} has no groups", plan.name));
     };
     let mut aggregates = aggregate.aggregates.iter();
-    match plan.emit {
-        EmitPolicy::Changes => Some(format!("query {} emits changes", plan.name)),
-        EmitPolicy::Final if aggregates.all(|one| one.kind.is_mergeable()) => None,
-        EmitPolicy::Final => Some(format!(
+    match plan.updates() {
+        true => Some(format!("query {} emits changes", plan.name)),
+        false if aggregates.all(|one| one.kind.is_mergeable()) => None,
+        false => Some(format!(
             "an aggregate of query {} depends on the order of records",
             plan.name
         )),

@@ -9,8 +9,8 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::{
-    AggregatePlan, EmitPolicy, EventTimeColumn, ExchangeSend, ExchangeStrategy, Plan, PlannedExpr,
-    Shape, SinkSpec, SourceConnector, WindowSpec,
+    AggregatePlan, EventTimeColumn, ExchangeSend, ExchangeStrategy, Plan, PlannedExpr, Shape,
+    SinkSpec, SourceConnector, WindowSpec,
 };
 use crate::config::options::{Format, Tier};
 
@@ -82,10 +82,14 @@ pub struct ExplainedWindow {
 /// When rows leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct ExplainedEmit {
-    /// `changes` or `final`.
+    /// `changes`, `final` or `final_and_changes`.
     pub policy: &'static str,
     /// At most one row per group in this time; `None` for no such limit.
     pub every_us: Option<i64>,
+    /// One row on every so many records of a group; `None` where that is not asked.
+    pub every_rows: Option<u32>,
+    /// Whether records behind the end of a window correct its row (`late = 'update'`).
+    pub corrects: bool,
 }
 
 /// What is promised about event times.
@@ -160,11 +164,10 @@ impl Explanation {
             }],
             window: window.map(ExplainedWindow::of),
             emit: ExplainedEmit {
-                policy: match plan.emit {
-                    EmitPolicy::Changes => "changes",
-                    EmitPolicy::Final => "final",
-                },
-                every_us: None,
+                policy: plan.emit.word(),
+                every_us: plan.emit.every_us(),
+                every_rows: plan.emit.every_rows(),
+                corrects: plan.corrects(),
             },
             watermark: stream.event_time.as_ref().map(|time| ExplainedWatermark {
                 kind: match (time.column, time.bound_us) {
@@ -227,7 +230,7 @@ impl Explanation {
         if let Some(window) = self.window {
             line("window", &window.to_string());
         }
-        line("emit", &format!("EMIT {}", self.emit.policy.to_uppercase()));
+        line("emit", &self.emit.to_string());
         line("sink", &self.sink);
         line(
             "replay",
@@ -490,6 +493,29 @@ impl fmt::Display for ExplainedWindow {
     }
 }
 
+/// The canonical spelling, and what `late = 'update'` adds.
+impl fmt::Display for ExplainedEmit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "EMIT {}", self.policy.replace('_', " ").to_uppercase())?;
+        if let Some(every_us) = self.every_us {
+            write!(f, " EVERY {}", duration(every_us))?;
+        }
+        if let Some(rows) = self.every_rows {
+            write!(
+                f,
+                " EVERY {rows} {}",
+                if rows == 1 { "ROW" } else { "ROWS" }
+            )?;
+        }
+        match self.corrects {
+            true => {
+                f.write_str(", at a window's end; late records within the grace period correct it")
+            }
+            false => Ok(()),
+        }
+    }
+}
+
 /// The canonical spelling.
 impl fmt::Display for WindowSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -498,7 +524,7 @@ impl fmt::Display for WindowSpec {
 }
 
 /// A length of time in the largest unit that divides it: `1 HOUR`, `90 MINUTES`.
-fn duration(length_us: i64) -> String {
+pub(super) fn duration(length_us: i64) -> String {
     const UNITS: [(i64, &str); 6] = [
         (86_400_000_000, "DAY"),
         (3_600_000_000, "HOUR"),

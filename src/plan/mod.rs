@@ -12,6 +12,7 @@
 
 pub mod clock;
 mod dealing;
+mod emit;
 pub mod explain;
 mod hidden;
 pub mod in_memory;
@@ -28,6 +29,7 @@ use datafusion_common::arrow::datatypes::{DataType, SchemaRef};
 use datafusion_physical_expr::PhysicalExpr;
 
 pub use dealing::Dealing;
+pub use emit::{Emission, EmitPolicy};
 pub use hidden::{HIDDEN_NAMES, Hidden};
 pub use job::{Input, JobPlan, JobQuery, JobSink, Link, Target};
 pub use types::sql_type;
@@ -60,6 +62,8 @@ pub struct Plan {
     pub exchange: ExchangeSpec,
     /// What becomes of its late records.
     pub late: Late,
+    /// The fraction of late records above which is warned, millionths.
+    pub late_warn: Option<u32>,
     /// Where its rows go.
     pub sink: SinkSpec,
 }
@@ -193,7 +197,10 @@ pub struct AggregatePlan {
     pub aggregates: Vec<AggregateSpec>,
     /// The window, if there is one.
     pub window: Option<WindowSpec>,
-    /// The schema that `having` and `rows` see: keys, then (when windowed) `window_start`, `window_end`, then aggregates.
+    /// Whether its rows say whether they are final.
+    pub is_final: bool,
+    /// The schema that `having` and `rows` see: keys, then (when windowed) `window_start`, `window_end`, then `is_final` if there is
+    /// one, then aggregates.
     pub grouped: SchemaRef,
     /// HAVING, over `grouped`.
     pub having: Option<PlannedExpr>,
@@ -324,15 +331,6 @@ impl WindowSpec {
             } => size_us / step_us,
         }
     }
-}
-
-/// When rows leave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EmitPolicy {
-    /// The updated row of its group for every accepted record; for a stateless query, its row.
-    Changes,
-    /// One row per group (and window) when it fires, or at the end of a bounded input without a window.
-    Final,
 }
 
 /// How records reach the shard that owns their key.

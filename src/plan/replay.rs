@@ -4,10 +4,15 @@
 //! stateless query and for one event-time window, directly over Kafka, into a sink that acknowledges rows and keeps them
 //! through a restart.
 //!
+//! What is held back by EMIT .. EVERY leaves before a commit, so a window that is rebuilt holds nothing back; its records are
+//! counted again for EVERY n ROWS. A window whose end the committed watermark has reached has fired (`late = 'update'`), and what
+//! comes behind corrects it. Which of its rows a life had written when it died is not known to the next, which therefore withdraws
+//! a group that fails HAVING first, whether or not a row of it is out.
+//!
 //! Law: nothing else is restarted that way. The reason is one clause, for EXPLAIN and for the refusal of `start = 'committed'`.
 
 use super::{
-    AggregatePlan, EmitPolicy, JobPlan, JobQuery, Plan, PlannedExpr, Shape, SinkSpec,
+    AggregatePlan, Emission, JobPlan, JobQuery, Plan, PlannedExpr, Shape, SinkSpec,
     SourceConnector, Target, WindowSpec,
 };
 use crate::config::Property;
@@ -76,13 +81,7 @@ impl Plan {
         };
         let mut parts = vec![
             texts("where", self.filter.as_slice()),
-            format!(
-                "emit: {}",
-                match self.emit {
-                    EmitPolicy::Changes => "changes",
-                    EmitPolicy::Final => "final",
-                }
-            ),
+            self.emit_meaning(),
             format!("rows: {:?}", columns(&self.output)),
         ];
         match &self.shape {
@@ -118,6 +117,28 @@ impl Plan {
             }
         }
         parts
+    }
+}
+
+impl Plan {
+    /// When its rows leave, as a part of what they mean.
+    fn emit_meaning(&self) -> String {
+        let Emission { policy, corrects } = self.emission();
+        let mut meaning = format!("emit: {}", policy.word());
+        for every in policy
+            .every_us()
+            .into_iter()
+            .chain(policy.every_rows().map(i64::from))
+        {
+            meaning.push_str(&format!(" every {every}"));
+        }
+        if policy.every_rows().is_some() {
+            meaning.push_str(" rows");
+        }
+        if corrects {
+            meaning.push_str(", corrected");
+        }
+        meaning
     }
 }
 

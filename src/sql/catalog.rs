@@ -1,7 +1,7 @@
 //! What names mean: streams, functions and types, as DataFusion's planner asks for them.
 //!
 //! Law: functions and coercions are DataFusion's; types are ours where the two differ (TIMESTAMP counts microseconds).
-//! A windowed query sees its stream with the window's bounds as further columns; they shadow columns of the same name.
+//! A windowed query sees its stream with the window's bounds as further columns, one whose rows may be early with `is_final`; they shadow columns of the same name.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,6 +29,9 @@ pub(super) const WINDOW_START: &[&str] = &["window_start", "windowstart"];
 
 /// The names of a window's end, the first canonical.
 pub(super) const WINDOW_END: &[&str] = &["window_end", "windowend"];
+
+/// The name of the column that tells final rows from early ones.
+pub(super) const IS_FINAL: &str = "is_final";
 
 /// All functions, made once per script.
 pub(super) struct Functions {
@@ -92,6 +95,8 @@ pub(super) struct Catalog<'c> {
     pub windowed: bool,
     /// Whether the query names hidden columns, and so has them.
     pub hidden: bool,
+    /// Whether the query asks whether its rows are final.
+    pub is_final: bool,
 }
 
 /// A stream as a table of the planner's.
@@ -102,9 +107,17 @@ pub(super) struct StreamTable {
 }
 
 impl StreamTable {
-    fn new(stream: &Arc<StreamSpec>, windowed: bool, hidden: bool) -> StreamTable {
+    fn new(stream: &Arc<StreamSpec>, catalog: &Catalog<'_>) -> StreamTable {
+        let Catalog {
+            windowed,
+            hidden,
+            is_final,
+            ..
+        } = *catalog;
         let bounds = WINDOW_START.iter().chain(WINDOW_END);
-        let is_bound = |name: &str| windowed && bounds.clone().any(|bound| *bound == name);
+        let is_bound = |name: &str| {
+            windowed && bounds.clone().any(|bound| *bound == name) || is_final && name == IS_FINAL
+        };
         let declared = stream.columns.fields().iter();
         let mut fields: Vec<FieldRef> = declared
             .filter(|field| !is_bound(field.name()))
@@ -116,6 +129,9 @@ impl StreamTable {
         }
         if windowed {
             fields.extend(bounds.map(|name| Arc::new(Field::new(*name, TIMESTAMP, false))));
+        }
+        if is_final {
+            fields.push(Arc::new(Field::new(IS_FINAL, DataType::Boolean, false)));
         }
         StreamTable {
             stream: Arc::clone(stream),
@@ -140,11 +156,7 @@ impl TableSource for StreamTable {
 impl ContextProvider for Catalog<'_> {
     fn get_table_source(&self, name: TableReference) -> Result<Arc<dyn TableSource>> {
         match self.streams.get(name.table()) {
-            Some(stream) => Ok(Arc::new(StreamTable::new(
-                stream,
-                self.windowed,
-                self.hidden,
-            ))),
+            Some(stream) => Ok(Arc::new(StreamTable::new(stream, self))),
             None => plan_err!("{UNKNOWN_STREAM}'{}'", name.table()),
         }
     }

@@ -1,4 +1,4 @@
-//! The clauses that are ours: EMIT, WATERMARK and durations. The WINDOW clause: `window_clause.rs`.
+//! The clauses that are ours: WATERMARK and durations. Those of a query: `window_clause.rs`, `emit_clause.rs`.
 //!
 //! Law: each is read from the tokens it stands in and cut out whole, so that what goes to sqlparser is plain SQL.
 
@@ -8,7 +8,6 @@ use super::diagnose::Code;
 use super::tokens::Tokens;
 use crate::config::limits::WATERMARK_BOUND_US;
 use crate::error::{Result, Span};
-use crate::plan::EmitPolicy;
 
 /// Microseconds in a second.
 const SECOND_US: i64 = 1_000_000;
@@ -38,54 +37,6 @@ const UNITS: &[(&str, i64)] = &[
     ("week", 7 * 86_400 * SECOND_US),
     ("weeks", 7 * 86_400 * SECOND_US),
 ];
-
-/// An EMIT clause and where it stands.
-pub(super) struct EmitClause {
-    /// What it says.
-    pub policy: EmitPolicy,
-    /// The whole clause.
-    pub span: Span,
-}
-
-/// Cuts the EMIT clause off the end of a query, if it has one. A column or stream may be called emit; the clause is what
-/// CHANGES or FINAL follows, or else what one last word follows, which is then refused.
-pub(super) fn cut_emit(query: &mut Tokens<'_>) -> Result<Option<EmitClause>> {
-    let is_clause =
-        |at: &Tokens<'_>| at.at_words(&["emit", "changes"]) || at.at_words(&["emit", "final"]);
-    let is_attempt = |at: &Tokens<'_>| {
-        at.at_word("emit")
-            && matches!(at.peek_at(1), Some(Token::Word(_)))
-            && at.peek_at(2).is_none()
-    };
-    let Some(start) = query.find(is_clause).or_else(|| query.find(is_attempt)) else {
-        return Ok(None);
-    };
-    let mut cursor = query.at(start);
-    let first = cursor.span();
-    cursor.take();
-    let policy = if cursor.take_word("changes") {
-        EmitPolicy::Changes
-    } else if cursor.take_word("final") {
-        EmitPolicy::Final
-    } else {
-        return Err(cursor.expected("CHANGES or FINAL"));
-    };
-    if cursor.at_word("every") || cursor.at_words(&["and", "changes"]) {
-        return Err(cursor.place().error(
-            Code::NotAvailable,
-            "EMIT .. EVERY and EMIT FINAL AND CHANGES are not available yet",
-            Some(cursor.span()),
-            Some("EMIT CHANGES and EMIT FINAL are".to_owned()),
-        ));
-    }
-    let end = cursor.position();
-    let span = Span {
-        start: first.start,
-        end: query.at(end - 1).span().end,
-    };
-    query.cut(start, end);
-    Ok(Some(EmitClause { policy, span }))
-}
 
 /// The body of `WATERMARK FOR column AS expression`, behind `WATERMARK FOR`: the column, its place, and the bound.
 pub(super) fn watermark(clause: &mut Tokens<'_>) -> Result<(String, Span, i64)> {

@@ -19,7 +19,7 @@ use datafusion_physical_expr::expressions::Column;
 
 use super::diagnose::{Code, Place};
 use super::lower::Lowered;
-use crate::config::options::RequestedExchange;
+use crate::config::options::{Late, RequestedExchange};
 use crate::error::{Result, Span};
 use crate::plan::{
     AggregatePlan, EmitPolicy, ExchangeSend, ExchangeSpec, ExchangeStrategy, Shape,
@@ -33,6 +33,7 @@ use crate::plan::{
 pub(super) fn exchange(
     query: &Lowered,
     asked: Option<RequestedExchange>,
+    late: Late,
     shards: usize,
     place: &Place,
     span: Span,
@@ -101,7 +102,7 @@ pub(super) fn exchange(
             (Err(_), _) => (Hash, by_hash(&grouped_by)),
         },
     };
-    let (send, why) = send(strategy, aggregate, query.emit, shards);
+    let (send, why) = send(strategy, aggregate, query.emit, late, shards);
     Ok(ExchangeSpec {
         requested,
         strategy,
@@ -157,6 +158,7 @@ fn send(
     strategy: ExchangeStrategy,
     aggregate: &AggregatePlan,
     emit: EmitPolicy,
+    late: Late,
     shards: usize,
 ) -> (ExchangeSend, &'static str) {
     let mergeable = aggregate
@@ -170,15 +172,23 @@ fn send(
             ExchangeSend::Rows,
             "; as rows, for EMIT CHANGES emits after each record",
         ),
+        _ if emit.updates() => (
+            ExchangeSend::Rows,
+            "; as rows, for EVERY emits before a window closes",
+        ),
+        _ if late == Late::Update => (
+            ExchangeSend::Rows,
+            "; as rows, for late = 'update' emits before a window closes",
+        ),
         _ if !mergeable => (
             ExchangeSend::Rows,
             "; as rows, for an aggregate depends on the order of records",
         ),
-        (EmitPolicy::Final, Some(_)) => (
+        (_, Some(_)) => (
             ExchangeSend::Partials,
             "; as partials: each shard aggregates what it reads until a window closes",
         ),
-        (EmitPolicy::Final, None) => (
+        (_, None) => (
             ExchangeSend::Partials,
             "; as partials: each shard aggregates what it reads until the input ends",
         ),

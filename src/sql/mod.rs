@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   text --tokens--> statements --> Declare: streams, catalog (statement, streams, catalog)
-//!                               \-> query: WINDOW, EMIT cut   (window_clause, clause)
+//!                               \-> query: WINDOW, EMIT cut   (window_clause, emit_clause)
 //!                                     sqlparser, SqlToRel     (lower)
 //!                                     compiled expressions    (compile)
 //!                                     exchange                (exchange)
@@ -18,6 +18,7 @@ mod catalog;
 mod clause;
 mod compile;
 mod diagnose;
+mod emit_clause;
 mod exchange;
 mod lengths;
 mod lower;

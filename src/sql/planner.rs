@@ -23,8 +23,8 @@ use crate::config::options::{
 };
 use crate::error::{Error, Result, Span};
 use crate::plan::{
-    DeadLetterSpec, Dealing, EmitPolicy, EventTimeColumn, EventTimeSpec, JobPlan, Plan, Shape,
-    SourceConnector, StreamSpec,
+    DeadLetterSpec, Dealing, EventTimeColumn, EventTimeSpec, JobPlan, Plan, Shape, SourceConnector,
+    StreamSpec,
 };
 
 /// Out-of-orderness of a Kafka stream without a WATERMARK clause: one second.
@@ -335,6 +335,7 @@ impl<'t> Planner<'t> {
             functions,
             windowed,
             hidden: false,
+            is_final: false,
         })?;
         self.check_emit(&lowered)?;
         let late = options.late.unwrap_or(Late::Drop);
@@ -344,6 +345,7 @@ impl<'t> Planner<'t> {
         let exchange = exchange(
             &lowered,
             options.exchange,
+            late,
             self.settings.shards,
             self.place,
             exchange_span.unwrap_or(whole),
@@ -374,6 +376,7 @@ impl<'t> Planner<'t> {
                 emit: lowered.emit,
                 exchange,
                 late,
+                late_warn: options.late_warn,
                 sink,
             },
             target: stream,
@@ -414,12 +417,13 @@ impl<'t> Planner<'t> {
             return Ok(());
         };
         let bounded = lowered.source.stream.connector.is_bounded();
-        if lowered.emit != EmitPolicy::Final || aggregate.window.is_some() || bounded {
+        if !lowered.emit.ends() || aggregate.window.is_some() || bounded {
             return Ok(());
         }
+        let name = lowered.emit.name();
         Err(self.place.error(
             Code::BadEmit,
-            "EMIT FINAL without a window waits for the end of the input, and this input has none",
+            format!("EMIT {name} without a window waits for the end of the input, and this input has none"),
             lowered.emit_span,
             Some("add a WINDOW, use EMIT CHANGES, or end the stream: end = 'latest'".to_owned()),
         ))
@@ -433,6 +437,9 @@ impl<'t> Planner<'t> {
         written: &[WrittenOption],
         whole: Span,
     ) -> Result<()> {
+        if late == Late::Update {
+            return self.check_late_update(lowered, written, whole);
+        }
         let windowed =
             matches!(&lowered.shape, Shape::Aggregate(aggregate) if aggregate.window.is_some());
         let stream = &lowered.source.stream;
@@ -448,6 +455,40 @@ impl<'t> Planner<'t> {
                 "add on_error = 'dead_letter' and dead_letter = 'file:PATH' or 'kafka:TOPIC' to its WITH"
                     .to_owned(),
             ),
+        ))
+    }
+
+    /// Rows are corrected that have left at the end of a window, until its grace is over.
+    fn check_late_update(
+        &self,
+        lowered: &Lowered,
+        written: &[WrittenOption],
+        whole: Span,
+    ) -> Result<()> {
+        let Shape::Aggregate(aggregate) = &lowered.shape else {
+            return Ok(());
+        };
+        let (message, hint) = match aggregate.window {
+            None => (
+                "late = 'update' corrects the rows of windows, and this query has no window",
+                "add a WINDOW with a GRACE PERIOD, or leave it out",
+            ),
+            Some(window) if window.grace_us() == 0 => (
+                "late = 'update' corrects rows until the grace period is over, and this window has none",
+                "add GRACE PERIOD 1 MINUTE to the window, or leave it out",
+            ),
+            Some(_) if !lowered.emit.ends() => (
+                "late = 'update' corrects the rows of EMIT FINAL, and under EMIT CHANGES every record within the grace period changes its row anyway",
+                "leave it out, or use EMIT FINAL",
+            ),
+            Some(_) => return Ok(()),
+        };
+        let span = option_span(written, "late").or_else(|| option_span(&self.session, "late"));
+        Err(self.place.error(
+            Code::BadOption,
+            message,
+            Some(span.unwrap_or(whole)),
+            Some(hint.to_owned()),
         ))
     }
 

@@ -17,8 +17,7 @@ use crate::config::options::{
 };
 use crate::error::{Error, Result, Span};
 use crate::plan::{
-    EmitPolicy, EventTimeColumn, EventTimeSpec, Plan, Shape, SinkSpec, SourceConnector, StreamSpec,
-    Written,
+    EventTimeColumn, EventTimeSpec, Plan, Shape, SinkSpec, SourceConnector, StreamSpec, Written,
 };
 
 /// The streams known so far.
@@ -449,7 +448,7 @@ fn written_by(spec: &StreamSpec, plan: &Plan, writers: usize) -> StreamSpec {
         Shape::Project(_) => (source.event_time.is_some(), source.connector.updates()),
         Shape::Aggregate(aggregate) => (
             aggregate.window.is_some(),
-            (plan.emit == EmitPolicy::Changes).then_some(plan.name.as_str()),
+            plan.updates().then_some(plan.name.as_str()),
         ),
     };
     let SourceConnector::Queries(before) = &spec.connector else {

@@ -72,6 +72,11 @@ impl<T> Panes<T> {
             self.first = Some(self.first.map_or(pane, |first| first.min(pane)));
             self.place(pane, store);
         }
+        self.get_mut(pane)
+    }
+
+    /// The store of `pane`; `None` if it is not open.
+    pub fn get_mut(&mut self, pane: i64) -> Option<&mut T> {
         let slot = slot_of(pane, self.ring.len());
         match &mut self.ring[slot] {
             Some((open, store)) if *open == pane => Some(store),

@@ -3,4 +3,4 @@ CREATE STREAM flights (
   WATERMARK FOR ts AS ts - INTERVAL '5' SECOND
 ) WITH (connector = 'file', path = 'flights.csv');
 SELECT carrier, COUNT(*) AS n FROM flights GROUP BY carrier
-EMIT CHANGES EVERY 5 SECONDS;
+EMIT CHANGES EVERY 0 SECONDS;

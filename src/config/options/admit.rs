@@ -1,6 +1,7 @@
 //! What was written, held against the one table: known, in its place, once, and as far as a word tells with a right value.
 
 use super::duration::micros;
+use super::fraction::millionths;
 use super::table::{OPTIONS, OptionSpec, Scope, ValueKind};
 use super::{OptionError, WrittenOption};
 use crate::config::Property;
@@ -142,6 +143,7 @@ pub(super) fn hold_value(option: &WrittenOption, spec: &OptionSpec) -> Result<()
             now.contains(&value) || value.starts_with("offsets:") || value.starts_with("timestamp:")
         }
         ValueKind::Duration { or } => or == Some(value) || micros(value).is_some(),
+        ValueKind::Fraction => millionths(value).is_some(),
         ValueKind::Boolean => matches!(value, "true" | "false"),
         ValueKind::Number => !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()),
         ValueKind::Text | ValueKind::Columns | ValueKind::Character => {

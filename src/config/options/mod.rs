@@ -10,6 +10,7 @@
 mod admit;
 mod datagen;
 mod duration;
+mod fraction;
 mod read;
 mod table;
 
@@ -133,6 +134,8 @@ pub struct QueryOptions {
     pub exchange: Option<RequestedExchange>,
     /// `late`.
     pub late: Option<Late>,
+    /// `late.warn`, millionths.
+    pub late_warn: Option<u32>,
     /// `job.name`.
     pub job_name: Option<String>,
 }
@@ -143,6 +146,7 @@ impl QueryOptions {
         QueryOptions {
             exchange: self.exchange.or(before.exchange),
             late: self.late.or(before.late),
+            late_warn: self.late_warn.or(before.late_warn),
             job_name: self.job_name.or(before.job_name),
         }
     }
@@ -172,6 +176,8 @@ pub enum Late {
     Drop,
     /// It is counted, left out, and sent to the dead letter of its stream.
     DeadLetter,
+    /// It is counted and left out; one that comes within the grace period of its window corrects rows that have left.
+    Update,
 }
 
 /// What is done with a bad record.

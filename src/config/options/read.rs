@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::admit::{Admitted, find, hold_value, refuse, unknown, wrong_value};
 use super::duration::{micros, moment_ms};
+use super::fraction::millionths;
 use super::table::{Scope, ValueKind};
 use super::{
     Compression, CsvOptions, DatagenOptions, DeadLetterTarget, End, FileOptions, Format,
@@ -136,8 +137,10 @@ fn query(options: &Admitted<'_>) -> Result<QueryOptions, OptionError> {
         }),
         late: options.word("late").map(|word| match word {
             "dead_letter" => Late::DeadLetter,
+            "update" => Late::Update,
             _ => Late::Drop,
         }),
+        late_warn: options.word("late.warn").and_then(millionths),
         job_name: options.text("job.name"),
     })
 }

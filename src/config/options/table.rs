@@ -61,6 +61,8 @@ pub enum ValueKind {
     Columns,
     /// A place outside: `file:` and a path, or `kafka:` and a topic.
     Target,
+    /// A part of all, above zero.
+    Fraction,
     /// A whole number and a unit.
     Duration {
         /// A word that may stand for none.
@@ -375,13 +377,19 @@ pub const OPTIONS: &[OptionSpec] = &[
         name: "late",
         scopes: &[Query],
         kind: Some(ValueKind::Choice {
-            now: &["drop", "dead_letter"],
-            later: &["update"],
+            now: &["drop", "dead_letter", "update"],
+            later: &[],
         }),
         default: "drop",
-        about: "what is done with a late record: it is left out, or that and its bytes go to the stream's `dead_letter`; it is counted in any case",
+        about: "what is done with a late record: it is left out, or that and its bytes go to the stream's `dead_letter`; it is counted in any case. `update`: a window fires at its end, and records within its GRACE PERIOD correct its rows",
     },
-    OptionSpec::later("late.warn", &[Query]),
+    OptionSpec {
+        name: "late.warn",
+        scopes: &[Query],
+        kind: Some(ValueKind::Fraction),
+        default: "off",
+        about: "the fraction of late records above which the log and the report warn",
+    },
     OptionSpec::later("max_groups", &[Query]),
     OptionSpec::later("state_bytes", &[Query]),
     OptionSpec::later("max_open_windows", &[Query]),
@@ -406,6 +414,7 @@ impl ValueKind {
             ValueKind::Character => "one ASCII character, or \\t".into(),
             ValueKind::Columns => "column names, separated by commas".into(),
             ValueKind::Target => "file:PATH, kafka:TOPIC".into(),
+            ValueKind::Fraction => "a fraction such as 0.01".into(),
             ValueKind::Duration { or: None } => "a duration such as 500ms or 10s".into(),
             ValueKind::Duration { or: Some(word) } => {
                 format!("{word}, or a duration such as 500ms or 10s")

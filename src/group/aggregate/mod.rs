@@ -32,6 +32,7 @@ use datafusion_common::arrow::array::{
 use datafusion_common::arrow::datatypes::DataType;
 
 use super::arena::{Arena, ByteSegments, Segments};
+use crate::batch::take_columns;
 use crate::error::{Error, Result};
 use crate::plan::{AggregateKind, AggregateSpec, sql_type};
 
@@ -97,6 +98,26 @@ pub struct Finished {
 }
 
 impl Finished {
+    /// The values at `places`, ascending.
+    pub fn take(&self, places: &[u32]) -> Finished {
+        let values = take_columns(std::slice::from_ref(&self.values), places);
+        let lacking = |place: &u32| self.out_of_range.binary_search(place).is_ok();
+        let kept = (0..).zip(places);
+        Finished {
+            values: values
+                .into_iter()
+                .next()
+                .expect("a column in, a column out"),
+            out_of_range: match self.out_of_range.is_empty() {
+                true => Vec::new(),
+                false => kept
+                    .filter(|(_, place)| lacking(place))
+                    .map(|(row, _)| row)
+                    .collect(),
+            },
+        }
+    }
+
     /// Values that are all within the range of their type.
     fn all(values: ArrayRef) -> Finished {
         Finished {

@@ -212,6 +212,7 @@ fn seats(course: &Course, wiring: Wiring) -> Vec<Seat> {
                     owned: WindowAggregate::new(&plan, EmitPolicy::Final, maker, 7, || 0, None)
                         .expect("aggregates that can be computed"),
                     ingest: Ingest::new(|| 0),
+                    judged_records: 0,
                     late_records: 0,
                     late_letters: wiring.told.then(|| LateLetters::of(&stream())),
                     grace_us: window.map(|window| window.grace_us()),
@@ -310,7 +311,12 @@ fn run(course: &Course, wiring: Wiring) -> Outcome {
     );
     for seat in &mut seats {
         outcome.rows.append(&mut seat.rows);
-        let (late, after_idle) = seat.grouping.late();
+        let LateCounts {
+            late,
+            after_idle,
+            judged: _,
+            corrections: _,
+        } = seat.grouping.late();
         outcome.late_records += late;
         outcome.late_after_idle += after_idle;
         outcome.bad += seat.bad;

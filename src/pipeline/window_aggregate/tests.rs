@@ -14,6 +14,7 @@ use datafusion_physical_expr::expressions::{BinaryExpr, Column, lit};
 use proptest::prelude::*;
 
 use super::*;
+use crate::emit::OutputRows;
 use crate::exchange::{split, stable_hashes};
 use crate::plan::{AggregateKind, ExchangeStrategy, PlannedExpr, WindowSpec};
 use crate::time::EventTime;
@@ -117,6 +118,7 @@ pub(in crate::pipeline) fn plan(windowed: bool) -> AggregatePlan {
             offset_us: 0,
             grace_us: GRACE,
         }),
+        is_final: false,
         having: None,
         rows: grouped
             .fields()

@@ -1,4 +1,5 @@
 use super::*;
+use crate::plan::EmitPolicy;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -93,6 +94,7 @@ fn hourly() -> Plan {
                 offset_us: 0,
                 grace_us: 10_000_000,
             }),
+            is_final: false,
             grouped: Arc::clone(&grouped),
             having: None,
             rows: vec![column("carrier", 0), column("count(*)", 3)],
@@ -106,6 +108,7 @@ fn hourly() -> Plan {
             reason: "a keyed query: each key lives on one shard".into(),
         },
         late: Late::Drop,
+        late_warn: None,
         sink: SinkSpec::Kafka(KafkaSink {
             options: KafkaSinkOptions {
                 topic: "out".into(),
@@ -181,7 +184,9 @@ fn a_script_reads_the_keys_of_the_contract() {
           },
           "emit": {
             "policy": "final",
-            "every_us": null
+            "every_us": null,
+            "every_rows": null,
+            "corrects": false
           },
           "watermark": {
             "kind": "bounded",

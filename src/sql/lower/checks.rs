@@ -115,7 +115,9 @@ impl Query<'_> {
                 "the rows of stream {} cannot be aggregated: query {writer} emits changes, so they are updates, not records",
                 stream.name
             ),
-            Some(format!("let {writer} emit each row once: EMIT FINAL")),
+            Some(format!(
+                "let {writer} emit each row once: EMIT FINAL, and not late = 'update'"
+            )),
         ))
     }
 

@@ -19,11 +19,12 @@ mod aggregates;
 mod checks;
 mod collapse;
 mod hidden;
+mod is_final;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use datafusion_common::arrow::datatypes::{Field, FieldRef, Schema};
+use datafusion_common::arrow::datatypes::{DataType, Field, FieldRef, Schema};
 use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_common::{DFSchema, DFSchemaRef, DataFusionError, TableReference};
 use datafusion_expr::logical_plan::{Aggregate, LogicalPlan, TableScan};
@@ -34,10 +35,12 @@ use datafusion_sql::planner::{ParserOptions, SqlToRel};
 use datafusion_sql::sqlparser::ast;
 
 use self::collapse::{Collapsed, Leaf, bare_column, plain_name, substitute};
-use super::catalog::{Catalog, StreamTable, TIMESTAMP, UNKNOWN_STREAM, WINDOW_END, WINDOW_START};
-use super::clause::{EmitClause, cut_emit};
+use super::catalog::{
+    Catalog, IS_FINAL, StreamTable, TIMESTAMP, UNKNOWN_STREAM, WINDOW_END, WINDOW_START,
+};
 use super::compile::{CompileError, compile};
 use super::diagnose::{Code, at_word, planner_error};
+use super::emit_clause::{EmitClause, cut_emit};
 use super::micros::Microseconds;
 use super::target::IntoStream;
 use super::tokens::Tokens;
@@ -75,17 +78,19 @@ pub(super) fn lower<'c>(
     let window = cut_window(&mut tokens)?;
     let mut catalog = catalog(window.is_some());
     catalog.hidden = hidden::names_hidden(&tokens);
+    catalog.is_final = is_final::is_asked(emit.as_ref(), &tokens);
     let query = Query {
         tokens: tokens.clone(),
         window,
         emit,
+        is_final: catalog.is_final,
         into,
     };
     query.refuse_depth()?;
     let mut parsed = tokens.parse(|parser| parser.parse_query())?;
     tokens.expect_end()?;
     query.admit(&parsed)?;
-    if query.window.is_some() {
+    if query.window.is_some() || query.is_final {
         group_by_window(&mut parsed, &query)?;
     }
     if catalog.hidden {
@@ -100,10 +105,12 @@ struct Query<'t> {
     tokens: Tokens<'t>,
     window: Option<WindowClause>,
     emit: Option<EmitClause>,
+    /// Whether it asks whether its rows are final.
+    is_final: bool,
     into: Option<IntoStream<'t>>,
 }
 
-/// Adds the window's bounds to GROUP BY, where they are not yet.
+/// Adds the window's bounds, and whether a row is final, to GROUP BY, where they are not yet.
 fn group_by_window(query: &mut ast::Query, text: &Query<'_>) -> Result<()> {
     let ast::SetExpr::Select(select) = query.body.as_mut() else {
         return Err(text.not_available(
@@ -115,8 +122,10 @@ fn group_by_window(query: &mut ast::Query, text: &Query<'_>) -> Result<()> {
     let ast::GroupByExpr::Expressions(expressions, _) = &mut select.group_by else {
         return Err(text.not_available("GROUP", "GROUP BY ALL with a window", "name the columns"));
     };
-    for name in WINDOW_START.iter().chain(WINDOW_END) {
-        let ident = ast::Expr::Identifier(ast::Ident::new(*name));
+    let bounds = WINDOW_START.iter().chain(WINDOW_END);
+    let bounds = bounds.copied().filter(|_| text.window.is_some());
+    for name in bounds.chain(text.is_final.then_some(IS_FINAL)) {
+        let ident = ast::Expr::Identifier(ast::Ident::new(name));
         if !expressions.contains(&ident) {
             expressions.push(ident);
         }
@@ -135,6 +144,7 @@ impl Query<'_> {
         planned.map_err(|error| {
             self.unknown_stream(&error, catalog)
                 .or_else(|| self.hidden_absent(&error, catalog))
+                .or_else(|| self.is_final_absent(&error))
                 .unwrap_or_else(|| planner_error(&self.tokens, &error))
         })
     }
@@ -218,13 +228,14 @@ impl Query<'_> {
         if let Some(emit) = self
             .emit
             .as_ref()
-            .filter(|emit| emit.policy == EmitPolicy::Final)
+            .filter(|emit| emit.policy != EmitPolicy::Changes)
         {
+            let name = emit.policy.name();
             return Err(self.error(
                 Code::BadEmit,
-                "EMIT FINAL needs groups: a query without aggregates emits each record as it comes",
+                format!("EMIT {name} needs groups: a query without aggregates emits each record as it comes"),
                 emit.span,
-                Some("leave EMIT FINAL out"),
+                Some(format!("leave EMIT {name} out")),
             ));
         }
         let outputs: Vec<Expr> = top.outputs.into_iter().map(|(_, _, expr)| expr).collect();
@@ -264,6 +275,7 @@ impl Query<'_> {
             self.refuse_aggregate(&expr)?;
             match self.window_bound(&expr) {
                 Some(is_end) => column_of_group.push(GroupColumn::Bound { is_end }),
+                None if self.is_final_column(&expr) => column_of_group.push(GroupColumn::IsFinal),
                 None => {
                     column_of_group.push(GroupColumn::Key(keys.len()));
                     keys.push((group, expr));
@@ -291,6 +303,7 @@ impl Query<'_> {
         let key_exprs: Vec<Expr> = keys.iter().map(|(_, expr)| expr.clone()).collect();
         let below_exprs = below.filters.iter().chain(&key_exprs).chain(&arguments);
         self.refuse_window_bounds(below_exprs.clone())?;
+        self.refuse_is_final(below_exprs.clone())?;
         let reading = Reading::new(stream, below_exprs);
 
         // Above the cut: HAVING and the output columns over the groups.
@@ -307,6 +320,10 @@ impl Query<'_> {
         if window.is_some() {
             fields.push(Arc::new(Field::new(WINDOW_START[0], TIMESTAMP, false)));
             fields.push(Arc::new(Field::new(WINDOW_END[0], TIMESTAMP, false)));
+        }
+        let is_final_at = fields.len();
+        if self.is_final {
+            fields.push(Arc::new(Field::new(IS_FINAL, DataType::Boolean, false)));
         }
         let aggregates_at = fields.len();
         for spec in &aggregates {
@@ -335,6 +352,7 @@ impl Query<'_> {
                 let place = match column_of_group.get(index) {
                     Some(GroupColumn::Key(key)) => *key,
                     Some(GroupColumn::Bound { is_end }) => bounds_at + usize::from(*is_end),
+                    Some(GroupColumn::IsFinal) => is_final_at,
                     None => aggregates_at + index - column_of_group.len(),
                 };
                 (
@@ -384,6 +402,7 @@ impl Query<'_> {
                 arguments: self.compile_all(&arguments, &reading.schema)?,
                 aggregates,
                 window,
+                is_final: self.is_final,
                 grouped,
                 having: self.conjunction(having, &places)?.map(readable),
                 rows: compiled_rows,
@@ -509,6 +528,7 @@ impl Query<'_> {
 enum GroupColumn {
     Key(usize),
     Bound { is_end: bool },
+    IsFinal,
 }
 
 /// What a query reads of its stream.

@@ -1,0 +1,6 @@
+CREATE STREAM flights (
+  ts TIMESTAMP, carrier VARCHAR, distance BIGINT, dep_delay DOUBLE,
+  WATERMARK FOR ts AS ts - INTERVAL '5' SECOND
+) WITH (connector = 'file', path = 'flights.csv');
+SELECT carrier, COUNT(*) AS n FROM flights GROUP BY carrier
+EMIT EVERY 0 ROWS;

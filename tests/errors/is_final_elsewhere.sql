@@ -1,0 +1,6 @@
+CREATE STREAM flights (
+  ts TIMESTAMP, carrier VARCHAR, distance BIGINT, dep_delay DOUBLE,
+  WATERMARK FOR ts AS ts - INTERVAL '5' SECOND
+) WITH (connector = 'file', path = 'flights.csv');
+SELECT carrier, COUNT(*) AS n, is_final FROM flights GROUP BY carrier WINDOW TUMBLING (SIZE 1 HOUR)
+EMIT CHANGES EVERY 5 SECONDS;
