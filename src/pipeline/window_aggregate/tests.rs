@@ -19,6 +19,8 @@ use crate::exchange::{split, stable_hashes};
 use crate::plan::{AggregateKind, ExchangeStrategy, PlannedExpr, WindowSpec};
 use crate::time::EventTime;
 
+mod corrections;
+mod early;
 mod withdrawn;
 
 pub(in crate::pipeline) const SIZE: i64 = 10;
@@ -129,7 +131,10 @@ pub(in crate::pipeline) fn plan(windowed: bool) -> AggregatePlan {
     }
 }
 
-pub(in crate::pipeline) fn operator(plan: &AggregatePlan, emit: EmitPolicy) -> WindowAggregate {
+pub(in crate::pipeline) fn operator(
+    plan: &AggregatePlan,
+    emit: impl Into<Emission>,
+) -> WindowAggregate {
     let nothing: SchemaRef = Arc::new(Schema::empty());
     let output = output(plan);
     let maker = RowMaker::new(plan, &output, &[], &nothing);
@@ -262,6 +267,8 @@ pub(in crate::pipeline) fn model_row(
 struct Step {
     records: Vec<Record>,
     watermark: i64,
+    /// Whether what is held back is let go.
+    lets_go: bool,
     slices: Vec<usize>,
 }
 
@@ -282,7 +289,7 @@ impl Outcome {
     }
 }
 
-fn run(steps: &[Step], emit: EmitPolicy, windowed: bool, shards: usize) -> Outcome {
+fn run(steps: &[Step], emit: impl Into<Emission> + Copy, windowed: bool, shards: usize) -> Outcome {
     let plan = plan(windowed);
     let mut operators: Vec<WindowAggregate> = (0..shards).map(|_| operator(&plan, emit)).collect();
     let mut outcome = Outcome::default();
@@ -298,6 +305,9 @@ fn run(steps: &[Step], emit: EmitPolicy, windowed: bool, shards: usize) -> Outco
                 operator.rows(part, &mut out);
             }
             operator.watermark(Watermark(step.watermark), 0);
+            if step.lets_go {
+                operator.let_held_go();
+            }
             for &groups in &step.slices {
                 operator.fire_slice(groups, &mut out);
             }
@@ -378,12 +388,14 @@ fn any_steps() -> impl Strategy<Value = Vec<Step>> {
     let step = (
         prop::collection::vec(any_record(), 0..12),
         prop_oneof![4 => Just(i64::MIN), 3 => -60i64..80],
+        any::<bool>(),
         prop::collection::vec(1usize..4, 0..3),
     );
     prop::collection::vec(
-        step.prop_map(|(records, watermark, slices)| Step {
+        step.prop_map(|(records, watermark, lets_go, slices)| Step {
             records,
             watermark,
+            lets_go,
             slices,
         }),
         1..10,
@@ -398,12 +410,14 @@ fn in_blocks_of_one(steps: &[Step]) -> Vec<Step> {
             single.push(Step {
                 records: vec![record.clone()],
                 watermark: i64::MIN,
+                lets_go: false,
                 slices: Vec::new(),
             });
         }
         single.push(Step {
             records: Vec::new(),
             watermark: step.watermark,
+            lets_go: step.lets_go,
             slices: vec![1],
         });
     }
