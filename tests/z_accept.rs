@@ -136,6 +136,20 @@ fn accept_13_state_stays_flat_and_closes_in_slices() {
     accept_with(13, &[("ACCEPT_KEYS", "600000")]);
 }
 
+/// Of few flights, at one shard and at seven; the script alone takes more of both.
+#[test]
+fn accept_53_changes_of_every_kind_end_in_the_final_rows() {
+    let few = [("ACCEPT_RECORDS", "4000"), ("ACCEPT_SHARDS", "1 7")];
+    accept_with(53, &few);
+}
+
+/// Of few flights, at one shard and at seven; the script alone takes more of both.
+#[test]
+fn accept_56_late_records_are_counted_dead_lettered_or_corrections() {
+    let few = [("ACCEPT_RECORDS", "10000"), ("ACCEPT_SHARDS", "1 7")];
+    accept_with(56, &few);
+}
+
 #[test]
 fn accept_49_a_password_is_shown_nowhere() {
     accept(49);

@@ -25,7 +25,7 @@ use super::{Closing, Maker, OutputRows, Tombstones, Withheld, range_rows};
 use crate::batch::{Isolated, evaluate_isolated, take_columns, under};
 use crate::group::{Finished, KeySpace, Marks, Standing};
 use crate::plan::typed::converted;
-use crate::plan::{AggregatePlan, PlannedExpr, sql_type};
+use crate::plan::{AggregatePlan, PlannedExpr, WindowSpec, sql_type};
 
 /// Groups of which rows are to be made, one a row.
 #[derive(Debug)]
@@ -428,7 +428,14 @@ fn is_identity(plan: &AggregatePlan, key: &[PlannedExpr]) -> bool {
         .collect();
     let has = |place: usize| columns.contains(&Some(place));
     let start = plan.keys.len();
-    let bounded = plan.window.is_none() || has(start) || has(start + 1);
+    let bounded = match plan.window {
+        None => true,
+        // Several of them begin together.
+        Some(WindowSpec::Cumulate { .. }) => has(start + 1),
+        Some(WindowSpec::Tumbling { .. } | WindowSpec::Hopping { .. }) => {
+            has(start) || has(start + 1)
+        }
+    };
     let of_group = |place: &Option<usize>| {
         place.is_some_and(|place| place < start + if plan.window.is_some() { 2 } else { 0 })
     };

@@ -348,8 +348,10 @@ impl Flow {
 
     /// When the clock lets go what a query holds back, monotonic clock, nanoseconds; `None` when none holds anything back.
     pub fn lets_go_ns(&self) -> Option<u64> {
-        let nodes = self.nodes.iter();
-        nodes.filter_map(|node| node.pipeline.lets_go_ns()).min()
+        // Where there is no room, whoever makes room rings.
+        let able = (0..self.nodes.len()).filter(|&query| self.room_behind(query));
+        able.filter_map(|query| self.nodes[query].pipeline.lets_go_ns())
+            .min()
     }
 
     /// Nothing follows from one more input of `query`.

@@ -560,6 +560,7 @@ impl<M: Maker> WindowAggregate<M> {
     /// The pane that has left gives its memory to the next.
     fn retire(&mut self) {
         let done = self.closing.take().expect("a pane has left");
+        self.early.forget(done.pane());
         let (mut groups, left) = done.retire();
         self.expected = left;
         self.long_probes += groups.take_long_probes() + self.space.take_long_probes();

@@ -13,7 +13,8 @@ A case is a dict:
                 {"kind": "cumulate", "size", "step", "grace"}
     aggregates  [{"name", "function", "column" | None}]
     having      (aggregate's name, operator, value) | None
-    emit        "final" | "changes"
+    emit        what stands behind EMIT, in lower case: "final", "changes", "changes every 3 rows", "changes every 1 hour", ..
+    late        "drop" | "update"
 
 `run(case)` returns an `Answer`.
 """
@@ -29,10 +30,11 @@ BEFORE_ALL = float("-inf")
 
 @dataclasses.dataclass
 class Answer:
-    """`rows`: for FINAL the rows, for CHANGES the last row of each group and window; `count`: how many rows come out."""
+    """`rows`: for FINAL the rows, else the last row of each group and window; `count`: how many rows come out, None where
+    the clock decides."""
 
     rows: list
-    count: int
+    count: int | None
     late: int
     bad: int
 
@@ -108,21 +110,27 @@ def row(case, key, window, records):
 def run(case):
     groups = collections.defaultdict(list)
     emitted = []
+    kind, _, every = case["emit"].partition(" every ")
+    nth = int(every.split()[0]) if every.endswith("rows") else None if every else 1
+    by_record = kind == "changes" and nth is not None
 
     def keeps(record, covering):
         for window in covering:
             identity = (tuple(record[key] for key in case["keys"]), window)
             groups[identity].append(record)
-            if case["emit"] == "changes":
+            if by_record and len(groups[identity]) % nth == 0:
                 emitted.append((identity, row(case, *identity, groups[identity])))
 
     late = bad = 0
     for source in case["sources"]:
         of_source = accepted(source, case["where"], case["window"], keeps)
         late, bad = late + of_source[0], bad + of_source[1]
-    if case["emit"] == "changes":
+    if by_record:
+        rest = [identity for identity, records in groups.items() if len(records) % nth]
+        emitted += [(identity, row(case, *identity, groups[identity])) for identity in rest]
         out = [made for _, made in emitted if made is not None]
         last = {identity: made for identity, made in emitted if made is not None}
         return Answer(list(last.values()), len(out), late, bad)
     rows = [made for identity, records in groups.items() if (made := row(case, *identity, records)) is not None]
-    return Answer(rows, len(rows), late, bad)
+    exact = case["emit"] == "final" and case["late"] == "drop"
+    return Answer(rows, len(rows) if exact else None, late, bad)

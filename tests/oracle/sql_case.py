@@ -202,7 +202,7 @@ def source(words):
 
 def query(words):
     """`SELECT ..`: a case without sources, its FROM, and its output columns."""
-    case = {"where": None, "keys": [], "window": None, "aggregates": [], "having": None, "emit": "final"}
+    case = {"where": None, "keys": [], "window": None, "aggregates": [], "having": None, "emit": "final", "late": "drop"}
     out = []
 
     def item():

@@ -13,7 +13,7 @@
 //! The clock is the monotonic one that the operator was given; it is read once when the first group is held back, and once a turn
 //! while one is.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use super::{State, WindowAggregate};
 use crate::emit::{Cause, OutputRows, held_rows};
@@ -26,7 +26,7 @@ pub(super) struct Early {
     /// For how long a changed group is held back, nanoseconds; `None` where no clock lets it go.
     every_ns: Option<u64>,
     /// Panes with groups that are held back; `None` for groups without a window.
-    holding: Vec<Option<i64>>,
+    holding: BTreeSet<Option<i64>>,
     /// When the clock lets them go, nanoseconds.
     due_ns: Option<u64>,
     /// When the last record was due that is held back, wall clock, microseconds.
@@ -52,7 +52,12 @@ impl Early {
 
     /// Groups of `pane` are held back, of which none was before.
     pub(super) fn hold(&mut self, pane: Option<i64>) {
-        self.holding.push(pane);
+        self.holding.insert(pane);
+    }
+
+    /// `pane` is gone, and what it held back with it.
+    pub(super) fn forget(&mut self, pane: Option<i64>) {
+        self.holding.remove(&pane);
     }
 
     /// The last record of what is held back was due at `due_us`. Sets the clock if it is not set yet.
@@ -99,7 +104,7 @@ impl WindowAggregate {
         }
         self.early.due_ns = None;
         self.early.let_go_ns = (self.monotonic_ns)();
-        for pane in self.early.holding.drain(..) {
+        for pane in std::mem::take(&mut self.early.holding) {
             if let Some((groups, _)) = open_groups(&mut self.state, pane)
                 && let Some(marks) = groups.marks()
             {
