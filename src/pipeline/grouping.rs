@@ -94,8 +94,8 @@ impl Grouping {
 
     /// Fires what the watermark has closed, and what the clock lets go, one slice of groups; whether there was anything.
     pub fn fire(&mut self, made: &mut Vec<OutputRows>) -> bool {
-        match self.edge.is_finished() {
-            // Nothing follows: also behind a stop, where windows stay open.
+        // Nothing follows, and what the end of input closed has left: the rest is that of a stop, where windows stay open.
+        match self.edge.passed() == u64::MAX && self.owned.is_idle() {
             true => self.owned.let_held_go(),
             false => self.owned.look_at_clock(),
         }
@@ -188,12 +188,14 @@ impl Grouping {
     /// keys owned here have fired and left. Nothing while rows wait to leave.
     pub fn passed(&mut self) -> Option<(u64, Watermark)> {
         let epoch = self.edge.passed();
-        if epoch != self.epochs.let_go {
+        let ended = epoch == u64::MAX;
+        if epoch != self.epochs.let_go && !ended {
             // Once an epoch: what is held back later is of later records.
             self.epochs.let_go = epoch;
             self.owned.let_held_go();
         }
-        if epoch == self.epochs.told || !self.owned.is_idle() {
+        let waits = !self.owned.is_idle() || ended && self.owned.holds_back();
+        if epoch == self.epochs.told || waits {
             return None;
         }
         self.epochs.told = epoch;
