@@ -14,6 +14,8 @@ mod dealt;
 mod differential;
 // The examples of docs/SQL.md: each gives what stands below it.
 mod documented;
+// When rows leave that are held back, over an input without end.
+mod emission;
 // What a user reads when the SQL is wrong, a pair of files an error (tests/errors).
 mod errors;
 // What goes wrong at run time: panics, signals, closed outputs, disks, brokers, bad records; and that nothing leaks.

@@ -37,15 +37,15 @@ def make(options):
     flights = sorted((rows.parse_time(line.split(",", 1)[0]), number, line) for number, line in enumerate(lines))[: options.records]
     chance, due, out, counts = random.Random(1), [], [header], collections.Counter()
     for place, (time, _, line) in enumerate(flights):
-        out += [late for moment, late in due if moment <= time - bound]
-        due = [(moment, late) for moment, late in due if moment > time - bound]
         if place % EVERY == EVERY - 1:
             end = time // size * size + size
             closed = chance.random() < 0.5
             due.append((end + grace if closed else end + chance.randrange(max(1, grace // 2)), line))
             counts["closed" if closed else "within"] += 1
-        else:
-            out.append(line)
+            continue
+        out.append(line)
+        out += [late for moment, late in due if moment <= time - bound]
+        due = [(moment, late) for moment, late in due if moment > time - bound]
     out += [late for _, late in due]  # behind the end of the input nothing is reached: these are on time, or not, by the rule
     pathlib.Path(options.output).write_text("\n".join(out) + "\n")
     return f"{len(flights)} flights, {sum(counts.values())} of them moved: {counts['closed']} behind their window's close, {counts['within']} behind its end"
