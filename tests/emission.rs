@@ -12,7 +12,7 @@ const GROUPS: usize = 5;
 fn run(folder: &Folder, emit: &str, shards: &str) -> Ended {
     folder.write(
         "job.sql",
-        &format!(
+        format!(
             "CREATE STREAM s (k VARCHAR) WITH (connector = 'datagen', rate = '2000', 'columns.k.cardinality' = '{GROUPS}');
              SELECT k, COUNT(*) AS n FROM s GROUP BY k EMIT {emit};"
         ),
