@@ -94,10 +94,15 @@ impl Grouping {
 
     /// Fires what the watermark has closed, and what the clock lets go, one slice of groups; whether there was anything.
     pub fn fire(&mut self, made: &mut Vec<OutputRows>) -> bool {
-        // Nothing follows, and what the end of input closed has left: the rest is that of a stop, where windows stay open.
-        match self.edge.passed() == u64::MAX && self.owned.is_idle() {
-            true => self.owned.let_held_go(),
-            false => self.owned.look_at_clock(),
+        match self.edge.passed() {
+            // Nothing follows. When what the end of input closed has left, the rest is that of a stop, where windows stay open.
+            u64::MAX if self.owned.is_idle() => self.owned.let_held_go(),
+            epoch if epoch != u64::MAX && epoch != self.epochs.let_go => {
+                // Once an epoch: what is held back later is of later records.
+                self.epochs.let_go = epoch;
+                self.owned.let_held_go();
+            }
+            _ => self.owned.look_at_clock(),
         }
         if self.owned.is_idle() {
             return false;
@@ -188,14 +193,8 @@ impl Grouping {
     /// keys owned here have fired and left. Nothing while rows wait to leave.
     pub fn passed(&mut self) -> Option<(u64, Watermark)> {
         let epoch = self.edge.passed();
-        let ended = epoch == u64::MAX;
-        if epoch != self.epochs.let_go && !ended {
-            // Once an epoch: what is held back later is of later records.
-            self.epochs.let_go = epoch;
-            self.owned.let_held_go();
-        }
-        let waits = !self.owned.is_idle() || ended && self.owned.holds_back();
-        if epoch == self.epochs.told || waits {
+        let is_let_go = self.epochs.let_go == epoch || !self.owned.holds_back();
+        if epoch == self.epochs.told || !self.owned.is_idle() || !is_let_go {
             return None;
         }
         self.epochs.told = epoch;
