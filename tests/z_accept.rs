@@ -139,7 +139,12 @@ fn accept_13_state_stays_flat_and_closes_in_slices() {
 /// Of few flights, at one shard and at seven; the script alone takes more of both.
 #[test]
 fn accept_53_changes_of_every_kind_end_in_the_final_rows() {
-    let few = [("ACCEPT_RECORDS", "4000"), ("ACCEPT_SHARDS", "1 7")];
+    let few = [
+        ("ACCEPT_RECORDS", "4000"),
+        ("ACCEPT_SHARDS", "1 7"),
+        ("ACCEPT_KILLS", "1"),
+        ("ACCEPT_SETTLE", "2"),
+    ];
     accept_with(53, &few);
 }
 

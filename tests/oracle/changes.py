@@ -1,7 +1,7 @@
 """EMIT CHANGES and its kinds, held against EMIT FINAL of the same query.
 
     changes.py --keys carrier --count each|N|some FINAL.jsonl ROWS.jsonl .. [--final]
-    changes.py --keys carrier --topic FINAL.jsonl DUMP ..
+    changes.py --keys carrier --topic [--restarted] FINAL.jsonl DUMP ..
 
 Both sorts of rows have a column `n`, which is COUNT(*); FINAL's tell how many records each group and window has. What must hold: the
 last row of each group and window is FINAL's, and the number of rows is one for each record (`each`), one for each N-th record of a
@@ -9,7 +9,8 @@ group and one for the rest (`N`), or at least one a group and at most one a reco
 is_final, true for the last row of each group and window and for no other.
 
 With `--topic` each DUMP is what `scripts/kafka dump` printed of a keyed topic under HAVING: the last value of each key must be
-FINAL's row, and a key whose last is a tombstone must be none of FINAL's.
+FINAL's row, and a key whose last is a tombstone must be none of FINAL's. A tombstone withdraws a row that is out, unless the job was
+`--restarted`: then it does not know.
 """
 
 import argparse
@@ -60,7 +61,7 @@ def check_rows(options, path, finals, identity):
     return sum(len(found) for found in by_group(read(path), identity).values())
 
 
-def check_topic(path, finals):
+def check_topic(path, finals, restarted):
     """The last value of each key; rows and tombstones."""
     last, counts = {}, [0, 0]
     with open(path, encoding="utf-8") as lines:
@@ -68,7 +69,7 @@ def check_topic(path, finals):
     records.sort(key=lambda record: (int(record[0]), int(record[1])))
     for _partition, _offset, key, value in records:
         key, is_tombstone = tuple(sorted(json.loads(key).items())), value == "null"
-        if is_tombstone and last.get(key) is None:
+        if is_tombstone and last.get(key) is None and not restarted:
             raise rows.Wrong(f"a tombstone for {key}, of which no row is out")
         last[key] = None if is_tombstone else json.loads(value)
         counts[is_tombstone] += 1
@@ -88,6 +89,7 @@ def main():
     parser.add_argument("--count", default="some")
     parser.add_argument("--final", action="store_true")
     parser.add_argument("--topic", action="store_true")
+    parser.add_argument("--restarted", action="store_true")
     options = parser.parse_args()
 
     def check():
@@ -96,7 +98,7 @@ def main():
         if not finals:
             raise rows.Wrong("FINAL has no row at all")
         if options.topic:
-            found = [check_topic(path, finals) for path in options.rows]
+            found = [check_topic(path, finals, options.restarted) for path in options.rows]
             if not all(tombstones for _, tombstones in found):
                 raise rows.Wrong("nothing was withdrawn, so nothing was shown")
             told = ", ".join(f"{rows_out} rows and {tombstones} tombstones" for rows_out, tombstones in found)
