@@ -182,6 +182,7 @@ fn a_running_job_shows_every_metric_and_the_last_values_are_those_of_the_report(
         ("velo_bad_records_total", "/bad_records"),
         ("velo_bad_records_total{code=\"evaluate\"}", "/bad_records"),
         ("velo_late_records_total", "/late_records"),
+        ("velo_corrections_total", "/corrections"),
         (
             "velo_latency_seconds_count{stage=\"ingest\"}",
             "/latency_us/ingest/count",

@@ -375,9 +375,10 @@ mod tests {
                     found.push(name);
                 }
                 serde_json::Value::Object(_) => fields(value, &format!("{name}."), found),
-                serde_json::Value::Array(list) => {
+                serde_json::Value::Array(list) if list[0].is_object() => {
                     fields(&list[0], &format!("{name}[]."), found);
                 }
+                serde_json::Value::Array(_) => found.push(format!("{name}[]")),
                 _ => found.push(name),
             }
         }

@@ -175,11 +175,12 @@ pub static OPEN_WINDOWS: Metric = metric(
 );
 
 /// All of them, in the order in which they are written.
-pub static ALL: [&Metric; 14] = [
+pub static ALL: [&Metric; 15] = [
     &RECORDS_IN,
     &ROWS_OUT,
     &BAD_RECORDS,
     &LATE_RECORDS,
+    &CORRECTIONS,
     &LATENCY,
     &WATERMARK_LAG,
     &LANE_DEPTH,
