@@ -21,6 +21,7 @@ mod replay;
 pub mod required;
 pub mod typed;
 mod types;
+mod watermark_emit;
 
 use std::sync::Arc;
 
@@ -31,6 +32,7 @@ pub use dealing::Dealing;
 pub use hidden::{HIDDEN_NAMES, Hidden};
 pub use job::{Input, JobPlan, JobQuery, JobSink, Link, Target};
 pub use types::sql_type;
+pub use watermark_emit::{Punctuation, WatermarkEmit};
 
 use self::in_memory::{Checksum, MemoryInput};
 use crate::config::Property;
@@ -91,6 +93,8 @@ pub struct StreamSpec {
     pub event_time_unit: TimeUnit,
     /// What it says of silence, and of times that lie ahead.
     pub time: TimeOptions,
+    /// What moves its watermarks.
+    pub watermark_emit: WatermarkEmit,
     /// Where its records come from.
     pub connector: SourceConnector,
 }

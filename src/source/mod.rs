@@ -4,8 +4,9 @@
 //!   bytes --Decoder--> columns --PartitionClock (one a partition)--> Batch { columns, event times, watermarks before }
 //! ```
 //!
-//! Law: every record whose event time decodes advances its own partition's watermark, in offset order, and is stamped
-//! with that watermark as it stood just before it, also when the record itself is bad.
+//! Law: every record whose event time decodes advances its own partition's clock, in offset order, also when the record itself
+//! is bad, and is stamped with its partition's watermark as it stood just before it. What moves that watermark besides records
+//! is in `watermark_steps`.
 
 mod bad_records;
 pub mod datagen;
@@ -14,8 +15,10 @@ pub mod file;
 mod file_records;
 pub mod kafka;
 pub mod memory;
+mod watermark_steps;
 
 pub use bad_records::BadRecords;
+pub use watermark_steps::{PartitionClocks, WatermarkSteps};
 
 use std::iter::Sum;
 

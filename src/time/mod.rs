@@ -18,7 +18,7 @@ mod query_clock;
 
 pub use coalescer::Coalescer;
 pub use idle::{Idle, Standing};
-pub use partition_clock::PartitionClock;
+pub use partition_clock::{Moves, PartitionClock};
 pub use query_clock::QueryClock;
 
 /// When something happened: microseconds since 1970-01-01 UTC, negative before.

@@ -38,8 +38,8 @@ pub(super) struct Partition {
 }
 
 impl Partition {
-    pub(super) fn new(range: &Range, bound_us: i64, step_us: Option<i64>) -> Partition {
-        let mut clock = PartitionClock::new(bound_us);
+    /// One that is read as `range` says, with `clock`, which has seen nothing.
+    pub(super) fn new(range: &Range, mut clock: PartitionClock, step_us: Option<i64>) -> Partition {
         if let Some(restored) = range.restored {
             clock.restore(match range.distance() {
                 0 => restored.watermark_at_next,

@@ -143,6 +143,7 @@ fn stream(event_time: &EventTimeSpec, on_error: OnError) -> Stream<'_> {
         skew_us: None,
         endless: None,
         hidden: &[],
+        steps: None,
     }
 }
 
@@ -555,7 +556,7 @@ fn a_watermark_is_due_with_the_record_that_released_it() {
             oldest: true,
             restored: None,
         };
-        Partition::new(&range, 0, None)
+        Partition::new(&range, PartitionClock::new(0), None)
     };
     let mut partitions = [partition(0), partition(1)];
     partitions[1].advance(EventTime(50), 0, Some(1_000));

@@ -19,6 +19,7 @@ mod aggregates;
 mod checks;
 mod collapse;
 mod hidden;
+mod punctuation;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -32,6 +33,8 @@ use datafusion_expr::{Expr, ExprSchemable};
 use datafusion_optimizer::Analyzer;
 use datafusion_sql::planner::{ParserOptions, SqlToRel};
 use datafusion_sql::sqlparser::ast;
+
+pub(super) use self::punctuation::punctuation;
 
 use self::collapse::{Collapsed, Leaf, bare_column, plain_name, substitute};
 use super::catalog::{Catalog, StreamTable, TIMESTAMP, UNKNOWN_STREAM, WINDOW_END, WINDOW_START};
