@@ -26,7 +26,7 @@ use velostream_shards::Ringer;
 
 use crate::batch::{Batch, DeadLetter};
 use crate::error::Result;
-use crate::time::{Idle, Watermark};
+use crate::time::{Ahead, Idle, Watermark};
 
 /// What a poll brought.
 #[derive(Debug)]
@@ -107,6 +107,12 @@ pub trait Source {
     /// idle, or that there are more of them.
     fn looks_ns(&self) -> Option<u64> {
         None
+    }
+
+    /// Its inputs may go `ahead` so far (`watermark.max_drift`), told before every poll of a source that is held to that. Whether
+    /// it is to be polled; one of several parts pauses those that are further, and is.
+    fn hold(&mut self, ahead: Ahead, paused: bool) -> bool {
+        self.watermark().is_none_or(|own| ahead.admits(own, paused))
     }
 
     /// When the record was due that moved the watermark to where it stands, wall clock, microseconds since the epoch;

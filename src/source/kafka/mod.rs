@@ -22,6 +22,7 @@
 //! offset that open windows need (`Phase::Rebuilding`), silently; when every shard has come so far, normal work begins. Nothing
 //! is committed here: the job does, from what `cut` says.
 
+mod alignment;
 mod commit;
 mod failure;
 mod growth;
@@ -44,8 +45,9 @@ use crate::error::{Place, Result};
 use crate::format::{Decoded, Decoder, too_far_ahead};
 use crate::kafka::{Consumer, Event, Fetching, KafkaRecord, Settings};
 use crate::plan::{EventTimeColumn, EventTimeSpec, Hidden};
-use crate::time::{EventTime, Idle, PartitionClock, Watermark};
+use crate::time::{Ahead, EventTime, Idle, PartitionClock, Watermark};
 
+use self::alignment::hold_back;
 use self::failure::{event_partition, failed};
 use self::growth::{Growth, take_up};
 use self::hidden::HiddenColumns;
@@ -490,6 +492,16 @@ impl<D: Decoder> Source for KafkaSource<D> {
         let growth = self.growth.as_ref().map(Growth::looks_ns);
         let quiet = self.quiet.as_ref().and_then(Quiet::looks_ns);
         growth.into_iter().chain(quiet).chain(tick).min()
+    }
+
+    /// Polled in any case: the client is served by that, and other partitions may be behind.
+    fn hold(&mut self, ahead: Ahead, _paused: bool) -> bool {
+        if let Some(consumer) = &mut self.consumer
+            && matches!(self.phase, None | Some(Restart::Running))
+        {
+            hold_back(&mut self.partitions, consumer, ahead);
+        }
+        true
     }
 
     fn watermark_due_us(&self) -> Option<i64> {

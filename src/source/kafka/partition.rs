@@ -35,6 +35,8 @@ pub(super) struct Partition {
     /// The watermark as it stood after the last poll.
     pub(super) settled: Watermark,
     pub(super) still: Still,
+    /// Whether it is not fetched, for it is too far ahead of others.
+    pub(super) paused: bool,
 }
 
 impl Partition {
@@ -70,6 +72,7 @@ impl Partition {
             says_due: false,
             settled: Watermark::NONE,
             still: Still::default(),
+            paused: false,
         }
     }
 
