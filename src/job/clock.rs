@@ -4,23 +4,27 @@
 //! are one clock, but for tests: there it stands where `VELO_CLOCK` says (`2013-01-01T00:00:00Z`), and with a number of milliseconds
 //! behind that (`2013-01-01T00:00:00Z 100`) it goes on by so many with every batch that a source takes, and by nothing else.
 
-#[cfg(not(feature = "checks"))]
-use velostream_shards::SystemClock;
+#[cfg(feature = "checks")]
+use manual::{read_now as now_us, read_step as step_us};
 
 /// The wall clock, microseconds since the epoch.
 pub(super) fn wall_us() -> i64 {
-    #[cfg(feature = "checks")]
-    return manual::read(|clock| clock.now_us());
-    #[cfg(not(feature = "checks"))]
-    SystemClock.wall_us()
+    now_us()
 }
 
 /// The same, as a source reads it before a batch.
 pub(super) fn polled_us() -> i64 {
-    #[cfg(feature = "checks")]
-    return manual::read(|clock| clock.step_us());
-    #[cfg(not(feature = "checks"))]
-    SystemClock.wall_us()
+    step_us()
+}
+
+#[cfg(not(feature = "checks"))]
+fn now_us() -> i64 {
+    velostream_shards::SystemClock.wall_us()
+}
+
+#[cfg(not(feature = "checks"))]
+fn step_us() -> i64 {
+    now_us()
 }
 
 /// The clock that tests set.
@@ -57,14 +61,23 @@ mod manual {
         }
     }
 
-    /// Reads the manual clock, if there is one, else that of the machine.
-    pub(super) fn read(manual: fn(&Manual) -> i64) -> i64 {
+    /// What time it is, by the manual clock if there is one, else by that of the machine.
+    pub(super) fn read_now() -> i64 {
+        clock().map_or_else(|| SystemClock.wall_us(), Manual::now_us)
+    }
+
+    /// The same, and the manual clock goes on.
+    pub(super) fn read_step() -> i64 {
+        clock().map_or_else(|| SystemClock.wall_us(), Manual::step_us)
+    }
+
+    fn clock() -> Option<&'static Manual> {
         static CLOCK: OnceLock<Option<Manual>> = OnceLock::new();
         let clock = CLOCK.get_or_init(|| {
             let text = std::env::var("VELO_CLOCK").ok()?;
             Some(Manual::of(&text).expect("VELO_CLOCK is a moment, and milliseconds a batch"))
         });
-        clock.as_ref().map_or_else(|| SystemClock.wall_us(), manual)
+        clock.as_ref()
     }
 
     #[cfg(test)]

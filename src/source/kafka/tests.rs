@@ -15,8 +15,10 @@ use crate::kafka::mock::{self, Broker};
 
 use super::*;
 
+mod alignment;
 mod idle;
 
+use alignment::a_quick_partition_waits_for_the_slow_one_and_for_no_silent_one;
 use idle::{
     a_silent_partition_holds_nobody_and_one_that_speaks_after_all_fell_idle_takes_its_promise_back,
     nothing_is_idle_while_the_broker_is_away_and_idleness_begins_anew_when_it_is_back,
@@ -121,6 +123,7 @@ on_each_tier! {
     records_that_a_broker_dropped_are_an_error_where_gaps_are,
     a_silent_partition_holds_nobody_and_one_that_speaks_after_all_fell_idle_takes_its_promise_back,
     nothing_is_idle_while_the_broker_is_away_and_idleness_begins_anew_when_it_is_back,
+    a_quick_partition_waits_for_the_slow_one_and_for_no_silent_one,
 }
 
 const BY_COLUMN: EventTimeSpec = EventTimeSpec {
