@@ -193,9 +193,13 @@ fn accept_57_times_far_ahead_are_bad_and_far_back_are_what_they_are() {
     accept_with(57, &[("ACCEPT_SHARDS", given.as_deref().unwrap_or("2"))]);
 }
 
-/// Of ten days, at two shards; the script alone takes forty, at 1, 2 and 7.
+/// Of ten days in three seconds, at two shards; the script alone takes forty, at 1, 2 and 7.
 #[test]
 fn accept_59_inputs_that_run_ahead_wait_and_nothing_differs() {
-    let few = [("ACCEPT_DAYS", "10"), ("ACCEPT_SHARDS", "2")];
+    let few = [
+        ("ACCEPT_DAYS", "10"),
+        ("ACCEPT_SECONDS", "3"),
+        ("ACCEPT_SHARDS", "2"),
+    ];
     accept_with(59, &few);
 }

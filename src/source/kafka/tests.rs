@@ -17,11 +17,17 @@ use super::*;
 
 mod alignment;
 mod idle;
+mod steps;
 
 use alignment::a_quick_partition_waits_for_the_slow_one_and_for_no_silent_one;
 use idle::{
     a_silent_partition_holds_nobody_and_one_that_speaks_after_all_fell_idle_takes_its_promise_back,
     nothing_is_idle_while_the_broker_is_away_and_idleness_begins_anew_when_it_is_back,
+};
+
+use steps::{
+    a_punctuation_moves_the_watermark_of_its_partition_behind_itself,
+    the_clock_moves_a_watermark_also_when_nothing_comes,
 };
 
 const NOW_US: i64 = 1_000_000_000;
@@ -124,6 +130,8 @@ on_each_tier! {
     a_silent_partition_holds_nobody_and_one_that_speaks_after_all_fell_idle_takes_its_promise_back,
     nothing_is_idle_while_the_broker_is_away_and_idleness_begins_anew_when_it_is_back,
     a_quick_partition_waits_for_the_slow_one_and_for_no_silent_one,
+    the_clock_moves_a_watermark_also_when_nothing_comes,
+    a_punctuation_moves_the_watermark_of_its_partition_behind_itself,
 }
 
 const BY_COLUMN: EventTimeSpec = EventTimeSpec {

@@ -11,7 +11,7 @@ const RECORDS: i64 = 20_000;
 /// Longer than any test may take.
 pub(super) const LONG: Duration = Duration::from_secs(20);
 
-const ENDLESS: (QuietRules, Share) = (
+pub(super) const ENDLESS: (QuietRules, Share) = (
     QuietRules {
         timeout_ns: TIMEOUT.as_nanos() as u64,
         advances: true,
