@@ -10,6 +10,8 @@
 //!   -- says: in.csv line 3     words that stand on standard error
 //!   -- hides: panicked         words that do not
 //!   -- text: exact             rows are compared as text, not by value
+//!   -- clock: 2013-01-01T00:00:00Z 100   the wall clock stands there, and goes on by so many milliseconds (0) a batch
+//!   -- batches: 1              only with batches of at most so many records (any): where the clock goes on by the batch
 //!   CREATE STREAM .. WITH (connector = 'file', path = 'in.csv'); SELECT ..
 //!   ---- in.csv
 //!   the input, as many files as are needed
@@ -129,6 +131,8 @@ struct Case {
     says: Vec<String>,
     hides: Vec<String>,
     as_text: bool,
+    clock: Option<String>,
+    batches: Option<u64>,
 }
 
 /// What EMIT CHANGES is held to: so many rows, and the last one for each of these columns' values.
@@ -194,6 +198,8 @@ impl Case {
             "says" => self.says.push(value.to_owned()),
             "hides" => self.hides.push(value.to_owned()),
             "text" => self.as_text = true,
+            "clock" => self.clock = Some(value.to_owned()),
+            "batches" => self.batches = Some(number()?),
             "changes" => {
                 let (count, identity) = value.split_once("by").unwrap_or((value, ""));
                 let count = count.trim();
@@ -214,6 +220,9 @@ impl Case {
     }
 
     fn run(&self, (shards, batch_max, lane_blocks): (u32, u32, u32)) -> Result<(), String> {
+        if self.batches.is_some_and(|most| u64::from(batch_max) > most) {
+            return Ok(());
+        }
         let folder = Folder::new();
         folder.write("case.sql", &self.sql);
         for (name, content) in &self.files {
@@ -228,6 +237,9 @@ impl Case {
         let mut command = folder.velo(&[
             "run", "case.sql", "--format", "json", "--report", "report", "--shards", &shards,
         ]);
+        if let Some(clock) = &self.clock {
+            command.env("VELO_CLOCK", clock);
+        }
         for setting in settings {
             command.args(["--set", &setting]);
         }

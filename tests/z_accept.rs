@@ -198,3 +198,27 @@ fn accept_450_a_topic_grows_and_goes_while_it_is_read() {
 fn accept_451_a_topic_grows_while_its_offsets_are_committed() {
     accept(451);
 }
+
+/// Through Kafka at two shards; the script alone takes more.
+#[test]
+fn accept_55_chained_windows_are_the_windows_themselves() {
+    let given = std::env::var("ACCEPT_SHARDS");
+    accept_with(55, &[("ACCEPT_SHARDS", given.as_deref().unwrap_or("2"))]);
+}
+
+#[test]
+fn accept_57_times_far_ahead_are_bad_and_far_back_are_what_they_are() {
+    let given = std::env::var("ACCEPT_SHARDS");
+    accept_with(57, &[("ACCEPT_SHARDS", given.as_deref().unwrap_or("2"))]);
+}
+
+/// Of ten days in three seconds, at two shards; the script alone takes forty, at 1, 2 and 7.
+#[test]
+fn accept_59_inputs_that_run_ahead_wait_and_nothing_differs() {
+    let few = [
+        ("ACCEPT_DAYS", "10"),
+        ("ACCEPT_SECONDS", "3"),
+        ("ACCEPT_SHARDS", "2"),
+    ];
+    accept_with(59, &few);
+}

@@ -101,6 +101,12 @@ pub const FUTURE_SKEW_US: RangeInclusive<i64> = 0..=36_525 * MICROSECONDS_A_DAY;
 /// The same of a Kafka stream without end unless asked otherwise.
 pub const FUTURE_SKEW_US_DEFAULT: i64 = 3_600_000_000;
 
+/// How far apart the steps of the clock may be that move a watermark (`watermark.emit`), microseconds: from a millisecond to a day.
+pub const WATERMARK_INTERVAL_US: RangeInclusive<i64> = 1_000..=MICROSECONDS_A_DAY;
+
+/// How far an input may be let run ahead of the slowest (`watermark.max_drift`), microseconds: from a millisecond to a hundred years.
+pub const WATERMARK_DRIFT_US: RangeInclusive<i64> = 1_000..=36_525 * MICROSECONDS_A_DAY;
+
 /// How often a partition that is idle, or could be if its broker answered, is looked at again, nanoseconds.
 pub const IDLE_LOOK_NS: u64 = 250_000_000;
 

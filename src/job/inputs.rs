@@ -14,17 +14,17 @@ use crate::format::csv::CsvDecoder;
 use crate::format::json::JsonDecoder;
 use crate::kafka::{Fetching, Layers, Settings};
 use crate::plan::{EventTimeColumn, MemoryOptions, SourceConnector, SourceSpec, StreamSpec};
-use crate::source::Source;
 use crate::source::datagen::{self, DatagenSource};
 use crate::source::dealt;
 use crate::source::file::FileSource;
 use crate::source::kafka::{Clocks, KafkaSource, QuietRules, Share, Stream, deal, ranges};
 use crate::source::memory::MemorySource;
+use crate::source::{Source, WatermarkSteps};
 
+use super::clock::polled_us;
 use super::housekeeping::stand_on;
 use super::latency::monotonic_ns;
 use super::restart::Restart;
-use super::wall_us;
 
 /// How many helper threads the sources of a job need beside each shard.
 pub(super) fn helpers<'s>(sources: impl Iterator<Item = &'s SourceSpec>) -> usize {
@@ -111,12 +111,12 @@ fn open_file(
     let dealing = spec.dealing.as_ref();
     if dealing.is_some_and(|dealing| dealing.deals(shards)) {
         let lane_blocks = config.shards.lane_blocks;
-        let shares = dealt::open(spec, kernel, wall_us, doorbells, lane_blocks)?;
+        let shares = dealt::open(spec, kernel, polled_us, doorbells, lane_blocks)?;
         let boxed = |share| Some(Box::new(share) as Box<dyn Source + Send>);
         return Ok(shares.into_iter().map(boxed).collect());
     }
     let mut sources: Vec<Option<Box<dyn Source + Send>>> = Vec::new();
-    sources.push(Some(Box::new(FileSource::open(spec, kernel, wall_us)?)));
+    sources.push(Some(Box::new(FileSource::open(spec, kernel, polled_us)?)));
     sources.resize_with(shards, || None);
     Ok(sources)
 }
@@ -140,7 +140,7 @@ fn open_memory(
             let unit = stream.event_time_unit;
             let decoder = JsonDecoder::new(columns, projection, event_time, unit)?
                 .on(Kernel::detect(config.batch.simd));
-            let mut source = MemorySource::new(stream, &options.input, share, decoder, wall_us);
+            let mut source = MemorySource::new(stream, &options.input, share, decoder, polled_us);
             if options.decoded {
                 source.decode_all(config.batch.max)?;
             }
@@ -156,14 +156,14 @@ fn open_datagen(
     shards: usize,
 ) -> Vec<Option<Box<dyn Source + Send>>> {
     let partitions: Vec<usize> = (0..datagen::PARTITIONS).collect();
-    let started_us = wall_us();
+    let started_us = polled_us();
     deal(&partitions, shards)
         .iter()
         .map(|share| {
             if share.is_empty() {
                 return None;
             }
-            let source = DatagenSource::new(spec, generated, share, started_us, wall_us);
+            let source = DatagenSource::new(spec, generated, share, started_us, polled_us);
             let source: Box<dyn Source + Send> = Box::new(source);
             Some(source)
         })
@@ -214,6 +214,7 @@ fn open_topic(
     };
     let event_time = declared_event_time(stream);
     let hidden = spec.hidden();
+    let steps = WatermarkSteps::of(spec);
     let described = Stream {
         name: &stream.name,
         topic: &options.topic,
@@ -226,9 +227,10 @@ fn open_topic(
         skew_us: stream.time.skew_us,
         endless: None,
         hidden: &hidden,
+        steps: steps.as_ref(),
     };
     let clocks = Clocks {
-        wall_us,
+        wall_us: polled_us,
         monotonic_ns,
     };
     let rules = QuietRules {

@@ -11,6 +11,7 @@
 //! Law: all queries of a file are one job. It ends when every shard has ended and every row is acknowledged, or with the first
 //! error. A stop by signal or duration drains and flushes, but closes no window of an input that has not ended.
 
+mod clock;
 mod commits;
 mod exposition;
 mod figures;
@@ -36,7 +37,7 @@ use velostream_shards::pin::Confined;
 use velostream_shards::{
     CoreMap, Doorbell, Doorbells, Endpoint, EpochHandle, ExitInbox, HelperSeat, NodeMemory,
     Placement, Runtime, RuntimeOptions, ShardEnd, ShardFailure, ShardId, StartError, StopHandle,
-    SystemClock, exit_lane, mesh,
+    exit_lane, mesh,
 };
 
 pub use latency::Latency;
@@ -44,6 +45,7 @@ pub use request::{RowFormat, RunRequest};
 pub use stop::Signals;
 pub use watch::{Going, Standing};
 
+use self::clock::wall_us;
 use self::commits::Commits;
 use self::housekeeping::stand_on;
 use self::late_warnings::LateWatch;
@@ -799,11 +801,6 @@ pub(crate) fn start_error(error: &StartError) -> Error {
         forbidden if forbidden.is_permission() => Error::Permission(forbidden.to_string()),
         other => Error::Config(other.to_string()),
     }
-}
-
-/// The wall clock, microseconds since the epoch.
-fn wall_us() -> i64 {
-    SystemClock.wall_us()
 }
 
 #[cfg(test)]

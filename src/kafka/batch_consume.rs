@@ -168,6 +168,18 @@ impl Consumer {
         self.fetch.between_max()
     }
 
+    /// Fetches a partition no more until it is resumed; what was fetched already may still come, in part.
+    pub fn pause(&mut self, partition: i32) {
+        self.stop(partition);
+    }
+
+    /// Fetches a partition again that was paused, from behind the last record that was taken; where it ends is said again.
+    pub fn resume(&mut self, partition: i32) {
+        let mut list = PartitionList::new(&self.topic, [(partition, 0)].into_iter());
+        // SAFETY: client and list are alive. It can fail only for a partition not assigned.
+        unsafe { sys::rd_kafka_resume_partitions(self.client.as_ptr(), list.as_mut_ptr()) };
+    }
+
     /// Stops fetching a partition for good; what was fetched already may still come.
     pub fn stop(&mut self, partition: i32) {
         let mut list = PartitionList::new(&self.topic, [(partition, 0)].into_iter());

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use datafusion_common::arrow::datatypes::{DataType, Schema, SchemaRef};
 use velostream_shards::{EpochHandle, ExitOutbox, NodeMemory, ShardId};
 
+use super::alignment::Alignment;
 use super::batch_size::BatchSize;
 use super::driver::ShardPipeline;
 use super::egress::{Egress, Exit, RowEncoder, ToJob};
@@ -150,7 +151,9 @@ pub fn shard_pipeline(job: &JobPlan, parts: ShardParts) -> Result<ShardPipeline>
     let ports = ports.map(|(index, (source, spec))| {
         let letters = letter_box(job, &spec.stream, None, &dead_letters);
         let origins = OriginColumns::of(spec);
-        SourcePort::new(source, readers_of_source(job, index), origins, letters)
+        let alignment = Alignment::of(job, index);
+        let readers = readers_of_source(job, index);
+        SourcePort::new(source, readers, origins, letters, alignment)
     });
     Ok(ShardPipeline::new(
         ports.collect(),

@@ -339,6 +339,11 @@ impl Flow {
         moved
     }
 
+    /// The watermark of `query`, which groups: the least of its inputs on all shards, as far as is known here.
+    pub fn reached(&self, query: usize) -> Watermark {
+        self.nodes[query].pipeline.reached()
+    }
+
     /// When the clock alone closes the next window of a query, monotonic clock, nanoseconds; `u64::MAX` when it moves a watermark
     /// and no window is open, `None` when it moves none.
     pub fn fires_ns(&self) -> Option<u64> {

@@ -16,6 +16,7 @@
 //! nothing is decided by the clocks that operators are given, which serve the latency figures. Only `flow` moves what they
 //! make.
 
+mod alignment;
 mod allocation_count;
 mod batch_size;
 mod build;

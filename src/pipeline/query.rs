@@ -208,6 +208,14 @@ impl QueryPipeline {
         }
     }
 
+    /// The least watermark of its inputs on all shards, as far as is known here; of a query that groups.
+    pub fn reached(&self) -> Watermark {
+        match &self.stage {
+            Stage::Stateless(_) => panic!("a query without groups has no watermark of all shards"),
+            Stage::Grouping(grouping) => grouping.edge.watermarks().current(),
+        }
+    }
+
     /// When the clock alone closes the next window, as `Grouping::fires_ns`.
     pub fn fires_ns(&self) -> Option<u64> {
         match &self.stage {

@@ -6,6 +6,7 @@
 
 use velostream_shards::Context;
 
+use super::alignment::Alignment;
 use super::allocation_count::AllocationCount;
 use super::egress::ToJob;
 use super::flow::{Flow, Reader};
@@ -29,6 +30,10 @@ pub struct SourcePort {
     state: State,
     /// Whether the readers take the input for idle.
     idle: bool,
+    /// What holds it back; `None` where nothing does.
+    alignment: Option<Alignment>,
+    /// Whether that keeps it from being polled.
+    paused: bool,
     /// Whether nothing was there when it was polled last, and that was after the clock moved last.
     was_empty: bool,
 }
@@ -55,6 +60,7 @@ impl SourcePort {
         readers: Vec<Reader>,
         origins: Option<OriginColumns>,
         letters: Option<LetterBox>,
+        alignment: Option<Alignment>,
     ) -> SourcePort {
         assert!(!readers.is_empty(), "a source that nobody reads");
         SourcePort {
@@ -64,6 +70,8 @@ impl SourcePort {
             letters,
             state: State::Opening,
             idle: false,
+            alignment,
+            paused: false,
             was_empty: false,
         }
     }
@@ -104,7 +112,14 @@ impl SourcePort {
         let room_for_letters = self.letters.is_none() || flow.exit().has_room();
         let dealt = room_for_letters && source.deal(batch_max);
         let has_room = |reader: &Reader| flow.has_room(reader.query);
-        let takes = room_for_letters && self.readers.iter().all(has_room);
+        if let Some(alignment) = self
+            .alignment
+            .as_ref()
+            .filter(|_| self.state == State::Open)
+        {
+            self.paused = !source.hold(alignment.ahead(flow), self.paused);
+        }
+        let takes = room_for_letters && !self.paused && self.readers.iter().all(has_room);
         let polled = takes.then(|| source.poll(batch_max));
         // Also of a poll that fails: its records were counted.
         if let Some(letters) = &self.letters {
@@ -276,7 +291,7 @@ impl SourcePort {
     pub fn next_due_us(&self, flow: &Flow) -> Option<i64> {
         let source = self.source.as_ref()?;
         let has_room = |reader: &Reader| flow.has_room(reader.query);
-        let takes = self.state == State::Open && self.readers.iter().all(has_room);
+        let takes = self.state == State::Open && !self.paused && self.readers.iter().all(has_room);
         takes.then(|| source.next_due_us()).flatten()
     }
 
@@ -284,7 +299,7 @@ impl SourcePort {
     pub fn looks_ns(&self, flow: &Flow) -> Option<u64> {
         let source = self.source.as_ref()?;
         let has_room = |reader: &Reader| flow.has_room(reader.query);
-        let takes = self.state == State::Open && self.readers.iter().all(has_room);
+        let takes = self.state == State::Open && !self.paused && self.readers.iter().all(has_room);
         takes.then(|| source.looks_ns()).flatten()
     }
 

@@ -11,7 +11,7 @@
 //! Law: records are dealt only where the answer does not depend on the order in which different shards take them, which is
 //! that of no query whose rows leave while records come.
 
-use super::{Plan, Shape, SourceConnector};
+use super::{Plan, Shape, SourceConnector, StreamSpec};
 
 /// What was decided of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,14 +25,16 @@ pub struct Dealing {
 impl Dealing {
     /// What is right for a file that `readers` read; `None` for what is no file.
     pub(crate) fn of<'p>(
-        connector: &SourceConnector,
+        stream: &StreamSpec,
         readers: impl Iterator<Item = &'p Plan>,
     ) -> Option<Dealing> {
-        let SourceConnector::File(options) = connector else {
+        let SourceConnector::File(options) = &stream.connector else {
             return None;
         };
         let not_asked = (!options.deal).then(|| "its option deal is not 'true'".to_owned());
-        let mut hindrances = not_asked.into_iter().chain(readers.filter_map(hindrance));
+        let told = watermark_hindrance(stream).map(str::to_owned);
+        let hindrances = not_asked.into_iter().chain(told);
+        let mut hindrances = hindrances.chain(readers.filter_map(hindrance));
         Some(match hindrances.next() {
             Some(reason) => Dealing {
                 dealt: false,
@@ -48,6 +50,19 @@ impl Dealing {
     /// Whether its records are dealt to so many shards.
     pub fn deals(&self, shards: usize) -> bool {
         shards > 1 && self.dealt
+    }
+}
+
+/// What in the watermark of `stream` forbids that its records are dealt: who deals decodes no column but the event time, and has
+/// no room to wait in.
+fn watermark_hindrance(stream: &StreamSpec) -> Option<&'static str> {
+    match (
+        stream.watermark_emit.is_by_record(),
+        stream.time.max_drift_us,
+    ) {
+        (false, _) => Some("its watermark.emit is not 'record'"),
+        (_, Some(_)) => Some("it has a watermark.max_drift"),
+        (true, None) => None,
     }
 }
 

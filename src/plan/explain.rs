@@ -93,12 +93,20 @@ pub struct ExplainedEmit {
 }
 
 /// What is promised about event times.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ExplainedWatermark {
     /// `bounded`, `ascending`, or `from_writers` for an in-memory stream: the least of those of its writers.
     pub kind: &'static str,
     /// How far out of order records may stand; 0 for `from_writers`.
     pub bound_us: i64,
+    /// What moves it: `record`, `interval`, `punctuated` or `hybrid`.
+    pub emit: &'static str,
+    /// The steps of the clock that move it; `None` where the clock does not.
+    pub interval_us: Option<i64>,
+    /// What is true of a record that moves it; `None` where that is not asked.
+    pub punctuation: Option<String>,
+    /// How far it may run ahead of the slowest input; `None` for as far as it likes.
+    pub max_drift_us: Option<i64>,
 }
 
 /// The exchange and why it was chosen.
@@ -123,6 +131,27 @@ pub struct ExplainedStage {
     pub operator: &'static str,
     /// What it does here.
     pub detail: String,
+}
+
+impl fmt::Display for ExplainedWatermark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.kind.replace('_', " "))?;
+        if self.bound_us > 0 {
+            write!(f, ", {} behind", duration(self.bound_us))?;
+        }
+        if let Some(interval_us) = self.interval_us {
+            write!(f, ", moved every {}", duration(interval_us))?;
+        }
+        match (&self.punctuation, self.interval_us) {
+            (Some(punctuation), Some(_)) => write!(f, " and where {punctuation}")?,
+            (Some(punctuation), None) => write!(f, ", moved where {punctuation}")?,
+            (None, _) => {}
+        }
+        match self.max_drift_us {
+            Some(drift_us) => write!(f, ", at most {} ahead of others", duration(drift_us)),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Explanation {
@@ -176,6 +205,14 @@ impl Explanation {
                     _ => "bounded",
                 },
                 bound_us: time.bound_us,
+                emit: stream.watermark_emit.kind(),
+                interval_us: stream.watermark_emit.interval_us,
+                punctuation: stream
+                    .watermark_emit
+                    .punctuation
+                    .as_ref()
+                    .map(|punctuation| punctuation.expr.text.clone()),
+                max_drift_us: stream.time.max_drift_us,
             }),
             exchange: ExplainedExchange {
                 requested: plan.exchange.requested.name(),
@@ -204,18 +241,8 @@ impl Explanation {
                 line("", &format!("dealt: {dealt}, {reason}"));
             }
         }
-        match self.watermark {
-            Some(watermark) if watermark.bound_us > 0 => {
-                line(
-                    "watermark",
-                    &format!(
-                        "{}, {} behind",
-                        watermark.kind,
-                        duration(watermark.bound_us)
-                    ),
-                );
-            }
-            Some(watermark) => line("watermark", &watermark.kind.replace('_', " ")),
+        match &self.watermark {
+            Some(watermark) => line("watermark", &watermark.to_string()),
             None => line("watermark", "none: the stream has no event time"),
         }
         let exchange = &self.exchange;

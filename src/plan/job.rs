@@ -5,7 +5,7 @@
 //!              +--> query 1 --Target::Link(0)----> link 0 --> query 2 --Target::Sink(1)--> sink 1
 //! ```
 //!
-//! Laws: a stream is read once, however many queries read it, and decoded to the union of the columns that they need; a
+//! Laws: a stream is read once, however many queries read it, and decoded to the union of the columns that they and its watermark need; a
 //! target is opened once, however many queries write it. Whether a file is dealt is decided by all queries that read it. A
 //! query stands behind every query that feeds it, so queries in reverse order are edges last to first.
 
@@ -115,7 +115,7 @@ impl JobPlan {
         }
         for source in &mut job.sources {
             let readers = plans.iter().filter(|plan| is_same(source, &plan.source));
-            source.dealing = Dealing::of(&source.stream.connector, readers);
+            source.dealing = Dealing::of(&source.stream, readers);
         }
         for plan in &plans {
             if let Some(spec) = &plan.source.stream.dead_letter
@@ -170,13 +170,19 @@ impl JobPlan {
         if matches!(spec.stream.connector, SourceConnector::Queries(_)) {
             return;
         }
-        let Some(known) = self.sources.iter_mut().find(|known| is_same(known, spec)) else {
+        let known = self.sources.iter().position(|known| is_same(known, spec));
+        let known = known.unwrap_or_else(|| {
             self.sources.push(spec.clone());
-            return;
-        };
-        let mut union = [known.projection.as_slice(), spec.projection.as_slice()].concat();
+            self.sources.len() - 1
+        });
+        let known = &mut self.sources[known];
+        let marking = spec.stream.watermark_emit.columns();
+        let mut union = [&known.projection, &spec.projection, marking].concat();
         union.sort_unstable();
         union.dedup();
+        if union == known.projection {
+            return;
+        }
         let projected = spec.stream.readable().project(&union);
         known.projected = Arc::new(projected.expect("the indexes come from this schema"));
         known.projection = union;

@@ -22,6 +22,7 @@ mod replay;
 pub mod required;
 pub mod typed;
 mod types;
+mod watermark_emit;
 
 use std::sync::Arc;
 
@@ -33,6 +34,7 @@ pub use emit::{Emission, EmitPolicy};
 pub use hidden::{HIDDEN_NAMES, Hidden};
 pub use job::{Input, JobPlan, JobQuery, JobSink, Link, Target};
 pub use types::sql_type;
+pub use watermark_emit::{Punctuation, WatermarkEmit};
 
 use self::in_memory::{Checksum, MemoryInput};
 use crate::config::Property;
@@ -95,6 +97,8 @@ pub struct StreamSpec {
     pub event_time_unit: TimeUnit,
     /// What it says of silence, and of times that lie ahead.
     pub time: TimeOptions,
+    /// What moves its watermarks.
+    pub watermark_emit: WatermarkEmit,
     /// Where its records come from.
     pub connector: SourceConnector,
 }

@@ -53,6 +53,11 @@ impl Plan {
             }
             SinkSpec::File(_) | SinkSpec::Kafka(_) | SinkSpec::Checksum(_) => {}
         }
+        if self.window().is_some()
+            && let Some(reason) = self.source.stream.watermark_emit.unrepeatable()
+        {
+            return (false, reason);
+        }
         match &self.shape {
             Shape::Project(_) => (true, "a stateless query directly over Kafka"),
             Shape::Aggregate(AggregatePlan {

@@ -22,6 +22,7 @@ use rand_core::{RngCore, SeedableRng};
 use rand_xoshiro::SplitMix64;
 
 use super::{Extent, PartitionFigures, Polled, Source, SourceFigures};
+use super::{PartitionClocks, WatermarkSteps};
 use crate::batch::{Batch, Origin};
 use crate::config::options::{ColumnSpec, DatagenSpec, Generator, singles};
 use crate::error::{Error, Result};
@@ -46,6 +47,8 @@ pub struct DatagenSource {
     event_time: Option<Column>,
     /// By number, ascending.
     partitions: Vec<Partition>,
+    /// `None` where every record moves its watermark.
+    steps: Option<WatermarkSteps>,
     /// The place in `partitions` of the next row, and its offset there.
     place: usize,
     offset: u64,
@@ -60,6 +63,16 @@ struct Partition {
     number: usize,
     next_offset: i64,
     clock: PartitionClock,
+}
+
+impl PartitionClocks for Vec<Partition> {
+    fn clock(&mut self, partition: i32) -> &mut PartitionClock {
+        let is_it = |one: &&mut Partition| one.number as i32 == partition;
+        let found = self.iter_mut().find(is_it);
+        &mut found
+            .expect("a row of a partition that is drawn here")
+            .clock
+    }
 }
 
 /// One column, and what its rows are drawn from.
@@ -101,7 +114,12 @@ impl DatagenSource {
             };
             Some((rows, stream.columns.field(declared).name().clone()))
         });
+        let steps = WatermarkSteps::of(source);
+        let moves = steps
+            .as_ref()
+            .map_or_else(Default::default, |steps| steps.moves());
         DatagenSource {
+            steps,
             stream: stream.name.clone(),
             exhausted: exhausted.min(),
             rows: spec.rows.unwrap_or(u64::MAX),
@@ -124,7 +142,7 @@ impl DatagenSource {
                 .map(|&number| Partition {
                     number,
                     next_offset: 0,
-                    clock: PartitionClock::new(bound_us),
+                    clock: PartitionClock::new(bound_us).moving(moves),
                 })
                 .collect(),
             place: 0,
@@ -178,6 +196,14 @@ impl Source for DatagenSource {
         let drawable = self.drawable()?;
         let now_us = (self.wall_us)();
         let due_us = self.due_us(self.next_row(), now_us);
+        let mut moved = false;
+        if let Some(steps) = &mut self.steps
+            && steps.tick(now_us)
+        {
+            for partition in &mut self.partitions {
+                moved |= partition.clock.follow();
+            }
+        }
         let mut event_times = Vec::new();
         let mut watermarks_before = Vec::new();
         let mut origins = Vec::new();
@@ -206,7 +232,7 @@ impl Source for DatagenSource {
             }
         }
         if self.taken.is_empty() {
-            return Ok(Polled::Nothing { progressed: false });
+            return Ok(Polled::Nothing { progressed: moved });
         }
         self.records_in += self.taken.len() as u64;
         let columns = self.columns.iter().map(|column| column.draw(&self.taken));
@@ -217,6 +243,10 @@ impl Source for DatagenSource {
             &options,
         )
         .expect("every column has its declared type, and NULL only where it may");
+        if let Some(steps) = &self.steps {
+            let partitions = &mut self.partitions;
+            steps.stamp(&columns, &origins, &mut watermarks_before, partitions);
+        }
         let batch = Batch {
             columns,
             event_times,
@@ -232,7 +262,16 @@ impl Source for DatagenSource {
     fn next_due_us(&self) -> Option<i64> {
         self.rate?;
         let row = self.next_row();
-        (!self.ended && row < self.rows).then(|| self.due_us(row, 0))
+        if self.ended || row >= self.rows {
+            return None;
+        }
+        let mut clocks = self.partitions.iter().map(|partition| &partition.clock);
+        let steps = self
+            .steps
+            .as_ref()
+            .filter(|_| clocks.any(PartitionClock::is_behind));
+        let tick_us = steps.and_then(WatermarkSteps::next_tick_us);
+        tick_us.into_iter().chain([self.due_us(row, 0)]).min()
     }
 
     fn watermark(&self) -> Option<Watermark> {
@@ -539,6 +578,7 @@ mod tests {
             dead_letter: None,
             event_time_unit: Unit::Milliseconds,
             time: Default::default(),
+            watermark_emit: Default::default(),
             connector: SourceConnector::Datagen(spec.clone()),
         };
         let described = SourceSpec {

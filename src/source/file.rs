@@ -14,7 +14,7 @@
 use super::file_records::{FileDecoder, Records, Wanted, clock, place};
 use std::sync::Arc;
 
-use super::{BadRecords, Extent, PartitionFigures, Polled, Source, SourceFigures};
+use super::{BadRecords, Extent, PartitionFigures, Polled, Source, SourceFigures, WatermarkSteps};
 use crate::batch::{Batch, DeadLetter, LetterStage, Origin, Original, Originals};
 use crate::error::Result;
 use crate::format::{Decoded, Kernel};
@@ -26,6 +26,8 @@ pub struct FileSource {
     records: Records,
     decoder: FileDecoder,
     clock: PartitionClock,
+    /// `None` where every record moves the watermark.
+    steps: Option<WatermarkSteps>,
     bad: BadRecords,
     wall_us: fn() -> i64,
     skew_us: Option<i64>,
@@ -43,10 +45,13 @@ impl FileSource {
         let stream = &spec.stream;
         let (records, header) = Records::open(spec)?;
         let decoder = FileDecoder::open(spec, Wanted::All, header.as_deref(), kernel)?;
+        let steps = WatermarkSteps::of(spec);
+        let moves = steps.as_ref().map(WatermarkSteps::moves);
         Ok(FileSource {
             records,
             decoder,
-            clock: clock(stream),
+            clock: clock(stream).moving(moves.unwrap_or_default()),
+            steps,
             bad: BadRecords::new(&stream.name, stream.on_error),
             wall_us,
             skew_us: stream.time.skew_us,
@@ -63,6 +68,11 @@ impl Source for FileSource {
             return Ok(Polled::Ended);
         }
         let due_us = (self.wall_us)();
+        if let Some(steps) = &mut self.steps
+            && steps.tick(due_us)
+        {
+            self.clock.follow();
+        }
         self.decoder.limit(self.skew_us, due_us);
         let mut taken = 0;
         let mut event_times = Vec::new();
@@ -115,6 +125,10 @@ impl Source for FileSource {
             return Ok(Polled::Nothing { progressed: true });
         }
         let columns = self.decoder.finish();
+        if let Some(steps) = &self.steps {
+            let clock = &mut self.clock;
+            steps.stamp(&columns, &origins, &mut watermarks_before, clock);
+        }
         let batch = Batch {
             columns,
             event_times,
@@ -213,6 +227,7 @@ pub(super) mod tests {
             dead_letter: None,
             event_time_unit: TimeUnit::Seconds,
             time: Default::default(),
+            watermark_emit: Default::default(),
             connector: SourceConnector::File(options),
         };
         SourceSpec {

@@ -346,7 +346,7 @@ impl FileDecoder {
     }
 }
 
-/// The clock of the one partition of a file of `stream`.
+/// The clock of the one partition of a file of `stream`, whose watermark every record moves.
 pub(super) fn clock(stream: &StreamSpec) -> PartitionClock {
     let event_time = stream.event_time.as_ref();
     PartitionClock::new(event_time.map_or(0, |event_time| event_time.bound_us))

@@ -315,6 +315,7 @@ mod tests {
             dead_letter: None,
             event_time_unit: Unit::Seconds,
             time: Default::default(),
+            watermark_emit: Default::default(),
             connector: SourceConnector::Memory(MemoryOptions {
                 input: Arc::clone(&input),
                 decoded: decoded.is_some(),

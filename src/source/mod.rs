@@ -4,8 +4,9 @@
 //!   bytes --Decoder--> columns --PartitionClock (one a partition)--> Batch { columns, event times, watermarks before }
 //! ```
 //!
-//! Law: every record whose event time decodes advances its own partition's watermark, in offset order, and is stamped
-//! with that watermark as it stood just before it, also when the record itself is bad.
+//! Law: every record whose event time decodes advances its own partition's clock, in offset order, also when the record itself
+//! is bad, and is stamped with its partition's watermark as it stood just before it. What moves that watermark besides records
+//! is in `watermark_steps`.
 
 mod bad_records;
 pub mod datagen;
@@ -14,8 +15,10 @@ pub mod file;
 mod file_records;
 pub mod kafka;
 pub mod memory;
+mod watermark_steps;
 
 pub use bad_records::BadRecords;
+pub use watermark_steps::{PartitionClocks, WatermarkSteps};
 
 use std::iter::Sum;
 
@@ -23,7 +26,7 @@ use velostream_shards::Ringer;
 
 use crate::batch::{Batch, DeadLetter};
 use crate::error::Result;
-use crate::time::{Idle, Watermark};
+use crate::time::{Ahead, Idle, Watermark};
 
 /// What a poll brought.
 #[derive(Debug)]
@@ -104,6 +107,12 @@ pub trait Source {
     /// idle, or that there are more of them.
     fn looks_ns(&self) -> Option<u64> {
         None
+    }
+
+    /// Its inputs may go `ahead` so far (`watermark.max_drift`), told before every poll of a source that is held to that. Whether
+    /// it is to be polled; one of several parts pauses those that are further, and is.
+    fn hold(&mut self, ahead: Ahead, paused: bool) -> bool {
+        self.watermark().is_none_or(|own| ahead.admits(own, paused))
     }
 
     /// When the record was due that moved the watermark to where it stands, wall clock, microseconds since the epoch;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::catalog::{Catalog, Functions};
 use super::diagnose::{Code, Place};
 use super::exchange::exchange;
-use super::lower::{Lowered, lower};
+use super::lower::{Lowered, lower, punctuation};
 use super::start;
 use super::statement::{self, Declaration, Statement};
 use super::streams::{Streams, Writable, in_memory_stream};
@@ -18,13 +18,13 @@ use super::{Script, Settings, Shown};
 use crate::config::limits::QUERIES_MAX;
 use crate::config::nearest::nearest;
 use crate::config::options::{
-    DeadLetterTarget, Late, OptionError, QueryOptions, SinkConnector, StreamConnector,
+    DeadLetterTarget, Late, OptionError, QueryOptions, SinkConnector, StreamConnector, WrittenEmit,
     WrittenOption, query_options, sink_options, stream_options,
 };
 use crate::error::{Error, Result, Span};
 use crate::plan::{
     DeadLetterSpec, Dealing, EventTimeColumn, EventTimeSpec, JobPlan, Plan, Shape, SourceConnector,
-    StreamSpec,
+    StreamSpec, WatermarkEmit,
 };
 
 /// Out-of-orderness of a Kafka stream without a WATERMARK clause: one second.
@@ -134,7 +134,7 @@ impl<'t> Planner<'t> {
                 let mut plan = Box::new(self.query(*inner, span)?.plan);
                 // Nothing else reads what it reads.
                 let alone = std::iter::once(plan.as_ref());
-                plan.source.dealing = Dealing::of(&plan.source.stream.connector, alone);
+                plan.source.dealing = Dealing::of(&plan.source.stream, alone);
                 self.streams.explain(&plan.source.stream.name);
                 self.shown.push(Shown::Explain(plan));
                 Ok(())
@@ -228,7 +228,7 @@ impl<'t> Planner<'t> {
         let dead_letter = options
             .dead_letter
             .map(|target| DeadLetterSpec { target, properties });
-        let spec = StreamSpec {
+        let mut spec = StreamSpec {
             name,
             columns,
             event_time,
@@ -236,10 +236,51 @@ impl<'t> Planner<'t> {
             dead_letter,
             event_time_unit: options.event_time_unit,
             time: options.time,
+            watermark_emit: WatermarkEmit::default(),
             connector,
         };
+        spec.watermark_emit = self.watermark_emit(&spec, options.watermark_emit, &written)?;
         self.streams.declare(span, spec);
         Ok(())
+    }
+
+    /// What moves the watermarks of `stream`, as its options say; refuses what they say of watermarks that it does not have.
+    fn watermark_emit(
+        &self,
+        stream: &StreamSpec,
+        emit: WrittenEmit,
+        written: &[WrittenOption],
+    ) -> Result<WatermarkEmit> {
+        let WrittenEmit {
+            interval_us,
+            punctuation: text,
+        } = emit;
+        for name in ["watermark.emit", "watermark.max_drift"] {
+            if let Some(span) = option_span(written, name)
+                && stream.event_time.is_none()
+            {
+                return Err(self.place.error(
+                    Code::BadWatermark,
+                    format!("option {name} is about a watermark, and stream {} has none", stream.name),
+                    Some(span),
+                    Some("add WATERMARK FOR ts AS ts - INTERVAL '5' SECOND to its columns, or leave it out".to_owned()),
+                ));
+            }
+        }
+        let punctuation = match (text, option_span(written, "watermark.emit")) {
+            (Some(text), Some(span)) => Some(punctuation(
+                self.place,
+                span,
+                &text,
+                stream,
+                &self.functions,
+            )?),
+            _ => None,
+        };
+        Ok(WatermarkEmit {
+            interval_us,
+            punctuation,
+        })
     }
 
     /// Plans a query and adds it to those that run.

@@ -433,6 +433,7 @@ pub(super) fn in_memory_stream(name: &str, columns: Arc<Schema>) -> StreamSpec {
         dead_letter: None,
         event_time_unit: TimeUnit::Milliseconds,
         time: TimeOptions::default(),
+        watermark_emit: Default::default(),
         connector: SourceConnector::Queries(Written {
             queries: 0,
             bounded: true,

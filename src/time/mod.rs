@@ -11,14 +11,16 @@
 //! was never idle; so a record which such a partition accepts always finds its window open, whatever the shard count or the
 //! timing.
 
+mod ahead;
 mod coalescer;
 mod idle;
 mod partition_clock;
 mod query_clock;
 
+pub use ahead::Ahead;
 pub use coalescer::Coalescer;
 pub use idle::{Idle, Standing};
-pub use partition_clock::PartitionClock;
+pub use partition_clock::{Moves, PartitionClock};
 pub use query_clock::QueryClock;
 
 /// When something happened: microseconds since 1970-01-01 UTC, negative before.
@@ -36,4 +38,10 @@ impl Watermark {
     pub const NONE: Watermark = Watermark(i64::MIN);
     /// After the last record of a bounded input: plus infinity.
     pub const END: Watermark = Watermark(i64::MAX);
+
+    /// So many microseconds later; at most the end.
+    #[must_use]
+    pub fn plus_us(self, us: i64) -> Watermark {
+        Watermark(self.0.saturating_add(us))
+    }
 }

@@ -3,7 +3,7 @@
 use super::duration::micros;
 use super::fraction::millionths;
 use super::table::{OPTIONS, OptionSpec, Scope, ValueKind};
-use super::{OptionError, WrittenOption};
+use super::{OptionError, WrittenEmit, WrittenOption};
 use crate::config::Property;
 use crate::config::nearest::nearest;
 
@@ -144,6 +144,7 @@ pub(super) fn hold_value(option: &WrittenOption, spec: &OptionSpec) -> Result<()
         }
         ValueKind::Duration { or } => or == Some(value) || micros(value).is_some(),
         ValueKind::Fraction => millionths(value).is_some(),
+        ValueKind::WatermarkEmit => watermark_emit(value).is_some(),
         ValueKind::Boolean => matches!(value, "true" | "false"),
         ValueKind::Number => !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()),
         ValueKind::Text | ValueKind::Columns | ValueKind::Character => {
@@ -159,6 +160,34 @@ pub(super) fn hold_value(option: &WrittenOption, spec: &OptionSpec) -> Result<()
         Ok(())
     } else {
         Err(wrong_value(option, &kind))
+    }
+}
+
+/// Reads `record`, `interval:200ms`, `punctuated:EXPRESSION` and `hybrid:EXPRESSION,200ms`; an expression is only not empty here.
+pub(super) fn watermark_emit(value: &str) -> Option<WrittenEmit> {
+    let expression = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
+    if value == "record" {
+        return Some(WrittenEmit::default());
+    }
+    let (kind, rest) = value.split_once(':')?;
+    match kind {
+        "interval" => Some(WrittenEmit {
+            interval_us: Some(micros(rest)?),
+            punctuation: None,
+        }),
+        "punctuated" => Some(WrittenEmit {
+            interval_us: None,
+            punctuation: Some(expression(rest)?),
+        }),
+        "hybrid" => {
+            // The expression may hold commas, a duration does not.
+            let (text, interval) = rest.rsplit_once(',')?;
+            Some(WrittenEmit {
+                interval_us: Some(micros(interval.trim())?),
+                punctuation: Some(expression(text)?),
+            })
+        }
+        _ => None,
     }
 }
 

@@ -74,6 +74,18 @@ pub struct StreamOptions {
     pub event_time_unit: TimeUnit,
     /// What it says of silence, and of times that lie ahead.
     pub time: TimeOptions,
+    /// `watermark.emit`: what moves its watermarks.
+    pub watermark_emit: WrittenEmit,
+}
+
+/// `watermark.emit` as it was written: what moves a watermark to the highest event time so far minus the bound. Every record
+/// where nothing is said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WrittenEmit {
+    /// `interval` and `hybrid`: the clock, each time it passes a multiple of this, microseconds.
+    pub interval_us: Option<i64>,
+    /// `punctuated` and `hybrid`: a record for which this expression is true.
+    pub punctuation: Option<String>,
 }
 
 /// What WITH says of silence, and of times that lie ahead.
@@ -85,6 +97,8 @@ pub struct TimeOptions {
     pub idle_advances: bool,
     /// `max_future_skew`: how far ahead of the clock an event time may be, microseconds; `None` for as far as it likes.
     pub skew_us: Option<i64>,
+    /// `watermark.max_drift`: how far an input may run ahead of the slowest, microseconds; `None` for as far as it likes.
+    pub max_drift_us: Option<i64>,
 }
 
 impl Default for TimeOptions {
@@ -94,6 +108,7 @@ impl Default for TimeOptions {
             idle_timeout_us: IDLE_TIMEOUT_US_DEFAULT,
             idle_advances: true,
             skew_us: None,
+            max_drift_us: None,
         }
     }
 }

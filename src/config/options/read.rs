@@ -6,7 +6,7 @@
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
-use super::admit::{Admitted, find, hold_value, refuse, unknown, wrong_value};
+use super::admit::{Admitted, find, hold_value, refuse, unknown, watermark_emit, wrong_value};
 use super::duration::{micros, moment_ms};
 use super::fraction::millionths;
 use super::table::{Scope, ValueKind};
@@ -14,10 +14,13 @@ use super::{
     Compression, CsvOptions, DatagenOptions, DeadLetterTarget, End, FileOptions, Format,
     JsonValidate, KafkaSinkOptions, KafkaSourceOptions, KeyFormat, Late, OnError, OptionError,
     QueryOptions, RequestedExchange, SinkConnector, SinkOptions, Start, StreamConnector,
-    StreamOptions, Tier, TimeOptions, TimeUnit, WrittenOption,
+    StreamOptions, Tier, TimeOptions, TimeUnit, WrittenEmit, WrittenOption,
 };
 use crate::config::job_name_is_wrong;
-use crate::config::limits::{FUTURE_SKEW_US, FUTURE_SKEW_US_DEFAULT, IDLE_TIMEOUT_US};
+use crate::config::limits::{
+    FUTURE_SKEW_US, FUTURE_SKEW_US_DEFAULT, IDLE_TIMEOUT_US, WATERMARK_DRIFT_US,
+    WATERMARK_INTERVAL_US,
+};
 
 /// Reads WITH of a CREATE STREAM that declares its columns.
 pub fn stream_options(written: &[WrittenOption]) -> Result<StreamOptions, OptionError> {
@@ -36,6 +39,7 @@ pub fn stream_options(written: &[WrittenOption]) -> Result<StreamOptions, Option
     };
     Ok(StreamOptions {
         time: time(&options, &connector)?,
+        watermark_emit: emit(&options)?,
         connector,
         on_error: match options.word("on_error") {
             Some("skip") => OnError::Skip,
@@ -65,7 +69,26 @@ fn time(options: &Admitted<'_>, connector: &StreamConnector) -> Result<TimeOptio
             Some("off") => None,
             Some(_) => duration(options, "max_future_skew", &FUTURE_SKEW_US)?,
         },
+        max_drift_us: match options.word("watermark.max_drift") {
+            None | Some("off") => None,
+            Some(_) => duration(options, "watermark.max_drift", &WATERMARK_DRIFT_US)?,
+        },
     })
+}
+
+/// What moves the watermarks.
+fn emit(options: &Admitted<'_>) -> Result<WrittenEmit, OptionError> {
+    let Some(option) = options.get("watermark.emit") else {
+        return Ok(WrittenEmit::default());
+    };
+    let emit = watermark_emit(&option.value).expect("admitted as such");
+    match emit.interval_us {
+        Some(interval_us) => {
+            within(option, interval_us, &WATERMARK_INTERVAL_US)?;
+            Ok(emit)
+        }
+        None => Ok(emit),
+    }
 }
 
 /// The duration that option `name` says, microseconds, which has to lie in `range`; `None` where it is not written.
@@ -78,12 +101,22 @@ fn duration(
         return Ok(None);
     };
     let micros = micros(&option.value).expect("admitted as a duration");
+    within(option, micros, range)?;
+    Ok(Some(micros))
+}
+
+/// Refuses `option` where the `micros` that it says lie outside `range`.
+fn within(
+    option: &WrittenOption,
+    micros: i64,
+    range: &RangeInclusive<i64>,
+) -> Result<(), OptionError> {
     if range.contains(&micros) {
-        return Ok(Some(micros));
+        return Ok(());
     }
     Err(refuse(
         option,
-        format!("option {name} cannot be {}", option.value),
+        format!("option {} cannot be {}", option.key, option.value),
         Some(&format!(
             "from {} ms to {} days",
             range.start() / 1_000,
@@ -595,6 +628,55 @@ mod tests {
     }
 
     #[test]
+    fn what_moves_a_watermark_is_read_with_its_commas_and_bounds() {
+        let read = |value: &str| {
+            let options = stream_options(&kafka_with(&[("watermark.emit", value)]));
+            options.map(|options| options.watermark_emit)
+        };
+        let emit = |interval_us, text: Option<&str>| {
+            Ok(WrittenEmit {
+                interval_us,
+                punctuation: text.map(str::to_owned),
+            })
+        };
+        for (value, expected) in [
+            ("record", emit(None, None)),
+            ("interval:200ms", emit(Some(200_000), None)),
+            ("interval: 1 day ", emit(Some(86_400_000_000), None)),
+            ("punctuated: a IN (1, 2) ", emit(None, Some("a IN (1, 2)"))),
+            ("punctuated:b = 'x:y'", emit(None, Some("b = 'x:y'"))),
+            (
+                "hybrid:coalesce(a, b), 2 s",
+                emit(Some(2_000_000), Some("coalesce(a, b)")),
+            ),
+        ] {
+            assert_eq!(read(value), expected, "{value}");
+        }
+        for wrong in [
+            "",
+            "records",
+            "interval",
+            "interval:",
+            "interval:5",
+            "punctuated: ",
+            "hybrid:a",
+            "hybrid:,1s",
+            "hybrid:a,b",
+            "record:1s",
+        ] {
+            let refusal = read(wrong).expect_err(wrong).to_string();
+            assert!(
+                refusal.contains("allowed: record, interval:200ms"),
+                "{refusal}"
+            );
+        }
+        for far in ["interval:0ms", "interval:2 days", "hybrid:a,25h"] {
+            let refusal = read(far).expect_err(far).to_string();
+            assert!(refusal.contains("from 1 ms to 1 days"), "{refusal}");
+        }
+    }
+
+    #[test]
     fn what_is_said_of_silence_and_of_times_ahead_is_read_and_has_its_defaults() {
         let time = |more: &[(&str, &str)]| {
             let options = stream_options(&kafka_with(more)).expect("right options");
@@ -611,6 +693,7 @@ mod tests {
             ("idle_timeout", "1500ms"),
             ("idle_advance", "none"),
             ("max_future_skew", "2 days"),
+            ("watermark.max_drift", "5 MINUTES"),
         ]);
         assert_eq!(
             said,
@@ -618,6 +701,7 @@ mod tests {
                 idle_timeout_us: 1_500_000,
                 idle_advances: false,
                 skew_us: Some(172_800_000_000),
+                max_drift_us: Some(300_000_000),
             }
         );
         assert_eq!(time(&[("max_future_skew", "off")]).skew_us, None);

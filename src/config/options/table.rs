@@ -68,6 +68,8 @@ pub enum ValueKind {
         /// A word that may stand for none.
         or: Option<&'static str>,
     },
+    /// What moves a watermark: a word, or one with an expression, a duration, or both.
+    WatermarkEmit,
     /// A place in a topic: a word, `offsets:` and an offset for each named partition, or `timestamp:` and a moment.
     Position {
         /// The words that may be written.
@@ -354,8 +356,20 @@ pub const OPTIONS: &[OptionSpec] = &[
         default: "clock",
         about: "what the watermark does when all partitions are idle: runs on with the clock, so that open windows are delivered, or stands",
     },
-    OptionSpec::later("watermark.emit", ANY_SOURCE),
-    OptionSpec::later("watermark.max_drift", ANY_SOURCE),
+    OptionSpec {
+        name: "watermark.emit",
+        scopes: ANY_SOURCE,
+        kind: Some(ValueKind::WatermarkEmit),
+        default: "record",
+        about: "what moves a partition's watermark to its highest event time minus the bound: every record, the clock at each multiple of the interval, a record for which the expression over the stream's columns is true, or either",
+    },
+    OptionSpec {
+        name: "watermark.max_drift",
+        scopes: ANY_SOURCE,
+        kind: Some(ValueKind::Duration { or: Some("off") }),
+        default: "off",
+        about: "how far the watermark of a Kafka partition, a file or a generator may run ahead of the slowest input of the queries that it feeds; what is further ahead is paused",
+    },
     OptionSpec {
         name: "max_future_skew",
         scopes: ANY_BYTES_SOURCE,
@@ -418,6 +432,9 @@ impl ValueKind {
             ValueKind::Duration { or: None } => "a duration such as 500ms or 10s".into(),
             ValueKind::Duration { or: Some(word) } => {
                 format!("{word}, or a duration such as 500ms or 10s")
+            }
+            ValueKind::WatermarkEmit => {
+                "record, interval:200ms, punctuated:EXPRESSION, hybrid:EXPRESSION,200ms".into()
             }
             ValueKind::Position { now, .. } => format!(
                 "{}, offsets:0=17,1=4, timestamp:2026-03-01T10:00:00Z",

@@ -244,6 +244,7 @@ fn stream() -> Arc<StreamSpec> {
         dead_letter: None,
         event_time_unit: TimeUnit::Milliseconds,
         time: TimeOptions::default(),
+        watermark_emit: Default::default(),
         connector: SourceConnector::Queries(Written {
             queries: 1,
             bounded: true,

@@ -69,6 +69,7 @@ fn hourly() -> Plan {
                 dead_letter: None,
                 event_time_unit: TimeUnit::Milliseconds,
                 time: Default::default(),
+                watermark_emit: Default::default(),
                 connector,
             }),
             projection: vec![0, 1],
@@ -190,7 +191,11 @@ fn a_script_reads_the_keys_of_the_contract() {
           },
           "watermark": {
             "kind": "bounded",
-            "bound_us": 10800000000
+            "bound_us": 10800000000,
+            "emit": "record",
+            "interval_us": null,
+            "punctuation": null,
+            "max_drift_us": null
           },
           "exchange": {
             "requested": "auto",

@@ -11,6 +11,7 @@
 use crate::config::limits::{IDLE_LOOK_NS, KAFKA_WATCH_NS};
 use crate::error::{Error, Result};
 use crate::kafka::{Consumer, Described};
+use crate::time::PartitionClock;
 
 use super::partition::Partition;
 use super::{NOT_OURS, Range};
@@ -147,7 +148,7 @@ pub(super) fn take_up(
     consumer: &mut Consumer,
     partitions: &mut Vec<Partition>,
     places: &mut Vec<u32>,
-    (bound_us, step_us): (i64, Option<i64>),
+    (clock, step_us): (&PartitionClock, Option<i64>),
 ) -> Result<bool> {
     for &partition in &change.added {
         let range = Range {
@@ -165,7 +166,7 @@ pub(super) fn take_up(
             "partition {partition} was dealt twice"
         );
         places[number] = u32::try_from(partitions.len()).expect("fewer partitions than that");
-        partitions.push(Partition::new(&range, bound_us, step_us));
+        partitions.push(Partition::new(&range, clock.clone(), step_us));
     }
     Ok(!change.added.is_empty())
 }

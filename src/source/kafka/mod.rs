@@ -22,6 +22,7 @@
 //! offset that open windows need (`Phase::Rebuilding`), silently; when every shard has come so far, normal work begins. Nothing
 //! is committed here: the job does, from what `cut` says.
 
+mod alignment;
 mod commit;
 mod failure;
 mod growth;
@@ -44,15 +45,17 @@ use crate::error::{Place, Result};
 use crate::format::{Decoded, Decoder, too_far_ahead};
 use crate::kafka::{Consumer, Event, Fetching, KafkaRecord, Settings};
 use crate::plan::{EventTimeColumn, EventTimeSpec, Hidden};
-use crate::time::{EventTime, Idle, Watermark};
+use crate::time::{Ahead, EventTime, Idle, PartitionClock, Watermark};
 
+use self::alignment::hold_back;
 use self::failure::{event_partition, failed};
 use self::growth::{Growth, take_up};
 use self::hidden::HiddenColumns;
 use self::partition::{Partition, idle_since_ns, least, settle};
 use self::quiet::{Found, Quiet};
 use super::{
-    BadRecords, Extent, PartitionCut, PartitionFigures, Polled, Restart, Source, SourceFigures,
+    BadRecords, Extent, PartitionClocks, PartitionCut, PartitionFigures, Polled, Restart, Source,
+    SourceFigures, WatermarkSteps,
 };
 
 pub use commit::{Fingerprint, PartitionCommit};
@@ -84,6 +87,8 @@ pub struct Stream<'a> {
     pub endless: Option<(QuietRules, Share)>,
     /// The hidden columns that are wanted.
     pub hidden: &'a [Hidden],
+    /// What moves its watermarks; `None` where every record does.
+    pub steps: Option<&'a WatermarkSteps>,
 }
 
 /// The clocks of a source.
@@ -114,6 +119,8 @@ pub struct KafkaSource<D> {
     hidden: Option<HiddenColumns>,
     bad_records: BadRecords,
     partitions: Vec<Partition>,
+    /// What moves their watermarks; `None` where every record does.
+    steps: Option<WatermarkSteps>,
     /// Partition number to its place in `partitions`; `NOT_OURS` where another shard has it.
     places: Vec<u32>,
     /// Partitions that have not ended.
@@ -138,6 +145,8 @@ pub struct KafkaSource<D> {
     quiet: Option<Quiet>,
     growth: Option<Growth>,
     bound_us: i64,
+    /// That of a partition which has seen nothing.
+    clock: PartitionClock,
     /// How far event time goes from rung to rung of a ladder; `None` where nothing is ever read again.
     step_us: Option<i64>,
     skew_us: Option<i64>,
@@ -163,11 +172,13 @@ impl<D: Decoder> KafkaSource<D> {
         clocks: Clocks,
     ) -> Result<KafkaSource<D>> {
         let bound_us = stream.event_time.map_or(0, |spec| spec.bound_us);
+        let moves = stream.steps.map(WatermarkSteps::moves);
+        let clock = PartitionClock::new(bound_us).moving(moves.unwrap_or_default());
         let replay = stream.replay;
         let step_us = replay.and_then(|replay| replay.step_us);
         let partitions: Vec<Partition> = share
             .iter()
-            .map(|range| Partition::new(range, bound_us, step_us))
+            .map(|range| Partition::new(range, clock.clone(), step_us))
             .collect();
         let highest = share
             .iter()
@@ -241,6 +252,8 @@ impl<D: Decoder> KafkaSource<D> {
                 .endless
                 .map(|(_, share)| Growth::new(share, (clocks.monotonic_ns)())),
             bound_us,
+            clock,
+            steps: stream.steps.cloned(),
             step_us,
             skew_us: stream.skew_us,
             notices: Vec::new(),
@@ -248,20 +261,6 @@ impl<D: Decoder> KafkaSource<D> {
             clocks,
             consumer,
         })
-    }
-}
-
-impl<D: Decoder> KafkaSource<D> {
-    /// The records that were accepted since the last one, with their `stamps`.
-    fn batch(&mut self, stamps: Stamps) -> Batch {
-        let decoded = self.decoder.finish();
-        let columns = match &mut self.hidden {
-            Some(hidden) => hidden.behind(&decoded),
-            None => decoded,
-        };
-        let batch = stamps.batch(columns);
-        batch.assert_consistent();
-        batch
     }
 }
 
@@ -280,7 +279,7 @@ impl<D: Decoder> Source for KafkaSource<D> {
         let taken_at_us = (self.clocks.wall_us)();
         let now_ns = (self.clocks.monotonic_ns)();
         let before = (self.settled.0, self.idle);
-        let mut changed = false;
+        let mut grown = false;
         if let Some(growth) = &mut self.growth
             && let Some(change) = growth.look(now_ns, &self.topic, consumer)?
         {
@@ -290,18 +289,27 @@ impl<D: Decoder> Source for KafkaSource<D> {
                     partition.still.led_by(leader, now_ns, &known);
                 }
             }
-            changed = take_up(
+            grown = take_up(
                 &change,
                 consumer,
                 &mut self.partitions,
                 &mut self.places,
-                (self.bound_us, self.step_us),
+                (&self.clock, self.step_us),
             )?;
             self.reading += change.added.len();
             self.notices.extend(change.notice);
         }
+        let mut stepped = false;
+        if let Some(steps) = &mut self.steps
+            && steps.tick(taken_at_us)
+        {
+            for partition in self.partitions.iter_mut().filter(|one| !one.ended) {
+                stepped |= partition.clock.follow();
+            }
+        }
+        let mut changed = grown || stepped;
         // What the partitions that wake promise from just before their records on.
-        let mut woken = changed.then_some(Watermark::NONE);
+        let mut woken = grown.then_some(Watermark::NONE);
         if let Some(quiet) = &mut self.quiet {
             quiet.begin(now_ns, consumer);
         }
@@ -316,6 +324,9 @@ impl<D: Decoder> Source for KafkaSource<D> {
         self.polls += 1;
         let mut stamps = Stamps::new(taken.len(), taken_at_us, self.polls);
         stamps.originals = self.bad_records.keeps_originals().then(Originals::default);
+        // A partition's end goes behind its last record, whose watermark is known once it is decoded.
+        let steps = self.steps.as_ref();
+        let told_by_records = steps.is_some_and(WatermarkSteps::are_in_records);
         let mut ended = 0;
         for event in taken.events() {
             let place = self
@@ -377,9 +388,26 @@ impl<D: Decoder> Source for KafkaSource<D> {
                 }
                 Event::Failed { .. } => failed(&self.topic, &event)?,
             }
-            ended += usize::from(partition.settle());
+            if !told_by_records {
+                ended += usize::from(partition.settle());
+            }
         }
         drop(taken);
+        let batch = match self.decoder.is_empty() {
+            true => None,
+            false => Some(stamps.batch(
+                &mut self.decoder,
+                self.hidden.as_mut(),
+                self.steps.as_ref(),
+                (&mut self.partitions, &self.places),
+            )),
+        };
+        if told_by_records {
+            let partitions = self.partitions.iter_mut();
+            ended += partitions
+                .map(|one| usize::from(one.settle()))
+                .sum::<usize>();
+        }
         if let Some(quiet) = &mut self.quiet {
             if let Some(known) = quiet.end(now_ns, taken_count, max) {
                 for partition in &mut self.partitions {
@@ -419,10 +447,12 @@ impl<D: Decoder> Source for KafkaSource<D> {
                 consumer.stop(partition.partition);
             }
         }
-        if self.decoder.is_empty() {
-            return Ok(Polled::Nothing { progressed });
-        }
-        Ok(Polled::Batch(self.batch(stamps)))
+        Ok(match batch {
+            Some(batch) => Polled::Batch(batch),
+            None => Polled::Nothing {
+                progressed: progressed || stepped,
+            },
+        })
     }
 
     fn ring_by(&mut self, ringer: Ringer) {
@@ -450,9 +480,28 @@ impl<D: Decoder> Source for KafkaSource<D> {
         if matches!(self.phase, Some(Restart::Rebuilding | Restart::Rebuilt)) {
             return None;
         }
+        let steps = self.steps.as_ref().filter(|_| {
+            let mut open = self.partitions.iter().filter(|one| !one.ended);
+            open.any(|partition| partition.clock.is_behind())
+        });
+        let tick_us = steps.and_then(WatermarkSteps::next_tick_us);
+        let tick = tick_us.map(|tick_us| {
+            let wait_us = tick_us.saturating_sub((self.clocks.wall_us)()).max(0);
+            (self.clocks.monotonic_ns)() + wait_us.unsigned_abs().saturating_mul(1_000)
+        });
         let growth = self.growth.as_ref().map(Growth::looks_ns);
         let quiet = self.quiet.as_ref().and_then(Quiet::looks_ns);
-        growth.into_iter().chain(quiet).min()
+        growth.into_iter().chain(quiet).chain(tick).min()
+    }
+
+    /// Polled in any case: the client is served by that, and other partitions may be behind.
+    fn hold(&mut self, ahead: Ahead, _paused: bool) -> bool {
+        if let Some(consumer) = &mut self.consumer
+            && matches!(self.phase, None | Some(Restart::Running))
+        {
+            hold_back(&mut self.partitions, consumer, ahead);
+        }
+        true
     }
 
     fn watermark_due_us(&self) -> Option<i64> {
@@ -548,15 +597,43 @@ impl Stamps {
         }
     }
 
-    fn batch(self, columns: datafusion_common::arrow::array::RecordBatch) -> Batch {
-        Batch {
-            columns,
+    /// The records of `partitions` that `decoder` holds, with these stamps; what they hold moves watermarks as `steps` say.
+    fn batch<D: Decoder>(
+        mut self,
+        decoder: &mut D,
+        hidden: Option<&mut HiddenColumns>,
+        steps: Option<&WatermarkSteps>,
+        partitions: (&mut [Partition], &[u32]),
+    ) -> Batch {
+        let decoded = decoder.finish();
+        if let Some(steps) = steps {
+            let mut clocks = OfPartitions(partitions.0, partitions.1);
+            let stamps = &mut self.watermarks_before;
+            steps.stamp(&decoded, &self.origins, stamps, &mut clocks);
+        }
+        let batch = Batch {
+            columns: match hidden {
+                Some(hidden) => hidden.behind(&decoded),
+                None => decoded,
+            },
             event_times: self.event_times,
             watermarks_before: self.watermarks_before,
             origins: self.origins,
             due_us: self.due_us,
             originals: self.originals.map(Arc::new),
-        }
+        };
+        batch.assert_consistent();
+        batch
+    }
+}
+
+/// Partitions, and their places by number.
+struct OfPartitions<'p>(&'p mut [Partition], &'p [u32]);
+
+impl PartitionClocks for OfPartitions<'_> {
+    fn clock(&mut self, partition: i32) -> &mut PartitionClock {
+        let place = self.1[partition as usize] as usize;
+        &mut self.0[place].clock
     }
 }
 

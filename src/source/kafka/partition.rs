@@ -35,11 +35,13 @@ pub(super) struct Partition {
     /// The watermark as it stood after the last poll.
     pub(super) settled: Watermark,
     pub(super) still: Still,
+    /// Whether it is not fetched, for it is too far ahead of others.
+    pub(super) paused: bool,
 }
 
 impl Partition {
-    pub(super) fn new(range: &Range, bound_us: i64, step_us: Option<i64>) -> Partition {
-        let mut clock = PartitionClock::new(bound_us);
+    /// One that is read as `range` says, with `clock`, which has seen nothing.
+    pub(super) fn new(range: &Range, mut clock: PartitionClock, step_us: Option<i64>) -> Partition {
         if let Some(restored) = range.restored {
             clock.restore(match range.distance() {
                 0 => restored.watermark_at_next,
@@ -70,6 +72,7 @@ impl Partition {
             says_due: false,
             settled: Watermark::NONE,
             still: Still::default(),
+            paused: false,
         }
     }
 

@@ -71,7 +71,6 @@ impl Still {
     }
 
     /// Whether the reader stands behind the last record.
-    #[cfg(test)]
     pub(super) fn is_at_end(&self) -> bool {
         self.at_end.is_some()
     }

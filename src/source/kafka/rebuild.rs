@@ -93,7 +93,12 @@ impl<D: Decoder> KafkaSource<D> {
         if self.decoder.is_empty() {
             return Ok(Polled::Nothing { progressed });
         }
-        Ok(Polled::Batch(self.batch(stamps)))
+        Ok(Polled::Batch(stamps.batch(
+            &mut self.decoder,
+            self.hidden.as_mut(),
+            self.steps.as_ref(),
+            (&mut self.partitions, &self.places),
+        )))
     }
 
     /// Reads all partitions from where normal work begins.

@@ -15,11 +15,19 @@ use crate::kafka::mock::{self, Broker};
 
 use super::*;
 
+mod alignment;
 mod idle;
+mod steps;
 
+use alignment::a_quick_partition_waits_for_the_slow_one_and_for_no_silent_one;
 use idle::{
     a_silent_partition_holds_nobody_and_one_that_speaks_after_all_fell_idle_takes_its_promise_back,
     nothing_is_idle_while_the_broker_is_away_and_idleness_begins_anew_when_it_is_back,
+};
+
+use steps::{
+    a_punctuation_moves_the_watermark_of_its_partition_behind_itself,
+    the_clock_moves_a_watermark_also_when_nothing_comes,
 };
 
 const NOW_US: i64 = 1_000_000_000;
@@ -121,6 +129,9 @@ on_each_tier! {
     records_that_a_broker_dropped_are_an_error_where_gaps_are,
     a_silent_partition_holds_nobody_and_one_that_speaks_after_all_fell_idle_takes_its_promise_back,
     nothing_is_idle_while_the_broker_is_away_and_idleness_begins_anew_when_it_is_back,
+    a_quick_partition_waits_for_the_slow_one_and_for_no_silent_one,
+    the_clock_moves_a_watermark_also_when_nothing_comes,
+    a_punctuation_moves_the_watermark_of_its_partition_behind_itself,
 }
 
 const BY_COLUMN: EventTimeSpec = EventTimeSpec {
@@ -143,6 +154,7 @@ fn stream(event_time: &EventTimeSpec, on_error: OnError) -> Stream<'_> {
         skew_us: None,
         endless: None,
         hidden: &[],
+        steps: None,
     }
 }
 
@@ -555,7 +567,7 @@ fn a_watermark_is_due_with_the_record_that_released_it() {
             oldest: true,
             restored: None,
         };
-        Partition::new(&range, 0, None)
+        Partition::new(&range, PartitionClock::new(0), None)
     };
     let mut partitions = [partition(0), partition(1)];
     partitions[1].advance(EventTime(50), 0, Some(1_000));

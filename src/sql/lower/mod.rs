@@ -20,6 +20,7 @@ mod checks;
 mod collapse;
 mod hidden;
 mod is_final;
+mod punctuation;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -33,6 +34,8 @@ use datafusion_expr::{Expr, ExprSchemable};
 use datafusion_optimizer::Analyzer;
 use datafusion_sql::planner::{ParserOptions, SqlToRel};
 use datafusion_sql::sqlparser::ast;
+
+pub(super) use self::punctuation::punctuation;
 
 use self::collapse::{Collapsed, Leaf, bare_column, plain_name, substitute};
 use super::catalog::{

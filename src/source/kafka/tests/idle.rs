@@ -9,9 +9,9 @@ const TIMEOUT: Duration = Duration::from_millis(300);
 const RECORDS: i64 = 20_000;
 
 /// Longer than any test may take.
-const LONG: Duration = Duration::from_secs(20);
+pub(super) const LONG: Duration = Duration::from_secs(20);
 
-const ENDLESS: (QuietRules, Share) = (
+pub(super) const ENDLESS: (QuietRules, Share) = (
     QuietRules {
         timeout_ns: TIMEOUT.as_nanos() as u64,
         advances: true,
@@ -24,7 +24,7 @@ const ENDLESS: (QuietRules, Share) = (
 );
 
 /// A source of both partitions of topic `t`, without end, by a client with these properties.
-fn endless(broker: &Broker, properties: &[(&str, &str)]) -> KafkaSource<Numbers> {
+pub(super) fn endless(broker: &Broker, properties: &[(&str, &str)]) -> KafkaSource<Numbers> {
     let settings = broker.consumer(properties);
     let ranges = ranges(&options(Start::Earliest, End::Never), &settings).expect("answered");
     let stream = Stream {

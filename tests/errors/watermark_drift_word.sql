@@ -1,0 +1,3 @@
+CREATE STREAM s (ts TIMESTAMP, n BIGINT, m BOOLEAN, WATERMARK FOR ts AS ts)
+WITH (connector = 'file', path = 'in.csv', watermark.max_drift = 'far');
+SELECT COUNT(*) AS n FROM s WINDOW TUMBLING (SIZE 1 MINUTE);
