@@ -65,26 +65,33 @@ class Feed:
             raise SystemExit("the feed failed")
 
 
-def live(feed, flights, seconds):
-    """In order of time, but that one partition is behind."""
+def live(feed, flights, seconds, begin):
+    """In order of time, but that one partition is behind. The reader begins behind the first day."""
     records = [(record["ts"] + BEHIND_US * (partition(record["carrier"]) == BEHIND), record) for record in flights.records]
     records.sort(key=lambda entry: (entry[0], entry[1]["line"]))
     hour_us = DAY_US // 24
     hours = (records[-1][0] - records[0][0]) // hour_us + 1
     due = records[0][0] + hour_us
+    passed = 0
     for at, record in records:
         while at >= due:
             feed.pause(seconds / hours)
             due += hour_us
+            passed += 1
+            if passed == 24:
+                begin()
         feed.write(partition(record["carrier"]), record)
 
 
-def backlog(feed, flights, seconds):
-    """All but one at once; that one a quarter of a day at a time."""
+def backlog(feed, flights, seconds, begin):
+    """All but one at once; that one a quarter of a day at a time, the first before the reader begins: who has not spoken may fall idle."""
     behind = [record for record in flights.records if partition(record["carrier"]) == BEHIND]
     for record in flights.records:
         if partition(record["carrier"]) != BEHIND:
             feed.write(partition(record["carrier"]), record)
+    feed.write(BEHIND, behind.pop(0))
+    feed.pause(1)
+    begin()
     chunks = (behind[-1]["ts"] - behind[0]["ts"]) * 4 // DAY_US + 1
     due = behind[0]["ts"]
     for record in behind:
@@ -109,23 +116,28 @@ def main():
         expected = flights.expected()
         output = given.report + ".jsonl"
         feed = Feed(given.feed)
+        runs = []
         with open(output, "w") as file:
-            run = subprocess.Popen(shlex.split(given.run), stdout=file)
+
+            def begin():
+                runs.append(subprocess.Popen(shlex.split(given.run), stdout=file))
+
             try:
-                {"live": live, "backlog": backlog}[given.what](feed, flights, given.seconds)
+                {"live": live, "backlog": backlog}[given.what](feed, flights, given.seconds, begin)
                 for number in range(SILENT):
                     feed.write(number, {**flights.records[0], "line": 0, "ts": flights.last + 90 * DAY_US})
                 feed.end()
                 until = time.time() + PATIENCE
                 while sum(1 for _ in open(output)) < len(expected):
-                    if run.poll() is not None:
-                        raise SystemExit(f"velo ended with {run.returncode}")
+                    if runs[0].poll() is not None:
+                        raise SystemExit(f"velo ended with {runs[0].returncode}")
                     if time.time() > until:
                         raise SystemExit(f"{sum(1 for _ in open(output))} of {len(expected)} rows after {PATIENCE} s: somebody waits for ever")
                     time.sleep(0.2)
             finally:
-                run.terminate()
-                code = run.wait(timeout=30)
+                for run in runs:
+                    run.terminate()
+                    code = run.wait(timeout=30)
         if code != 0:
             raise SystemExit(f"velo ended with {code}")
         actual = rows.read(output, windows.columns(KEYS), windows.TIMES)

@@ -399,7 +399,8 @@ impl<D: Decoder> Source for KafkaSource<D> {
                 &mut self.decoder,
                 self.hidden.as_mut(),
                 self.steps.as_ref(),
-                (&mut self.partitions, &self.places),
+                &mut self.partitions,
+                &self.places,
             )),
         };
         if told_by_records {
@@ -597,17 +598,18 @@ impl Stamps {
         }
     }
 
-    /// The records of `partitions` that `decoder` holds, with these stamps; what they hold moves watermarks as `steps` say.
+    /// The records of `partitions`, which have these `places`, that `decoder` holds, with these stamps; what they hold moves watermarks as `steps` say.
     fn batch<D: Decoder>(
         mut self,
         decoder: &mut D,
         hidden: Option<&mut HiddenColumns>,
         steps: Option<&WatermarkSteps>,
-        partitions: (&mut [Partition], &[u32]),
+        partitions: &mut [Partition],
+        places: &[u32],
     ) -> Batch {
         let decoded = decoder.finish();
         if let Some(steps) = steps {
-            let mut clocks = OfPartitions(partitions.0, partitions.1);
+            let mut clocks = OfPartitions(partitions, places);
             let stamps = &mut self.watermarks_before;
             steps.stamp(&decoded, &self.origins, stamps, &mut clocks);
         }

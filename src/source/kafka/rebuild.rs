@@ -97,7 +97,8 @@ impl<D: Decoder> KafkaSource<D> {
             &mut self.decoder,
             self.hidden.as_mut(),
             self.steps.as_ref(),
-            (&mut self.partitions, &self.places),
+            &mut self.partitions,
+            &self.places,
         )))
     }
 
