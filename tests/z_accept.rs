@@ -221,3 +221,21 @@ fn accept_59_inputs_that_run_ahead_wait_and_nothing_differs() {
     ];
     accept_with(59, &few);
 }
+
+/// At two shards; the script alone takes more.
+#[test]
+fn accept_54_sessions_of_users_that_interleave_and_a_bridge_between_shards() {
+    accept_with(54, &[("ACCEPT_SHARDS", "2")]);
+}
+
+/// At two shards; the script alone takes more.
+#[test]
+fn accept_511_sessions_of_the_flights_equal_the_oracle() {
+    accept_with(511, &[("ACCEPT_SHARDS", "2")]);
+}
+
+/// With few keys; the script alone takes twenty million.
+#[test]
+fn accept_581_sessions_that_come_and_go_leave_memory_flat() {
+    accept_with(581, &[("ACCEPT_KEYS", "1200000"), ("ACCEPT_SHARDS", "2")]);
+}

@@ -13,6 +13,7 @@
 //! groups does not block a turn. A row whose value is out of range, or for which an expression fails, is withheld and
 //! named; the rows around it are untouched.
 
+mod bounds;
 mod changes;
 mod leaving;
 mod on_close;
@@ -27,7 +28,7 @@ pub use leaving::{held_rows, range_rows};
 pub use on_close::Closing;
 pub use output_rows::{OutputRows, Tombstones, Withheld};
 pub use partials::PartialMaker;
-pub use rows::{Cause, GroupValues, Marked, RowMaker};
+pub use rows::{Cause, GroupValues, Marked, Moved, RowMaker};
 
 use crate::group::KeySpace;
 

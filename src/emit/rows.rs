@@ -17,10 +17,11 @@ use datafusion_common::arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, RecordBatch, TimestampMicrosecondArray,
 };
 use datafusion_common::arrow::compute::filter_record_batch;
-use datafusion_common::arrow::datatypes::{FieldRef, SchemaRef};
+use datafusion_common::arrow::datatypes::{FieldRef, SchemaRef, TimestampMicrosecondType};
 use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::expressions::Column;
 
+use super::bounds::Bounds;
 use super::{Closing, Maker, OutputRows, Tombstones, Withheld, range_rows};
 use crate::batch::{Isolated, evaluate_isolated, take_columns, under};
 use crate::group::{Finished, KeySpace, Marks, Standing};
@@ -62,6 +63,17 @@ pub struct Marked<'m> {
     pub groups: &'m [u32],
 }
 
+/// A row whose group was another before: its session began elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// The row.
+    pub row: u32,
+    /// Where the window began that is not any more.
+    pub start: i64,
+    /// The group that it took in, whose identity it has now.
+    pub took_in: Option<u32>,
+}
+
 /// What became of a row.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fate {
@@ -88,6 +100,8 @@ pub struct RowMaker {
     key: Option<SchemaRef>,
     /// Whether a group that no longer satisfies HAVING is withdrawn.
     withdraws: bool,
+    /// Whether the start of a window that has moved is withdrawn.
+    withdraws_moved: bool,
     /// Whether a life before this one may have written rows of which nothing is known here.
     doubts: bool,
 }
@@ -139,6 +153,8 @@ impl RowMaker {
             output: Arc::clone(output),
             key: (!key.is_empty()).then(|| Arc::clone(key_columns)),
             withdraws: plan.having.is_some() && is_identity(plan, key),
+            withdraws_moved: matches!(plan.window, Some(WindowSpec::Session { .. }))
+                && is_identity(plan, key),
             doubts: false,
         }
     }
@@ -165,21 +181,46 @@ impl RowMaker {
 
     /// The rows of these groups. With marks, what is out of each group is noted, and withdrawn when it no longer satisfies HAVING.
     pub fn make(&self, values: GroupValues, marked: Option<Marked<'_>>) -> OutputRows {
+        let bounds = Bounds::of(values.cause.window);
+        self.make_within(bounds, values, marked, &[])
+    }
+
+    /// The same of rows that have windows of their own (`windows`; that of `cause` is none). Of some the window began elsewhere before
+    /// (`moved`, by row, ascending): what stood there is withdrawn.
+    pub fn make_of_sessions(
+        &self,
+        windows: Vec<(i64, i64)>,
+        values: GroupValues,
+        marked: Option<Marked<'_>>,
+        moved: &[Moved],
+    ) -> OutputRows {
+        assert_eq!(
+            values.cause.window, None,
+            "each session has a window of its own"
+        );
+        let moved = if self.withdraws_moved { moved } else { &[] };
+        self.make_within(Bounds::Each(windows), values, marked, moved)
+    }
+
+    fn make_within(
+        &self,
+        bounds: Bounds,
+        values: GroupValues,
+        marked: Option<Marked<'_>>,
+        moved: &[Moved],
+    ) -> OutputRows {
         let rows = values.rows;
         let Cause {
-            window,
-            due_us,
-            ready_ns,
-            ..
+            due_us, ready_ns, ..
         } = values.cause;
         assert_eq!(
-            window.is_some(),
+            !matches!(bounds, Bounds::None),
             self.windowed,
             "bounds exactly when the query has a window"
         );
         let mut bad = Vec::new();
-        let (all, out_of_range) = self.grouped(values);
-        let mut places = Places::of(marked.is_some(), rows);
+        let (all, out_of_range) = self.grouped(bounds, values);
+        let mut places = Places::of(marked.is_some() || !moved.is_empty(), rows);
         let in_range = self.in_range(&all, out_of_range, &mut places, &mut bad);
         let grouped = self.having(in_range, &mut places, &mut bad);
         let Isolated {
@@ -191,21 +232,16 @@ impl RowMaker {
         places.made(&kept);
 
         let key_columns = columns.split_off(self.output.fields().len());
-        let times = |rows| window.map_or_else(Vec::new, |(_, end)| vec![end - 1; rows]);
-        let tombstones = marked.and_then(|marked| self.withdrawn(&all, &places.fates, marked));
+        let tombstones = self.withdrawn(&all, &places.fates, marked, moved);
         OutputRows {
             batch: under(&self.output, columns, kept.len()),
             key: self
                 .key
                 .as_ref()
                 .map(|schema| under(schema, key_columns, kept.len())),
-            event_times_us: times(kept.len()),
+            event_times_us: self.event_times(&grouped, &kept),
             watermarks_before: Vec::new(),
-            tombstones: tombstones.map(|(key, before)| Tombstones {
-                event_times_us: times(before.len()),
-                key,
-                before,
-            }),
+            tombstones,
             bad,
             due_us,
             ready_ns,
@@ -218,18 +254,32 @@ impl RowMaker {
         &self,
         all: &RecordBatch,
         fates: &[Fate],
-        marked: Marked<'_>,
-    ) -> Option<(RecordBatch, Vec<u32>)> {
-        let Marked { marks, groups } = marked;
-        assert_eq!(groups.len(), fates.len(), "a group for every row");
+        mut marked: Option<Marked<'_>>,
+        moved: &[Moved],
+    ) -> Option<Tombstones> {
+        if let Some(Marked { groups, .. }) = &marked {
+            assert_eq!(groups.len(), fates.len(), "a group for every row");
+        }
         let (mut made, mut rows, mut before) = (0, Vec::new(), Vec::new());
-        for (row, (&fate, &group)) in fates.iter().zip(groups).enumerate() {
+        // Where the windows of the first of them began; of the others it stands in their row.
+        let mut starts: Vec<(usize, i64)> = Vec::new();
+        let mut moved = moved.iter().peekable();
+        for (row, &fate) in fates.iter().enumerate() {
+            if let Some(one) = moved.next_if(|one| one.row as usize == row)
+                && self.was_out(&mut marked, one)
+            {
+                starts.push((rows.len(), one.start));
+                rows.push(row as u32);
+                before.push(made);
+            }
+            made += u32::from(fate == Fate::Made);
+            let Some(Marked { marks, groups }) = &mut marked else {
+                continue;
+            };
+            let group = groups[row];
             match fate {
                 Fate::Withheld => {}
-                Fate::Made => {
-                    made += 1;
-                    marks.stands(group, Standing::Out);
-                }
+                Fate::Made => marks.stands(group, Standing::Out),
                 Fate::Refused => {
                     let holds = match marks.standing(group) {
                         Standing::Out => true,
@@ -247,11 +297,17 @@ impl RowMaker {
         if rows.is_empty() {
             return None;
         }
-        let withdrawn = under(
-            all.schema_ref(),
-            take_columns(all.columns(), &rows),
-            rows.len(),
-        );
+        let event_times_us = self.event_times(all, &rows);
+        let mut columns = take_columns(all.columns(), &rows);
+        if !starts.is_empty() {
+            let column = columns[self.keys].as_primitive::<TimestampMicrosecondType>();
+            let mut all_starts = column.values().to_vec();
+            for (place, start) in starts {
+                all_starts[place] = start;
+            }
+            columns[self.keys] = Arc::new(TimestampMicrosecondArray::from(all_starts));
+        }
+        let withdrawn = under(all.schema_ref(), columns, rows.len());
         let key = &self.expressions[self.output.fields().len()..];
         let Isolated { columns, bad, .. } = evaluate_isolated(key, &withdrawn);
         assert!(
@@ -259,11 +315,41 @@ impl RowMaker {
             "a key that is columns of the group can be computed"
         );
         let schema = self.key.as_ref().expect("what withdraws has a message key");
-        Some((under(schema, columns, rows.len()), before))
+        Some(Tombstones {
+            key: under(schema, columns, rows.len()),
+            before,
+            event_times_us,
+        })
+    }
+
+    /// Whether a row is out of the window that has moved. The group has the identity now of what it took in, or a new one.
+    fn was_out(&self, marked: &mut Option<Marked<'_>>, moved: &Moved) -> bool {
+        let Some(Marked { marks, groups }) = marked else {
+            return true;
+        };
+        let group = groups[moved.row as usize];
+        let was = marks.standing(group);
+        let now = moved.took_in.map_or(Standing::Nothing, |taken| {
+            let standing = marks.standing(taken);
+            marks.stands(taken, Standing::Nothing);
+            standing
+        });
+        marks.stands(group, now);
+        was == Standing::Out || was == Standing::Nothing && self.doubts
+    }
+
+    /// The event time of each of the rows `chosen`: the end of its window - 1.
+    fn event_times(&self, grouped: &RecordBatch, chosen: &[u32]) -> Vec<i64> {
+        if !self.windowed {
+            return Vec::new();
+        }
+        let ends = grouped.column(self.keys + 1);
+        let ends = ends.as_primitive::<TimestampMicrosecondType>().values();
+        chosen.iter().map(|&row| ends[row as usize] - 1).collect()
     }
 
     /// The batch that HAVING and the output columns see, and the rows of it that have a value out of range.
-    fn grouped(&self, values: GroupValues) -> (RecordBatch, Vec<(u32, String)>) {
+    fn grouped(&self, bounds: Bounds, values: GroupValues) -> (RecordBatch, Vec<(u32, String)>) {
         let GroupValues {
             rows,
             keys,
@@ -282,10 +368,7 @@ impl RowMaker {
         };
         let keys = keys.into_iter().zip(self.grouped.fields());
         let mut columns: Vec<ArrayRef> = keys.map(in_form).collect();
-        let bounds = cause.window;
-        for bound in bounds.map_or_else(Vec::new, |(start, end)| vec![start, end]) {
-            columns.push(Arc::new(TimestampMicrosecondArray::from_value(bound, rows)));
-        }
+        columns.extend(bounds.columns(rows));
         if self.tells_final {
             columns.push(Arc::new(BooleanArray::from(vec![cause.is_final; rows])));
         }
@@ -432,6 +515,8 @@ fn is_identity(plan: &AggregatePlan, key: &[PlannedExpr]) -> bool {
         None => true,
         // Several of them begin together.
         Some(WindowSpec::Cumulate { .. }) => has(start + 1),
+        // The end of a session moves with its records.
+        Some(WindowSpec::Session { .. }) => has(start) && !has(start + 1),
         Some(WindowSpec::Tumbling { .. } | WindowSpec::Hopping { .. }) => {
             has(start) || has(start + 1)
         }

@@ -20,7 +20,8 @@ pub struct KeyedRows {
     pub keys: Vec<ArrayRef>,
     /// The stable hash of each row's key, while it is not yet known who owns it; else empty.
     pub hashes: Vec<u64>,
-    /// The number of the pane that each row falls into; empty when the query has no window.
+    /// The number of the pane that each row falls into; of sessions, which are known to the owner of the key alone, the row's event
+    /// time. Empty when the query has no window.
     pub panes: Vec<i64>,
     /// The arguments of the aggregates, in the order of `AggregatePlan::arguments`.
     pub arguments: Vec<ArrayRef>,

@@ -386,10 +386,14 @@ pub struct ByteSegments {
     cells: Segments<Cells>,
 }
 
+/// The length of a row that has no value, but room for one.
+const UNSET: u32 = u32::MAX;
+
 /// Where a row's bytes lie.
 #[derive(Clone, Copy, Debug, Default)]
 struct Cells {
     start: Option<NonNull<u8>>,
+    /// `UNSET` where there is no value.
     len: u32,
     capacity: u32,
 }
@@ -403,11 +407,11 @@ impl ByteSegments {
         self.cells.grow(len, arena);
     }
 
-    /// The value of `row`, `None` if it was never set.
+    /// The value of `row`, `None` if it has none.
     #[inline]
     pub fn get(&self, row: usize) -> Option<&[u8]> {
         let cell = &self.cells[row];
-        let start = cell.start?;
+        let start = cell.start.filter(|_| cell.len != UNSET)?;
         // SAFETY: `set` wrote `len` bytes at `start`, into the arena whose memory the column holds; they are written
         // again only through a mutable borrow of `self`.
         Some(unsafe { std::slice::from_raw_parts(start.as_ptr(), cell.len as usize) })
@@ -416,6 +420,7 @@ impl ByteSegments {
     /// Sets the value of `row`.
     pub fn set(&mut self, row: usize, value: &[u8], arena: &Arena) {
         let len = u32::try_from(value.len()).expect("a value is below 4 GiB");
+        assert!(len < UNSET, "a value is below 4 GiB");
         let mut cell = self.cells[row];
         if cell.start.is_none() || cell.capacity < len {
             let memory = self.cells.memory.as_ref();
@@ -435,6 +440,18 @@ impl ByteSegments {
         // SAFETY: `start` has room for `capacity >= len` bytes, and `value`, which is borrowed, cannot lie there: the
         // bytes of a row are reached through `self` alone, which is borrowed mutably.
         unsafe { std::ptr::copy_nonoverlapping(value.as_ptr(), start.as_ptr(), value.len()) };
+    }
+
+    /// Takes the value of `row` away and leaves the room for the next.
+    pub fn unset(&mut self, row: usize) {
+        self.cells[row].len = UNSET;
+    }
+
+    /// Lets two rows change their values, and their room.
+    pub fn swap(&mut self, row: usize, other: usize) {
+        let cell = self.cells[row];
+        self.cells[row] = self.cells[other];
+        self.cells[other] = cell;
     }
 
     /// Forgets all rows and lets go of the arena.

@@ -4,6 +4,7 @@
 //!   KeySpace (one a query and shard):  key columns --Dictionary, KeyLayout--> packed words
 //!   Groups (one a pane):               packed words --GroupTable--> group ids --Accumulator (one an aggregate)--> columns
 //!                                                                       \--Marks: changed, counted, out (where emission asks)
+//!   SlotGroups (sessions):             packed words --LiveKeys----> key ids, and columns by slots that are used again
 //! ```
 //!
 //! Laws: a key has one id, ids are dense and in the order in which keys were first seen, and every accumulator has a
@@ -18,9 +19,11 @@ mod aggregate;
 mod arena;
 mod dense;
 mod dictionary;
+mod live_keys;
 mod marks;
 mod pack;
 mod slab;
+mod slot_groups;
 mod slots;
 mod table;
 
@@ -34,6 +37,7 @@ use velostream_shards::{MemoryRange, NodeMemory};
 pub use aggregate::{Accumulator, Finished, build};
 pub use arena::Arena;
 pub use marks::{Marks, Standing};
+pub use slot_groups::SlotGroups;
 
 use self::dictionary::Dictionary;
 use self::pack::KeyLayout;

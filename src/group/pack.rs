@@ -279,6 +279,30 @@ impl KeyLayout {
         });
     }
 
+    /// One more user of the values of these keys.
+    pub fn retain_each(
+        &self,
+        words: &[Segments<u64>],
+        keys: &[u32],
+        dictionaries: &mut [Dictionary],
+    ) {
+        self.each_id_of(words, keys, |dictionary, id| {
+            dictionaries[dictionary].retain(id);
+        });
+    }
+
+    /// One user less of the values of these keys.
+    pub fn release_each(
+        &self,
+        words: &[Segments<u64>],
+        keys: &[u32],
+        dictionaries: &mut [Dictionary],
+    ) {
+        self.each_id_of(words, keys, |dictionary, id| {
+            dictionaries[dictionary].release(id);
+        });
+    }
+
     /// One pane less uses the values of the keys of `groups`.
     pub fn release(
         &self,
@@ -302,6 +326,17 @@ impl KeyLayout {
         for (dictionary, at) in self.ids() {
             for word in words[at.word].values(groups.clone()) {
                 take(dictionary, (word >> at.shift) as u32);
+            }
+        }
+    }
+
+    fn each_id_of(&self, words: &[Segments<u64>], keys: &[u32], mut take: impl FnMut(usize, u32)) {
+        for (dictionary, at) in self.ids() {
+            for &key in keys {
+                take(
+                    dictionary,
+                    (words[at.word][key as usize] >> at.shift) as u32,
+                );
             }
         }
     }

@@ -17,10 +17,10 @@ use super::grouping::{Epochs, Grouping};
 use super::ingest::Ingest;
 use super::letters::{LateLetters, LetterBox, LetterTarget};
 use super::origin_columns::OriginColumns;
+use super::owned::Owned;
 use super::partial_aggregate::PartialAggregate;
 use super::query::{QueryPipeline, Stage, Stateless};
 use super::source_port::SourcePort;
-use super::window_aggregate::WindowAggregate;
 use crate::batch::under;
 use crate::config::limits::FIRE_GROUPS_MAX;
 use crate::config::options::Late;
@@ -218,7 +218,7 @@ fn query_pipeline(plan: &Plan, seat: &Seat, lanes: Option<Lanes>) -> Result<Quer
                 assigner: aggregate.window.as_ref().map(Assigner::of),
                 first_phase,
                 edge,
-                owned: WindowAggregate::new(
+                owned: Owned::new(
                     aggregate,
                     plan.emission(),
                     maker,
@@ -230,7 +230,7 @@ fn query_pipeline(plan: &Plan, seat: &Seat, lanes: Option<Lanes>) -> Result<Quer
                 judged_records: 0,
                 late_records: 0,
                 late_letters: (plan.late == Late::DeadLetter).then(|| LateLetters::of(stream)),
-                grace_us: aggregate.window.map(|window| window.grace_us()),
+                behind_us: aggregate.window.map(|window| window.behind_us()),
                 reached: (Watermark::NONE, 0),
                 told: (Watermark::NONE, 0),
                 slice_groups: FIRE_GROUPS_MAX,
@@ -295,7 +295,7 @@ pub fn check_buildable(plan: &Plan) -> Result<()> {
     };
     let (key, key_columns) = message_key(plan);
     let maker = RowMaker::new(aggregate, &plan.output, key, &key_columns);
-    WindowAggregate::new(aggregate, plan.emission(), maker, 0, || 0, None).map(|_| ())
+    Owned::new(aggregate, plan.emission(), maker, 0, || 0, None).map(|_| ())
 }
 
 fn key_types(aggregate: &AggregatePlan) -> Vec<DataType> {

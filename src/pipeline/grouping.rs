@@ -16,9 +16,9 @@ use super::exchange_edge::{Arrived, ExchangeEdge};
 use super::filter_project::Evaluated;
 use super::ingest::Ingest;
 use super::letters::LateLetters;
+use super::owned::Owned;
 use super::partial_aggregate::{Leaves, PartialAggregate};
 use super::standing::Held;
-use super::window_aggregate::WindowAggregate;
 use crate::batch::take_columns;
 use crate::emit::OutputRows;
 use crate::exchange::{KeyForm, KeyedRows, stable_hashes};
@@ -38,7 +38,7 @@ pub struct Grouping {
     /// The way to the owners of the keys.
     pub edge: ExchangeEdge,
     /// State and emission of the keys that this shard owns.
-    pub owned: WindowAggregate,
+    pub owned: Owned,
     /// How long records took until they were applied to the state here.
     pub ingest: Ingest,
     /// Records so far of which it was asked whether they are late.
@@ -49,7 +49,7 @@ pub struct Grouping {
     pub late_letters: Option<LateLetters>,
     /// How far behind its watermark the query's rows may stand, microseconds; `None` without a window, where they have no
     /// event time.
-    pub grace_us: Option<i64>,
+    pub behind_us: Option<i64>,
     /// The query's watermark on this shard, with the due time of the record that moved it.
     pub reached: (Watermark, i64),
     /// What the readers of its rows were promised last, and when the record that moved it was due.
@@ -123,15 +123,15 @@ impl Grouping {
         Some(rows)
     }
 
-    /// Where its rows stand: the watermark minus the grace, which is told once a close has been emitted; or idle, when no input
+    /// Where its rows stand: the watermark minus what a row may be behind it, which is told once a close has been emitted; or idle, when no input
     /// speaks and the clock does not move the watermark.
     pub fn standing(&mut self) -> Standing {
         if self.owned.is_idle() {
             let (reached, due_us) = self.reached;
-            self.told = match (self.grace_us, reached) {
+            self.told = match (self.behind_us, reached) {
                 (_, Watermark::END) => (Watermark::END, due_us),
-                (Some(grace_us), Watermark(time_us)) => {
-                    (Watermark(time_us.saturating_sub(grace_us)), due_us)
+                (Some(behind_us), Watermark(time_us)) => {
+                    (Watermark(time_us.saturating_sub(behind_us)), due_us)
                 }
                 (None, _) => (Watermark::NONE, 0),
             };
@@ -156,7 +156,7 @@ impl Grouping {
     /// When the clock alone closes the next window here, monotonic clock, nanoseconds; far off when it moves the watermark and no
     /// window is open, `None` when it does not move it or there are no windows.
     pub fn fires_ns(&self) -> Option<u64> {
-        self.grace_us?;
+        self.behind_us?;
         let watermarks = self.edge.watermarks();
         // One that has been reached fires already.
         let next = self.owned.closes_next();

@@ -619,7 +619,11 @@ impl GroupForm {
 }
 
 /// How the keys of a plan are kept.
-fn key_space(plan: &AggregatePlan, seed: u64, node: Option<NodeMemory>) -> Result<KeySpace> {
+pub(super) fn key_space(
+    plan: &AggregatePlan,
+    seed: u64,
+    node: Option<NodeMemory>,
+) -> Result<KeySpace> {
     let fields = &plan.grouped.fields()[..plan.keys.len()];
     let types: Vec<DataType> = fields
         .iter()

@@ -325,10 +325,10 @@ fn stages(plan: &Plan) -> Vec<ExplainedStage> {
                 };
                 stages.push(stage("exchange", plan.exchange.strategy.name(), by));
             }
-            let operator = if aggregate.window.is_some() {
-                "window_aggregate"
-            } else {
-                "aggregate"
+            let operator = match aggregate.window {
+                Some(WindowSpec::Session { .. }) => "session_aggregate",
+                Some(_) => "window_aggregate",
+                None => "aggregate",
             };
             stages.push(stage("group", operator, aggregate_detail(aggregate)));
             if let Some(having) = &aggregate.having {
@@ -473,6 +473,15 @@ impl ExplainedWindow {
                 advance_us: Some(advance_us),
                 offset_us: Some(offset_us),
                 gap_us: None,
+                step_us: None,
+                grace_us,
+            },
+            WindowSpec::Session { gap_us, grace_us } => ExplainedWindow {
+                kind: "session",
+                size_us: None,
+                advance_us: None,
+                offset_us: None,
+                gap_us: Some(gap_us),
                 step_us: None,
                 grace_us,
             },

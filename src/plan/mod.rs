@@ -291,6 +291,13 @@ pub enum WindowSpec {
         /// As of TUMBLING.
         grace_us: i64,
     },
+    /// SESSION: the records of a key with no more than a gap between them.
+    Session {
+        /// The longest silence within a session, microseconds, above zero; its window ends so long after its last record.
+        gap_us: i64,
+        /// As of TUMBLING.
+        grace_us: i64,
+    },
     /// CUMULATE: windows that begin together, each a step longer than the one before.
     Cumulate {
         /// Length of the longest, microseconds, a multiple of the step.
@@ -308,23 +315,33 @@ impl WindowSpec {
         match *self {
             WindowSpec::Tumbling { grace_us, .. }
             | WindowSpec::Hopping { grace_us, .. }
+            | WindowSpec::Session { grace_us, .. }
             | WindowSpec::Cumulate { grace_us, .. } => grace_us,
         }
     }
 
-    /// Length of the longest window, microseconds: how far back a record may lie that counts in an open one.
+    /// How far behind the query's watermark a row may stand that is still to come, microseconds: a session fires when the
+    /// watermark is beyond its end plus grace, the others when it has reached that.
+    pub fn behind_us(&self) -> i64 {
+        let strictly = matches!(self, WindowSpec::Session { .. });
+        self.grace_us() + i64::from(strictly)
+    }
+
+    /// Length of the longest window, microseconds: how far back a record may lie that counts in an open one; of a session the
+    /// gap, for it has no longest.
     pub fn size_us(&self) -> i64 {
         match *self {
             WindowSpec::Tumbling { size_us, .. }
             | WindowSpec::Hopping { size_us, .. }
             | WindowSpec::Cumulate { size_us, .. } => size_us,
+            WindowSpec::Session { gap_us, .. } => gap_us,
         }
     }
 
     /// In how many windows a record counts, at most.
     pub fn windows_a_record(&self) -> i64 {
         match *self {
-            WindowSpec::Tumbling { .. } => 1,
+            WindowSpec::Tumbling { .. } | WindowSpec::Session { .. } => 1,
             WindowSpec::Hopping {
                 size_us,
                 advance_us,

@@ -61,6 +61,13 @@ impl Plan {
         match &self.shape {
             Shape::Project(_) => (true, "a stateless query directly over Kafka"),
             Shape::Aggregate(AggregatePlan {
+                window: Some(WindowSpec::Session { .. }),
+                ..
+            }) => (
+                false,
+                "a session that is open may have begun at any time, so no committed offset says from where to rebuild it",
+            ),
+            Shape::Aggregate(AggregatePlan {
                 window: Some(_), ..
             }) => (true, "one event-time window directly over Kafka"),
             Shape::Aggregate(_) => (
@@ -113,6 +120,9 @@ impl Plan {
                         offset_us,
                         grace_us,
                     } => format!("hopping: {size_us} {advance_us} {offset_us} {grace_us}"),
+                    WindowSpec::Session { gap_us, grace_us } => {
+                        format!("session: {gap_us} {grace_us}")
+                    }
                     WindowSpec::Cumulate {
                         size_us,
                         step_us,

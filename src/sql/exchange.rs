@@ -23,7 +23,7 @@ use crate::config::options::{Late, RequestedExchange};
 use crate::error::{Result, Span};
 use crate::plan::{
     AggregatePlan, EmitPolicy, ExchangeSend, ExchangeSpec, ExchangeStrategy, Shape,
-    SourceConnector, SourceSpec,
+    SourceConnector, SourceSpec, WindowSpec,
 };
 
 /// The exchange of `query` on `shards` shards. `asked` is what was written, `span` where; or the query, if nothing was.
@@ -179,6 +179,10 @@ fn send(
         _ if late == Late::Update => (
             ExchangeSend::Rows,
             "; as rows, for late = 'update' emits before a window closes",
+        ),
+        (EmitPolicy::Final, Some(WindowSpec::Session { .. })) => (
+            ExchangeSend::Rows,
+            "; as rows, for a session is known where all records of its key are",
         ),
         _ if !mergeable => (
             ExchangeSend::Rows,

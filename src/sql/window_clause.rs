@@ -4,6 +4,7 @@
 //!   WINDOW HOPPING (SIZE 1 HOUR, ADVANCE BY 10 MINUTES, GRACE PERIOD 5 SECONDS)      canonical
 //!   WINDOW SLIDING (ts, 1h, 10m)                                                      in order, the time column first if named
 //!   FROM TABLE(HOP(TABLE s, DESCRIPTOR(ts), INTERVAL '10' MINUTE, INTERVAL '1' HOUR)) GROUP BY window_start, window_end, ..
+//!   FROM TABLE(SESSION(TABLE s PARTITION BY k, DESCRIPTOR(ts), INTERVAL '30' MINUTE)) GROUP BY window_start, window_end, k
 //! ```
 //!
 //! Law: a clause is read from the tokens it stands in and cut out whole; of a table function the stream's name stays, so that what
@@ -26,6 +27,8 @@ pub(super) struct WindowClause {
     pub span: Span,
     /// The time column it names, if it names one, and where.
     pub time_column: Option<(String, Span)>,
+    /// Of a SESSION function the columns by which it parts the stream: those of GROUP BY must be the same.
+    pub partition: Option<Vec<String>>,
 }
 
 /// What makes a window: lengths of time by their names.
@@ -34,6 +37,7 @@ enum Part {
     Size,
     Advance,
     Step,
+    Gap,
     Offset,
     Grace,
 }
@@ -68,6 +72,14 @@ const KINDS: &[Kind] = &[
         example: "WINDOW HOPPING (SIZE 1 HOUR, ADVANCE BY 10 MINUTES)",
     },
     Kind {
+        name: "session",
+        aliases: &[],
+        function: ("session", &[Part::Gap]),
+        required: &[Part::Gap],
+        optional: &[Part::Grace],
+        example: "WINDOW SESSION (GAP 30 MINUTES)",
+    },
+    Kind {
         name: "cumulate",
         aliases: &[],
         function: ("cumulate", &[Part::Step, Part::Size]),
@@ -78,10 +90,11 @@ const KINDS: &[Kind] = &[
 ];
 
 impl Part {
-    const ALL: [Part; 5] = [
+    const ALL: [Part; 6] = [
         Part::Size,
         Part::Advance,
         Part::Step,
+        Part::Gap,
         Part::Offset,
         Part::Grace,
     ];
@@ -92,6 +105,7 @@ impl Part {
             Part::Size => &["size"],
             Part::Advance => &["advance", "by"],
             Part::Step => &["step"],
+            Part::Gap => &["gap"],
             Part::Offset => &["offset"],
             Part::Grace => &["grace", "period"],
         }
@@ -150,9 +164,6 @@ fn cut_clause(query: &mut Tokens<'_>, start: usize) -> Result<WindowClause> {
         start: first.start,
         end: query.at(end - 1).span().end,
     };
-    if name == "session" {
-        return Err(sessions(query, kind_span));
-    }
     let named = |kind: &&Kind| kind.name == name || kind.aliases.contains(&name.as_str());
     let Some(kind) = KINDS.iter().find(named) else {
         return Err(bad(
@@ -179,6 +190,7 @@ fn cut_clause(query: &mut Tokens<'_>, start: usize) -> Result<WindowClause> {
         spec,
         span,
         time_column,
+        partition: None,
     })
 }
 
@@ -227,9 +239,6 @@ fn cut_function(query: &mut Tokens<'_>) -> Result<Option<WindowClause>> {
     cursor.take();
     let name_span = cursor.span();
     let name = cursor.expect_identifier("TUMBLE, HOP, CUMULATE or SESSION")?;
-    if name == "session" {
-        return Err(sessions(query, name_span));
-    }
     let Some(kind) = KINDS.iter().find(|kind| kind.function.0 == name) else {
         return Err(bad(
             query,
@@ -243,6 +252,8 @@ fn cut_function(query: &mut Tokens<'_>) -> Result<Option<WindowClause>> {
     let stream = cursor.position();
     cursor.expect_identifier("a stream")?;
     let behind = cursor.position();
+    let is_session = name == "session";
+    let partition = is_session.then(|| partition(&mut cursor)).transpose()?;
     cursor.expect_token(&Token::Comma)?;
     cursor.expect_word("descriptor")?;
     cursor.expect_token(&Token::LParen)?;
@@ -273,7 +284,32 @@ fn cut_function(query: &mut Tokens<'_>) -> Result<Option<WindowClause>> {
         spec,
         span,
         time_column,
+        partition,
     }))
+}
+
+/// Reads `PARTITION BY a, b` or `PARTITION BY (a, b)`, if it is there, up to the comma before DESCRIPTOR.
+fn partition(cursor: &mut Tokens<'_>) -> Result<Vec<String>> {
+    let mut columns = Vec::new();
+    if !cursor.take_words(&["partition", "by"]) {
+        return Ok(columns);
+    }
+    let in_brackets = cursor.take_token(&Token::LParen);
+    loop {
+        columns.push(cursor.expect_identifier("a column")?);
+        let ends = cursor.peek_at(1).is_some_and(is_descriptor) && !in_brackets;
+        if ends || !cursor.take_token(&Token::Comma) {
+            break;
+        }
+    }
+    if in_brackets {
+        cursor.expect_token(&Token::RParen)?;
+    }
+    Ok(columns)
+}
+
+fn is_descriptor(token: &Token) -> bool {
+    matches!(token, Token::Word(word) if word.value.eq_ignore_ascii_case("descriptor"))
 }
 
 /// The window of `kind` with these lengths, if they make one.
@@ -331,6 +367,10 @@ fn spec(query: &Tokens<'_>, kind: &Kind, lengths: &Lengths, span: Span) -> Resul
                 grace_us,
             }
         }
+        "session" => WindowSpec::Session {
+            gap_us: length(Part::Gap),
+            grace_us,
+        },
         "cumulate" => {
             let step_us = length(Part::Step);
             if size_us % step_us != 0 {
@@ -361,15 +401,6 @@ fn is_name(argument: &Tokens<'_>) -> bool {
     matches!(argument.peek(), Some(Token::Word(_)))
         && !argument.at_word("interval")
         && argument.peek_at(1).is_none()
-}
-
-fn sessions(query: &Tokens<'_>, span: Span) -> Error {
-    query.place().error(
-        Code::NotAvailable,
-        "SESSION windows are not available yet",
-        Some(span),
-        Some("TUMBLING, HOPPING and CUMULATE are".to_owned()),
-    )
 }
 
 fn bad(tokens: &Tokens<'_>, message: impl Into<String>, span: Span, hint: &str) -> Error {

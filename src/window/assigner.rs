@@ -87,6 +87,9 @@ impl Assigner {
         );
         windows.reserve(times.len());
         accepted.reserve(times.len());
+        if self.spans.are_times() {
+            return self.assign_times(times, watermarks_before, windows, accepted);
+        }
         let mut cell = self.last;
         let mut assigned = Assigned {
             late: 0,
@@ -113,6 +116,30 @@ impl Assigner {
         }
         self.last = cell;
         assigned
+    }
+
+    /// The same where each time is a window of its own.
+    fn assign_times(
+        &self,
+        times: &[EventTime],
+        watermarks_before: &[Watermark],
+        windows: &mut Vec<i64>,
+        accepted: &mut Vec<u32>,
+    ) -> Assigned {
+        let (before, mut late) = (accepted.len(), 0);
+        for (row, (&time, &before)) in times.iter().zip(watermarks_before).enumerate() {
+            let closing = self.spans.closing(time.0);
+            if closing > before.max(self.done) {
+                windows.push(time.0);
+                accepted.push(row as u32);
+            } else {
+                late += u64::from(closing > self.done);
+            }
+        }
+        Assigned {
+            late,
+            one_each: accepted.len() - before == times.len(),
+        }
     }
 
     /// How many windows of `cell`, from the first, are closed at `watermark`.
@@ -234,6 +261,8 @@ mod tests {
                 grace_us,
             }),
             (0i64..20).prop_map(tumbling),
+            (1i64..20, 0i64..20)
+                .prop_map(|(gap_us, grace_us)| WindowSpec::Session { gap_us, grace_us }),
         ]
     }
 

@@ -12,8 +12,12 @@
 
 mod assigner;
 mod panes;
+mod sessions;
+mod slab;
 mod spans;
+mod timers;
 
 pub use assigner::Assigner;
 pub use panes::Panes;
+pub use sessions::{Fired, Sessions};
 pub use spans::Spans;

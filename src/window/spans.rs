@@ -48,6 +48,8 @@ impl Spans {
                 offset_us,
                 grace_us,
             } => Spans::hopping(size_us, advance_us, offset_us, grace_us),
+            // What closes is a time: no record of it is accepted any more. Which session it is in, its owner knows (`sessions.rs`).
+            WindowSpec::Session { grace_us, .. } => Spans::hopping(1, 1, 0, grace_us),
             WindowSpec::Cumulate {
                 size_us,
                 step_us,
@@ -92,6 +94,11 @@ impl Spans {
         );
         assert!(self.grace_us >= 0, "a window does not close before its end");
         self
+    }
+
+    /// Whether each time is a window of its own, whose number is that time.
+    pub fn are_times(&self) -> bool {
+        (self.advance_us, self.step_us, self.offset_us) == (1, 1, 0)
     }
 
     /// The windows that cover `time`, by number: at least one.

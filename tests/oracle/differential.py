@@ -46,11 +46,13 @@ def duration(chance):
 
 
 def a_window(chance):
-    size, kind = duration(chance), chance.choice(["tumbling", "hopping", "hopping", "cumulate"])
+    size, kind = duration(chance), chance.choice(["tumbling", "hopping", "hopping", "cumulate", "session", "session"])
     window = {"kind": kind, "size": size, "offset": 0, "grace": chance.choice([0, 0, 0, chance.randrange(1, 3 * size)])}
     if kind == "cumulate":
         steps = chance.choice([1, 2, 5, 12])
         window.update(step=max(1, size // steps), size=max(1, size // steps) * steps)
+        return window
+    if kind == "session":
         return window
     if kind == "hopping":
         window["advance"] = chance.choice([size, size // 2, max(1, size // 5), max(1, size // 12), chance.randrange(max(1, size // 20), size + 1)])
@@ -121,7 +123,9 @@ def make(seed):
     if emit.endswith("every"):
         rows_or_time = [f"{chance.choice([1, 2, 3, 10])} rows"] if emit == "changes every" else []
         emit += " " + chance.choice([*rows_or_time, "1 millisecond", "5 milliseconds", "1 hour"])
-    late = chance.choice(["drop", "update"]) if emit.startswith("final") and window["grace"] else "drop"
+    if window["kind"] == "session":  # of several partitions it depends on their order which sessions there are on the way
+        emit = "final" if "every" in emit or len(names) > 1 else emit
+    late = chance.choice(["drop", "update"]) if window["kind"] != "session" and emit.startswith("final") and window["grace"] else "drop"
     # Which states a group goes through depends on the order of its records, which only one partition decides; and on the clock, where
     # that says when rows leave.
     timed = emit.endswith(("second", "seconds", "hour")) or late == "update"
@@ -181,7 +185,7 @@ def sql(case):
     if having:  # the aggregate itself, which every dialect takes
         place = next(place for place, one in enumerate(case["aggregates"]) if one["name"] == having[0])
         having = (aggregates[place].removesuffix(f" AS {having[0]}"), *having[1:])
-    clause, function = spelled(case["window"], case["spelling"], read)
+    clause, function = spelled(case["window"], case["spelling"], read, case["keys"])
     keys = [*case["keys"], *(TIMES if function else [])]
     text += "SET 'late' = 'update';\n" if case["late"] == "update" else ""
     text += f"SET 'exchange' = '{case['exchange']}';\n" if case["exchange"] else ""
@@ -193,20 +197,21 @@ def sql(case):
     return text + f"EMIT {case['emit'].upper()};\n"
 
 
-def spelled(window, spelling, stream):
-    """The window as a clause, or as a function in FROM."""
+def spelled(window, spelling, stream, by):
+    """The window as a clause, or as a function in FROM; the query groups by `by`."""
     kind, grace = window["kind"], f"GRACE PERIOD {microseconds(window['grace'])}"
-    offset = f"OFFSET {microseconds(window['offset'])}, " if kind != "cumulate" else ""
+    offset = f"OFFSET {microseconds(window['offset'])}, " if kind not in ("cumulate", "session") else ""
     order = [name for name in ("size", "advance", "step") if name in window]
     if spelling == "function" and window["grace"] == 0 and stream != ALL:
         function, parts = next((name, parts) for name, (of, parts) in sql_case.FUNCTIONS.items() if of == kind)
         lengths = ", ".join(microseconds(window[part]) for part in parts)
-        return "", f"TABLE({function.upper()}(TABLE {stream}, DESCRIPTOR(ts), {lengths}))"
+        partition = f" PARTITION BY {', '.join(by)}" if kind == "session" and by else ""
+        return "", f"TABLE({function.upper()}(TABLE {stream}{partition}, DESCRIPTOR(ts), {lengths}))"
     if spelling == "in order" or (spelling == "with time" and stream != ALL):
         name = "SLIDING" if kind == "hopping" else kind.upper()
         lengths = ", ".join(microseconds(window[part]) for part in order)
         return f"WINDOW {name} ({'ts, ' if spelling == 'with time' else ''}{lengths}, {offset}{grace})\n", None
-    named = {"size": "SIZE", "advance": "ADVANCE BY", "step": "STEP"}
+    named = {"size": "GAP" if kind == "session" else "SIZE", "advance": "ADVANCE BY", "step": "STEP"}
     lengths = ", ".join(f"{named[part]} {microseconds(window[part])}" for part in order)
     return f"WINDOW {kind.upper()} ({lengths}, {offset}{grace})\n", None
 
@@ -246,7 +251,8 @@ def shown(case):
 def difference(case, out, folder, plant=None):
     """What differs between what velo left in `folder` and the model's answer, in words; None if nothing does."""
     answer = model.run(case)
-    identity = [name for name, of in out if of]
+    moves = "window_end" if (case["window"]["kind"], case["emit"]) == ("session", "changes") else None
+    identity = [name for name, of in out if of and of != moves]
     columns = {of: name for name, of in out if of}
     times = [name for name, of in out if of in TIMES or any(isinstance(row.get(of or name), rows.Time) for row in answer.rows)]
     try:

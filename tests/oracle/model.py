@@ -9,8 +9,8 @@ A case is a dict:
                 order in which it stands in its file, which is one partition; with "bad": True another column of it is damaged
     where       (column, operator, value) | None
     keys        columns of GROUP BY
-    window      microseconds: {"kind": "tumbling", "size", "offset", "grace"}, {"kind": "hopping", .., "advance"} or
-                {"kind": "cumulate", "size", "step", "grace"}
+    window      microseconds: {"kind": "tumbling", "size", "offset", "grace"}, {"kind": "hopping", .., "advance"},
+                {"kind": "cumulate", "size", "step", "grace"} or {"kind": "session", "size": the gap, "grace"}
     aggregates  [{"name", "function", "column" | None}]
     having      (aggregate's name, operator, value) | None
     emit        what stands behind EMIT, in lower case: "final", "changes", "changes every 3 rows", "changes every 1 hour", ..
@@ -77,6 +77,12 @@ def accepted(source, where, window, keeps):
             continue
         if not holds(where, record):
             continue
+        if window["kind"] == "session":  # late by its own time, whatever sessions there are
+            if time + window["grace"] < before:
+                late += 1
+            else:
+                keeps(record, [None])
+            continue
         covering = windows(window, time)
         kept = [(start, end) for start, end in covering if end + window["grace"] > before]
         if kept:
@@ -84,6 +90,21 @@ def accepted(source, where, window, keeps):
         else:
             late += 1
     return late, bad
+
+
+def sessions(records, gap):
+    """The sessions of these records, each with its window: more than `gap` apart."""
+    made = []
+    for record in sorted(records, key=lambda record: record["ts"]):
+        if not made or record["ts"] - made[-1][-1]["ts"] > gap:
+            made.append([])
+        made[-1].append(record)
+    return [((session[0]["ts"], session[-1]["ts"] + gap), session) for session in made]
+
+
+def session_of(record, records, gap):
+    """The session among those of these records that holds `record`, with its window."""
+    return next((window, session) for window, session in sessions(records, gap) if any(one is record for one in session))
 
 
 def aggregate(function, values):
@@ -118,7 +139,10 @@ def run(case):
         for window in covering:
             identity = (tuple(record[key] for key in case["keys"]), window)
             groups[identity].append(record)
-            if by_record and len(groups[identity]) % nth == 0:
+            if by_record and window is None:  # its start says which session it is: the end moves with the records
+                changed, of_it = session_of(record, groups[identity], case["window"]["size"])
+                emitted.append(((identity[0], changed[0]), row(case, identity[0], changed, of_it)))
+            elif by_record and len(groups[identity]) % nth == 0:
                 emitted.append((identity, row(case, *identity, groups[identity])))
 
     late = bad = 0
@@ -131,6 +155,9 @@ def run(case):
         out = [made for _, made in emitted if made is not None]
         last = {identity: made for identity, made in emitted if made is not None}
         return Answer(list(last.values()), len(out), late, bad)
+    if case["window"]["kind"] == "session":
+        of_keys = ((key, session) for (key, _), records in groups.items() for session in sessions(records, case["window"]["size"]))
+        groups = {(key, window): records for key, (window, records) in of_keys}
     rows = [made for identity, records in groups.items() if (made := row(case, *identity, records)) is not None]
     exact = case["emit"] == "final" and case["late"] == "drop"
     return Answer(rows, len(rows) if exact else None, late, bad)

@@ -26,8 +26,11 @@ UNITS = {"us": 1, "microsecond": 1, "ms": 1_000, "millisecond": 1_000, "s": 10**
 WHOLE, REAL, TEXT = {"tinyint", "smallint", "int", "integer", "bigint"}, {"double", "float", "real"}, {"varchar", "text", "string"}
 FRACTIONS = {"s": 10**6, "ms": 10**3, "us": 1, "ns": decimal.Decimal("0.001")}
 # kind -> the lengths in the order in which they stand without names, and in the table function
-LENGTHS = {"tumbling": ["size"], "hopping": ["size", "advance"], "cumulate": ["size", "step"]}
-FUNCTIONS = {"tumble": ("tumbling", ["size", "offset"]), "hop": ("hopping", ["advance", "size", "offset"]), "cumulate": ("cumulate", ["step", "size"])}
+LENGTHS = {"tumbling": ["size"], "hopping": ["size", "advance"], "cumulate": ["size", "step"], "session": ["size"]}
+FUNCTIONS = {
+    "tumble": ("tumbling", ["size", "offset"]), "hop": ("hopping", ["advance", "size", "offset"]), "cumulate": ("cumulate", ["step", "size"]),
+    "session": ("session", ["size"]),
+}  # fmt: skip
 BOUNDS = {"window_start": "window_start", "window_end": "window_end", "windowstart": "window_start", "windowend": "window_end"}
 
 
@@ -163,7 +166,7 @@ def clause_window(words):
     words.must("(")
 
     def part():
-        known = {("size",): "size", ("advance", "by"): "advance", ("step",): "step", ("offset",): "offset", ("grace", "period"): "grace"}
+        known = {("size",): "size", ("gap",): "size", ("advance", "by"): "advance", ("step",): "step", ("offset",): "offset", ("grace", "period"): "grace"}
         for spelled, name in known.items():
             if words.takes(*spelled):
                 window[name] = duration(words)
@@ -187,6 +190,9 @@ def source(words):
             raise Unread("that table function")
         words.must("(", "table")
         name = words.take()
+        if words.takes("partition", "by"):  # velo holds it against GROUP BY
+            while words.tokens[1:2] not in (["descriptor"], []):
+                words.take()
         words.must(",", "descriptor", "(", words.tokens[3], ")")
         window = {"kind": kind}
         for part in parts:

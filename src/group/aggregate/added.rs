@@ -150,6 +150,21 @@ impl<T: Summed, L: Leaves<T::Total>> Accumulator for Added<T, L> {
         });
     }
 
+    fn join(&mut self, into: &[u32], from: &[u32]) {
+        each_value(into, from, None, |into, from| {
+            let Group { total, count } = self.groups[from];
+            let into = &mut self.groups[into];
+            into.total += total;
+            into.count += count;
+        });
+    }
+
+    fn reset(&mut self, groups: &[u32]) {
+        for &group in groups {
+            self.groups[group as usize] = Group::default();
+        }
+    }
+
     fn clear(&mut self) {
         self.groups.clear();
     }

@@ -77,6 +77,17 @@ impl Accumulator for Count {
         });
     }
 
+    fn join(&mut self, into: &[u32], from: &[u32]) {
+        let counts = &mut self.counts;
+        each_value(into, from, None, |into, from| counts[into] += counts[from]);
+    }
+
+    fn reset(&mut self, groups: &[u32]) {
+        for &group in groups {
+            self.counts[group as usize] = 0;
+        }
+    }
+
     fn clear(&mut self) {
         self.counts.clear();
     }

@@ -177,6 +177,21 @@ impl<C: Comparable, const MAX: bool> Accumulator for Extreme<C, MAX> {
         self.update(groups, rows, partial.first(), arena);
     }
 
+    fn join(&mut self, into: &[u32], from: &[u32]) {
+        each_value(into, from, None, |into, from| {
+            let Group { value, seen } = self.groups[from];
+            if seen {
+                self.add(into, value);
+            }
+        });
+    }
+
+    fn reset(&mut self, groups: &[u32]) {
+        for &group in groups {
+            self.groups[group as usize] = Group::default();
+        }
+    }
+
     fn clear(&mut self) {
         self.groups.clear();
     }

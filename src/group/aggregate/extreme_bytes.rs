@@ -1,6 +1,6 @@
 //! MIN and MAX over text and byte strings, in the order of their bytes (for text: of Unicode code points).
 //!
-//! A group keeps the memory of the longest value it has had, until its pane retires.
+//! A group keeps the memory of the longest value it has had, until its pane retires; one that is reset leaves it to the next.
 
 use std::cmp::Ordering;
 use std::ops::Range;
@@ -167,6 +167,26 @@ impl Accumulator for BytesExtreme {
     /// The extreme of a part is a value like any other.
     fn merge(&mut self, groups: &[u32], rows: &[u32], partial: &[ArrayRef], arena: &Arena) {
         self.update(groups, rows, partial.first(), arena);
+    }
+
+    /// The two change places where the other value is the extreme: nothing is copied.
+    fn join(&mut self, into: &[u32], from: &[u32]) {
+        each_value(into, from, None, |into, from| {
+            let replaces = match (self.kept.get(into), self.kept.get(from)) {
+                (_, None) => false,
+                (None, Some(_)) => true,
+                (Some(kept), Some(value)) => value.cmp(kept) == self.replaces,
+            };
+            if replaces {
+                self.kept.swap(into, from);
+            }
+        });
+    }
+
+    fn reset(&mut self, groups: &[u32]) {
+        for &group in groups {
+            self.kept.unset(group as usize);
+        }
     }
 
     fn clear(&mut self) {

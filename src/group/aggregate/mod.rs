@@ -49,10 +49,12 @@ use crate::plan::{AggregateKind, AggregateSpec, sql_type};
 /// 6. A value that its type cannot hold is NULL in `values` and named in `out_of_range` (the implementation).
 /// 7. `partial` returns one row a group for each of `partial_types`, changes nothing, and shares no memory with the state;
 ///    `merge` takes such columns, of groups with other ids (the implementation; `Groups` asserts types and lengths).
-/// 8. All calls between two of `clear` are given the same arena, that of the pane; state lives there, and whatever is
+/// 8. `join` and `reset` name groups that exist; what is left in a group that joined another means nothing until it is reset
+///    (the caller). After `reset` a group is as `grow` made it (the implementation).
+/// 9. All calls between two of `clear` are given the same arena, that of the pane; state lives there, and whatever is
 ///    dropped one by one does not (the implementation; a column in an arena takes only `Copy` values).
-/// 9. After `clear` all groups are forgotten and nothing points into the arena (the implementation; `Arena::reset` panics
-///    otherwise).
+/// 10. After `clear` all groups are forgotten and nothing points into the arena (the implementation; `Arena::reset` panics
+///     otherwise).
 pub trait Accumulator: Debug + Send {
     /// Makes room for `groups` groups; those that are new are empty.
     fn grow(&mut self, groups: usize, arena: &Arena);
@@ -83,6 +85,12 @@ pub trait Accumulator: Debug + Send {
 
     /// Adds what others aggregated: row `rows[i]` of `partial` to group `groups[i]`.
     fn merge(&mut self, groups: &[u32], rows: &[u32], partial: &[ArrayRef], arena: &Arena);
+
+    /// Adds group `from[i]` to group `into[i]`, pair after pair.
+    fn join(&mut self, into: &[u32], from: &[u32]);
+
+    /// Makes these groups empty again.
+    fn reset(&mut self, groups: &[u32]);
 
     /// Forgets all groups and lets go of the arena.
     fn clear(&mut self);

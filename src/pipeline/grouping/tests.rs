@@ -16,7 +16,8 @@ use crate::config::options::{OnError, TimeOptions, TimeUnit};
 use crate::emit::RowMaker;
 use crate::pipeline::exchange_edge::Lanes;
 use crate::pipeline::window_aggregate::tests::{
-    GRACE, Record, SIZE, any_record, key_column, keyed, lines, model_row, output, pane, plan,
+    GRACE, Record, SIZE, any_record, bounds, key_column, keyed, lines, model_row, output, pane,
+    plan,
 };
 use crate::plan::{
     AggregatePlan, EmitPolicy, ExchangeStrategy, SourceConnector, StreamSpec, Written,
@@ -209,13 +210,13 @@ fn seats(course: &Course, wiring: Wiring) -> Vec<Seat> {
                     assigner: window.map(Assigner::of),
                     first_phase: wiring.partials.then(first_phase),
                     edge: ExchangeEdge::new(shard, shards, wiring.strategy, window, Some(lanes)),
-                    owned: WindowAggregate::new(&plan, EmitPolicy::Final, maker, 7, || 0, None)
+                    owned: Owned::new(&plan, EmitPolicy::Final.into(), maker, 7, || 0, None)
                         .expect("aggregates that can be computed"),
                     ingest: Ingest::new(|| 0),
                     judged_records: 0,
                     late_records: 0,
                     late_letters: wiring.told.then(|| LateLetters::of(&stream())),
-                    grace_us: window.map(|window| window.grace_us()),
+                    behind_us: window.map(|window| window.behind_us()),
                     reached: (Watermark::NONE, 0),
                     told: (Watermark::NONE, 0),
                     slice_groups: course.slice_groups,
@@ -349,7 +350,7 @@ fn model(course: &Course, windowed: bool) -> Outcome {
         }
     }
     for ((key, window), records) in &groups {
-        match model_row(key.as_deref(), *window, records) {
+        match model_row(key.as_deref(), window.map(bounds), records) {
             Some(line) => outcome.rows.push(line),
             None => outcome.bad += 1,
         }

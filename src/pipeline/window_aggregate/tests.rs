@@ -170,6 +170,11 @@ pub(in crate::pipeline) fn pane(record: &Record) -> i64 {
     record.time.div_euclid(SIZE)
 }
 
+/// Start and end of a pane.
+pub(in crate::pipeline) fn bounds(pane: i64) -> (i64, i64) {
+    (pane * SIZE, (pane + 1) * SIZE)
+}
+
 pub(in crate::pipeline) fn key_column(records: &[Record]) -> ArrayRef {
     Arc::new(StringViewArray::from_iter(
         records.iter().map(|record| record.key.as_deref()),
@@ -218,7 +223,7 @@ pub(in crate::pipeline) fn lines(batch: &RecordBatch) -> Vec<String> {
 /// What a group of these records gives; `None` if its sum is out of range.
 pub(in crate::pipeline) fn model_row(
     key: Option<&str>,
-    window: Option<i64>,
+    window: Option<(i64, i64)>,
     records: &[Record],
 ) -> Option<String> {
     fn text<T: ToString>(value: Option<T>) -> String {
@@ -238,10 +243,9 @@ pub(in crate::pipeline) fn model_row(
     let mean: ArrayRef = Arc::new(Float64Array::from(vec![mean]));
     let mean_batch = RecordBatch::try_from_iter([("mean", mean)]).expect("one column");
     let mut values = vec![text(key)];
-    if let Some(pane) = window {
-        let bounds = [pane * SIZE, (pane + 1) * SIZE];
+    if let Some((start, end)) = window {
         let bounds: ArrayRef = Arc::new(
-            datafusion_common::arrow::array::TimestampMicrosecondArray::from(bounds.to_vec()),
+            datafusion_common::arrow::array::TimestampMicrosecondArray::from(vec![start, end]),
         );
         values.extend((0..2).map(|row| array_value_to_string(&bounds, row).expect("a time")));
     }
@@ -347,7 +351,7 @@ fn model(steps: &[Step], emit: EmitPolicy, windowed: bool) -> Outcome {
             let group = groups.entry((record.key.clone(), window)).or_default();
             group.push(record.clone());
             if emit == EmitPolicy::Changes {
-                match model_row(record.key.as_deref(), window, group) {
+                match model_row(record.key.as_deref(), window.map(bounds), group) {
                     Some(line) => outcome.file(line, windowed),
                     None => outcome.bad += 1,
                 }
@@ -357,7 +361,7 @@ fn model(steps: &[Step], emit: EmitPolicy, windowed: bool) -> Outcome {
     }
     if emit == EmitPolicy::Final {
         for ((key, window), records) in &groups {
-            match model_row(key.as_deref(), *window, records) {
+            match model_row(key.as_deref(), window.map(bounds), records) {
                 Some(line) => outcome.file(line, windowed),
                 None => outcome.bad += 1,
             }

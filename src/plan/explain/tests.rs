@@ -313,3 +313,27 @@ fn partials_are_made_where_the_record_is_read() {
         ]
     );
 }
+
+#[test]
+fn a_session_is_spelled_with_its_gap_and_has_an_operator_of_its_own() {
+    let mut plan = hourly();
+    let Shape::Aggregate(aggregate) = &mut plan.shape else {
+        panic!("a plan of groups");
+    };
+    aggregate.window = Some(WindowSpec::Session {
+        gap_us: 1_800_000_000,
+        grace_us: 5_000_000,
+    });
+    let explained = Explanation::of(&plan, 2);
+    let window = explained.window.expect("it has one");
+    assert_eq!(
+        (window.kind, window.size_us, window.gap_us),
+        ("session", None, Some(1_800_000_000))
+    );
+    assert_eq!(
+        window.to_string(),
+        "WINDOW SESSION (GAP 30 MINUTES, GRACE PERIOD 5 SECONDS)"
+    );
+    assert!(explained.text().contains("session_aggregate"));
+    assert!(!explained.replayable);
+}

@@ -82,6 +82,40 @@ impl Query<'_> {
         Ok(())
     }
 
+    /// A SESSION function's PARTITION BY says what GROUP BY says: sessions are of a group.
+    pub(super) fn check_partition(&self, keys: &[Expr]) -> Result<()> {
+        let Some(window) = &self.window else {
+            return Ok(());
+        };
+        let Some(partition) = &window.partition else {
+            return Ok(());
+        };
+        let grouped: Option<Vec<&str>> = keys
+            .iter()
+            .map(|key| match key {
+                Expr::Column(column) => Some(column.name.as_str()),
+                _ => None,
+            })
+            .collect();
+        let same = grouped.is_some_and(|grouped| {
+            partition
+                .iter()
+                .all(|column| grouped.contains(&column.as_str()))
+                && grouped
+                    .iter()
+                    .all(|column| partition.iter().any(|other| other == column))
+        });
+        if same {
+            return Ok(());
+        }
+        Err(self.error(
+            Code::BadWindow,
+            "PARTITION BY of SESSION and GROUP BY must name the same columns, for the sessions are those of a group",
+            window.span,
+            Some("write SESSION(TABLE s PARTITION BY k, DESCRIPTOR(ts), ..) with GROUP BY window_start, window_end, k"),
+        ))
+    }
+
     /// What is read of an in-memory stream was written before.
     pub(super) fn check_written(&self, stream: &StreamSpec) -> Result<()> {
         match &stream.connector {

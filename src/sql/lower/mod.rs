@@ -50,7 +50,9 @@ use super::tokens::Tokens;
 use super::window_clause::{WindowClause, cut_window};
 use crate::config::nearest::nearest;
 use crate::error::{Error, Result, Span};
-use crate::plan::{AggregatePlan, EmitPolicy, PlannedExpr, Shape, SourceSpec, StreamSpec};
+use crate::plan::{
+    AggregatePlan, EmitPolicy, PlannedExpr, Shape, SourceSpec, StreamSpec, WindowSpec,
+};
 
 /// A query as far as its own text says.
 pub(super) struct Lowered {
@@ -304,6 +306,7 @@ impl Query<'_> {
             self.refuse_clock(expr)?;
         }
         let key_exprs: Vec<Expr> = keys.iter().map(|(_, expr)| expr.clone()).collect();
+        self.check_partition(&key_exprs)?;
         let below_exprs = below.filters.iter().chain(&key_exprs).chain(&arguments);
         self.refuse_window_bounds(below_exprs.clone())?;
         self.refuse_is_final(below_exprs.clone())?;
@@ -394,6 +397,16 @@ impl Query<'_> {
             group_key.push((Arc::clone(&fields[place]), readable(planned)));
         }
         let emit = match (&self.emit, window) {
+            (Some(emit), Some(WindowSpec::Session { .. }))
+                if !matches!(emit.policy, EmitPolicy::Changes | EmitPolicy::Final) =>
+            {
+                return Err(self.error(
+                    Code::NotAvailable,
+                    "EVERY is not available yet for SESSION windows",
+                    emit.span,
+                    Some("write EMIT CHANGES or EMIT FINAL"),
+                ));
+            }
             (Some(emit), _) => emit.policy,
             (None, Some(_)) => EmitPolicy::Final,
             (None, None) => EmitPolicy::Changes,
