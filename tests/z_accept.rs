@@ -159,6 +159,20 @@ fn accept_49_a_password_is_shown_nowhere() {
     accept(49);
 }
 
+/// At two shards; the script alone takes four counts.
+#[test]
+fn accept_51_windows_of_every_kind_equal_the_oracle() {
+    let given = std::env::var("ACCEPT_SHARDS");
+    accept_with(51, &[("ACCEPT_SHARDS", given.as_deref().unwrap_or("2"))]);
+}
+
+/// With 300,000 keys; the script alone takes 5 million.
+#[test]
+fn accept_58_memory_of_overlapping_windows_is_flat() {
+    let few = [("ACCEPT_KEYS", "300000"), ("ACCEPT_SHARDS", "2")];
+    accept_with(58, &few);
+}
+
 /// Three lives that end by SIGTERM and six by kill -9; the script alone takes eight and a hundred.
 #[test]
 fn accept_41_a_job_that_dies_goes_on_and_no_row_is_lost() {

@@ -57,6 +57,10 @@ pub const WINDOW_SIZE_US: RangeInclusive<i64> = 1..=36_525 * MICROSECONDS_A_DAY;
 /// In how many windows a record may count: each of them keeps a group of its own for it.
 pub const WINDOWS_A_RECORD_MAX: i64 = 10_000;
 
+/// From one window's start to the next one's, microseconds, at which overlapping windows are made of slices: a quarter of it must
+/// number every microsecond of an `i64`.
+pub const SLICED_ADVANCE_US_MIN: i64 = 8;
+
 /// Grace period of a window, microseconds.
 pub const GRACE_US: RangeInclusive<i64> = 0..=36_525 * MICROSECONDS_A_DAY;
 

@@ -345,16 +345,43 @@ impl Groups {
         all.clear();
         all.extend(0..groups.len() as u32);
         self.find_groups(space, groups, &all);
-        let mut states = groups.arguments.as_slice();
+        self.merge_states(space, &groups.arguments, &all);
+        space.all = all;
+    }
+
+    /// Adds `groups`, a range of the group ids of `from`, which has the same aggregates and keys of the same space.
+    pub fn merge_groups(&mut self, space: &mut KeySpace, from: &Groups, groups: Range<usize>) {
+        assert!(
+            from.released <= groups.start && groups.end <= from.len(),
+            "only groups that exist can be merged"
+        );
+        let mut all = std::mem::take(&mut space.all);
+        all.clear();
+        all.extend(0..groups.len() as u32);
+        let words = from.table.words();
+        space.packed.clear();
+        space.packed.resize(groups.len() * words.len(), 0);
+        for (place, word) in words.iter().enumerate() {
+            let keys = space.packed.chunks_exact_mut(words.len());
+            for (key, value) in keys.zip(word.values(groups.clone())) {
+                key[place] = value;
+            }
+        }
+        self.find_packed(space);
+        self.merge_states(space, &from.partial(groups), &all);
+        space.all = all;
+    }
+
+    /// Adds the state of others: row `rows[i]` of `states`, which begin with the columns of `partial`, to the group `space.ids[i]`.
+    fn merge_states(&mut self, space: &KeySpace, mut states: &[ArrayRef], rows: &[u32]) {
         for (accumulator, types) in self.accumulators.iter_mut().zip(&self.partial_types) {
             let (partial, others) = states
                 .split_at_checked(types.len())
                 .expect("the sender has the aggregates of the receiver");
-            assert_partial(types, partial, groups.len());
-            accumulator.merge(&space.ids, &all, partial, &self.arena);
+            assert_partial(types, partial, rows.len());
+            accumulator.merge(&space.ids, rows, partial, &self.arena);
             states = others;
         }
-        space.all = all;
     }
 
     /// The key columns of `groups`, a range of group ids, in the order of ids.
@@ -400,6 +427,19 @@ impl Groups {
 
     /// Leaves the group of each picked row in `space.ids`, and room for all groups in the accumulators.
     fn find_groups(&mut self, space: &mut KeySpace, rows: &KeyedRows, picked: &[u32]) {
+        let KeySpace {
+            layout,
+            dictionaries,
+            packed,
+            ..
+        } = space;
+        layout.pack(&rows.keys, picked, dictionaries, packed);
+        self.find_packed(space);
+        assert_eq!(space.ids.len(), picked.len(), "a group for every row");
+    }
+
+    /// The same for the keys in `space.packed`.
+    fn find_packed(&mut self, space: &mut KeySpace) {
         assert_eq!(self.released, 0, "a pane that is leaving takes no rows");
         let KeySpace {
             layout,
@@ -409,10 +449,8 @@ impl Groups {
             ..
         } = space;
         let before = self.len();
-        layout.pack(&rows.keys, picked, dictionaries, packed);
         ids.clear();
         self.table.assign(packed, ids, &self.arena);
-        assert_eq!(ids.len(), picked.len(), "a group for every row");
         let groups = self.len();
         if groups == before {
             return;

@@ -34,7 +34,7 @@ use crate::plan::{
 };
 use crate::source::{BadRecords, Source};
 use crate::time::Watermark;
-use crate::window::Assigner;
+use crate::window::{Assigner, PaneNumbers};
 
 /// What one shard is given to start with.
 pub struct ShardParts {
@@ -193,11 +193,13 @@ fn query_pipeline(plan: &Plan, seat: &Seat, lanes: Option<Lanes>) -> Result<Quer
             (columns, Stage::Stateless(Stateless::new(shape)))
         }
         Shape::Aggregate(aggregate) => {
+            let window = aggregate.window.as_ref();
+            let numbers = window.map(|window| PaneNumbers::of(window, plan.emission()));
             let edge = ExchangeEdge::new(
                 seat.shard,
                 seat.shards,
                 plan.exchange.strategy,
-                aggregate.window.as_ref(),
+                numbers,
                 lanes,
             );
             let two_phase = seat.shards > 1 && plan.exchange.send == ExchangeSend::Partials;
@@ -215,7 +217,7 @@ fn query_pipeline(plan: &Plan, seat: &Seat, lanes: Option<Lanes>) -> Result<Quer
             let grouping = Grouping {
                 keys: aggregate.keys.len(),
                 form: KeyForm::new(&key_types(aggregate))?,
-                assigner: aggregate.window.as_ref().map(Assigner::of),
+                assigner: numbers.map(Assigner::of),
                 first_phase,
                 edge,
                 owned: Owned::new(

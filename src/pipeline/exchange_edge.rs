@@ -11,9 +11,9 @@
 use velostream_shards::{Inbox, Outbox, ShardId};
 
 use crate::exchange::{Block, KeyedRows, Partials, split, split_partials};
-use crate::plan::{ExchangeStrategy, WindowSpec};
+use crate::plan::ExchangeStrategy;
 use crate::time::{Idle, QueryClock, Watermark};
-use crate::window::Spans;
+use crate::window::PaneNumbers;
 
 /// What came in and concerns this shard.
 pub enum Arrived {
@@ -55,7 +55,7 @@ pub struct ExchangeEdge {
     shards: usize,
     strategy: ExchangeStrategy,
     /// Where panes close; `None` without a window.
-    spans: Option<Spans>,
+    numbers: Option<PaneNumbers>,
     /// `None` when there is only this shard.
     lanes: Option<Lanes>,
     /// One input for each shard, this one among them.
@@ -70,12 +70,12 @@ pub struct ExchangeEdge {
 }
 
 impl ExchangeEdge {
-    /// The edge of `shard` among `shards`, for groups in `window`; `lanes` unless it is alone.
+    /// The edge of `shard` among `shards`, for groups in panes of these `numbers`; `lanes` unless it is alone.
     pub fn new(
         shard: ShardId,
         shards: usize,
         strategy: ExchangeStrategy,
-        window: Option<&WindowSpec>,
+        numbers: Option<PaneNumbers>,
         lanes: Option<Lanes>,
     ) -> ExchangeEdge {
         assert_eq!(lanes.is_some(), shards > 1, "lanes lead to peers");
@@ -83,7 +83,7 @@ impl ExchangeEdge {
             shard,
             shards,
             strategy,
-            spans: window.map(Spans::of),
+            numbers,
             lanes,
             watermarks: QueryClock::new(shards),
             peers_open: shards - 1,
@@ -177,6 +177,9 @@ impl ExchangeEdge {
     /// The watermark starts at `watermark`, which an earlier run had come to.
     pub fn start_at(&mut self, watermark: Watermark) {
         self.watermarks.start_at(watermark);
+        if let Some(numbers) = &mut self.numbers {
+            numbers.start_at(watermark);
+        }
     }
 
     /// Says that what this shard read before the cut of `epoch` has been sent, but for what a first phase holds back.
@@ -240,8 +243,8 @@ impl ExchangeEdge {
 
     /// The law: a block whose first pane is `pane` comes before a promise that covers it.
     fn assert_uncovered(&self, pane: Option<i64>, promised: Watermark) {
-        let closing = match (&self.spans, pane) {
-            (Some(spans), Some(pane)) => spans.closing(pane),
+        let closing = match (&self.numbers, pane) {
+            (Some(numbers), Some(pane)) => numbers.closing(pane),
             _ => Watermark::END,
         };
         assert!(

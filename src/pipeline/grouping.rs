@@ -171,8 +171,11 @@ impl Grouping {
         self.epochs.rebuilds = rebuilds;
         self.edge.start_at(done);
         self.reached = (done, 0);
-        self.owned.watermark(done, 0);
+        self.owned.start_at(done);
         self.owned.doubt();
+        if let Some(first_phase) = &mut self.first_phase {
+            first_phase.start_at(done);
+        }
         if let Some(assigner) = &mut self.assigner {
             assigner.start_at(done);
         }

@@ -20,6 +20,7 @@ mod alignment;
 mod allocation_count;
 mod batch_size;
 mod build;
+mod combined_windows;
 mod driver;
 mod egress;
 mod epochs;

@@ -110,6 +110,11 @@ impl PartialAggregate {
         })
     }
 
+    /// Windows that close at or below `done` were emitted by an earlier run.
+    pub fn start_at(&mut self, done: Watermark) {
+        self.groups.number_from(done);
+    }
+
     /// Adds accepted rows to their groups.
     pub fn rows(&mut self, rows: &KeyedRows) {
         assert_eq!(self.end, End::Open, "nothing follows the end of input");

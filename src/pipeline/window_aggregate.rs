@@ -8,6 +8,10 @@
 //!                                            \--release, reset, recycle: the next pane's memory
 //! ```
 //!
+//! Under EMIT FINAL a pane of windows that overlap is a slice of them, and each window that fires is combined of its slices
+//! (`combined_windows.rs`); what crosses between shards are slices. A slice that is closed, because the first of its windows is, may
+//! yet have open windows: its records then count in each of those singly.
+//!
 //! What is made of a group that leaves is `M`'s: rows of the result, or partials for the shard that owns its key. The first
 //! phase of a two-phase exchange is this same operator (`partial_aggregate.rs`).
 //!
@@ -31,6 +35,7 @@ use velostream_shards::{MemoryRange, NodeMemory};
 
 use self::corrections::Corrections;
 use self::early::Early;
+use super::combined_windows::{Combined, CombinedWindows};
 use super::standing::Held;
 use crate::emit::{Closing, Maker, PartialMaker, RowMaker};
 use crate::error::Result;
@@ -38,7 +43,7 @@ use crate::exchange::{KeyForm, KeyedRows, Partials};
 use crate::group::{Groups, KeySpace};
 use crate::plan::{AggregatePlan, AggregateSpec, Emission, EmitPolicy};
 use crate::time::Watermark;
-use crate::window::{Panes, Spans};
+use crate::window::{PaneNumbers, Panes};
 
 /// A block with rows of more panes than this is sorted by pane; with fewer it is read once for each of them.
 const PANES_A_BLOCK: usize = 16;
@@ -52,6 +57,8 @@ pub struct WindowAggregate<M = RowMaker> {
     closes_with_rows: bool,
     maker: M,
     space: KeySpace,
+    /// How panes are numbered; `None` without a window.
+    numbers: Option<PaneNumbers>,
     state: State,
     /// The watermarks that closed panes which have not fired yet, ascending.
     released: VecDeque<Released>,
@@ -110,6 +117,8 @@ struct GroupForm {
 enum State {
     /// By pane.
     Windowed(Panes<Box<Groups>>),
+    /// By slice of windows that overlap.
+    Combined(Box<CombinedWindows>),
     /// All together; `None` after the end of input.
     Whole(Option<Box<Groups>>),
 }
@@ -136,7 +145,19 @@ impl WindowAggregate<RowMaker> {
             aggregates: plan.aggregates.clone(),
             marked: holds_back || maker.withdraws() && (policy.updates() || corrects),
         };
-        WindowAggregate::over(plan, form, emission, maker, seed, monotonic_ns, node)
+        let mut whole =
+            WindowAggregate::over(plan, form, emission, maker, seed, monotonic_ns, node)?;
+        if let Some(numbers) = whole.numbers.filter(PaneNumbers::is_sliced) {
+            let groups = whole.form.made(&whole.space, 0);
+            whole.state = State::Combined(Box::new(CombinedWindows::new(numbers, groups)));
+        }
+        Ok(whole)
+    }
+
+    /// Starts where an earlier run had come to: windows that close at or below `done` are done.
+    pub fn start_at(&mut self, done: Watermark) {
+        self.number_from(done);
+        self.watermark(done, 0);
     }
 
     /// Merges what other shards, or this one, aggregated of groups that live here.
@@ -151,14 +172,10 @@ impl WindowAggregate<RowMaker> {
             "a change is of a record, and partials have none"
         );
         partials.assert_consistent();
-        let (form, space) = (&self.form, &mut self.space);
-        match groups_of(&mut self.state, form, space, self.expected, partials.pane) {
-            Some((groups, _)) => {
-                groups.merge(space, &partials.groups);
-                self.pane_bytes += groups.grown_bytes();
-            }
-            None => self.late_after_idle += partials.records(),
-        }
+        let records = partials.records();
+        self.with_groups(partials.pane, records, |groups, space, _, _| {
+            groups.merge(space, &partials.groups);
+        });
         self.note_state_bytes();
     }
 }
@@ -223,6 +240,7 @@ impl WindowAggregate<PartialMaker> {
                 let fired = self.closing.is_some() || !self.released.is_empty();
                 (fired || waits).then_some(Watermark::END)
             }
+            State::Combined(_) => panic!("a first phase combines nothing"),
         }
     }
 }
@@ -239,10 +257,12 @@ impl<M: Maker> WindowAggregate<M> {
     ) -> Result<WindowAggregate<M>> {
         let space = key_space(plan, seed, node)?;
         let groups = form.first(&space, 0)?;
-        let state = match &plan.window {
+        let window = plan.window.as_ref();
+        let numbers = window.map(|window| PaneNumbers::of(window, emission));
+        let state = match numbers {
             None => State::Whole(Some(groups)),
-            Some(window) => {
-                let mut panes = Panes::new(Spans::of(window));
+            Some(numbers) => {
+                let mut panes = Panes::new(numbers);
                 let kept = panes.recycle(groups);
                 assert!(kept.is_none(), "the first store is kept");
                 State::Windowed(panes)
@@ -256,6 +276,7 @@ impl<M: Maker> WindowAggregate<M> {
             corrections: emission.corrects.then(Corrections::new),
             maker,
             space,
+            numbers,
             state,
             released: VecDeque::new(),
             closing: None,
@@ -269,6 +290,18 @@ impl<M: Maker> WindowAggregate<M> {
             panes: Vec::new(),
             monotonic_ns,
         })
+    }
+
+    /// Windows that close at or below `done` were emitted by an earlier run.
+    pub fn number_from(&mut self, done: Watermark) {
+        if let Some(numbers) = &mut self.numbers {
+            numbers.start_at(done);
+        }
+        match &mut self.state {
+            State::Windowed(panes) => panes.start_at(done),
+            State::Combined(windows) => windows.start_at(done),
+            State::Whole(_) => {}
+        }
     }
 
     /// Adds accepted rows to their groups.
@@ -326,19 +359,54 @@ impl<M: Maker> WindowAggregate<M> {
         picked: &[u32],
         add: &mut impl FnMut(&mut Groups, &mut KeySpace, &M, InPane<'_>),
     ) {
-        let (form, space) = (&self.form, &mut self.space);
-        match groups_of(&mut self.state, form, space, self.expected, pane) {
-            Some((groups, window)) => {
-                let at = InPane {
-                    pane,
-                    window,
-                    picked,
-                };
-                add(groups, space, &self.maker, at);
-                self.pane_bytes += groups.grown_bytes();
-            }
-            None => self.late_after_idle += picked.len() as u64,
+        let records = picked.len() as u64;
+        self.with_groups(pane, records, |groups, space, window, maker| {
+            let at = InPane {
+                pane,
+                window,
+                picked,
+            };
+            add(groups, space, maker, at);
+        });
+    }
+
+    /// Calls `add` with the groups of `pane`. Of a slice that is closed, with those of each of its windows that is open; if there is
+    /// none, the `records` come too late.
+    fn with_groups(
+        &mut self,
+        pane: Option<i64>,
+        records: u64,
+        mut add: impl FnMut(&mut Groups, &mut KeySpace, Option<(i64, i64)>, &M),
+    ) {
+        if self.add_to_open(pane, &mut add) {
+            return;
         }
+        let (Some(pane), Some(numbers)) = (pane, self.numbers) else {
+            panic!("only a pane of a window closes");
+        };
+        let mut are_too_late = numbers.is_last_of_a_record(pane);
+        for single in numbers.singles(pane) {
+            are_too_late &= !self.add_to_open(Some(single), &mut add);
+        }
+        if are_too_late {
+            self.late_after_idle += records;
+        }
+    }
+
+    /// Calls `add` with the groups of `pane`; whether it is open.
+    fn add_to_open(
+        &mut self,
+        pane: Option<i64>,
+        add: &mut impl FnMut(&mut Groups, &mut KeySpace, Option<(i64, i64)>, &M),
+    ) -> bool {
+        let (form, space) = (&self.form, &mut self.space);
+        let found = groups_of(&mut self.state, form, space, self.expected, pane);
+        let Some((groups, window)) = found else {
+            return false;
+        };
+        add(groups, space, window, &self.maker);
+        self.pane_bytes += groups.grown_bytes();
+        true
     }
 
     fn note_state_bytes(&mut self) {
@@ -361,6 +429,17 @@ impl<M: Maker> WindowAggregate<M> {
                 }
                 let last = self.released.back().map(|last| last.time);
                 if panes.has_fired() && last.is_none_or(|last| last < time) {
+                    self.released.push_back(Released {
+                        time,
+                        due_us,
+                        ready_ns: now(),
+                    });
+                }
+            }
+            State::Combined(windows) => {
+                windows.close(time);
+                let last = self.released.back().map(|last| last.time);
+                if windows.has_fired() && last.is_none_or(|last| last < time) {
                     self.released.push_back(Released {
                         time,
                         due_us,
@@ -393,6 +472,7 @@ impl<M: Maker> WindowAggregate<M> {
                 let fires = fires.map(|pane| Watermark(panes.bounds(pane).1));
                 fires.into_iter().chain(panes.next_closing()).min()
             }
+            State::Combined(windows) => windows.next_closing(),
             State::Whole(_) => None,
         }
     }
@@ -401,8 +481,10 @@ impl<M: Maker> WindowAggregate<M> {
     /// pane. Nothing is made of them where their rows have left before.
     pub fn fire_first(&mut self, max_groups: usize) -> Option<(usize, Option<M::Made>)> {
         assert!(max_groups > 0, "a slice of nothing would never end");
-        if !self.next_closing() {
-            return None;
+        match self.next_closing(max_groups) {
+            Next::Nothing => return None,
+            Next::Worked(groups) => return Some((groups, None)),
+            Next::Leaves => {}
         }
         let closing = self.closing.as_mut().expect("a pane is leaving");
         let groups = closing.remaining().min(max_groups);
@@ -436,6 +518,7 @@ impl<M: Maker> WindowAggregate<M> {
             State::Windowed(panes) => {
                 ranges.extend(panes.stores().flat_map(|groups| groups.ranges()));
             }
+            State::Combined(windows) => ranges.extend(windows.ranges()),
             State::Whole(groups) => {
                 ranges.extend(groups.iter().flat_map(|groups| groups.ranges()));
             }
@@ -455,6 +538,10 @@ impl<M: Maker> WindowAggregate<M> {
             State::Windowed(panes) => (
                 panes.open(),
                 panes.stores().map(|groups| groups.held() as u64).sum(),
+            ),
+            State::Combined(windows) => (
+                windows.open(),
+                windows.stores().map(|groups| groups.held() as u64).sum(),
             ),
             State::Whole(whole) => (0, whole.iter().map(|groups| groups.held() as u64).sum()),
         };
@@ -477,6 +564,7 @@ impl<M: Maker> WindowAggregate<M> {
     pub fn is_behind(&self) -> bool {
         match &self.state {
             State::Windowed(panes) => panes.has_fired() || self.firing() > 1,
+            State::Combined(windows) => windows.has_fired(),
             State::Whole(_) => !self.released.is_empty(),
         }
     }
@@ -492,55 +580,67 @@ impl<M: Maker> WindowAggregate<M> {
         self.corrections.as_ref().map_or(0, Corrections::firing)
     }
 
-    /// Makes sure that a pane is leaving; whether there is one.
-    fn next_closing(&mut self) -> bool {
+    /// Makes sure that a pane is leaving, or works towards it: on about `max_groups` groups.
+    fn next_closing(&mut self, max_groups: usize) -> Next {
         if self.closing.is_some() {
-            return true;
+            return Next::Leaves;
         }
-        let State::Windowed(panes) = &mut self.state else {
-            return self.next_whole();
+        let (groups, window, closed_at) = match &mut self.state {
+            State::Whole(_) => return self.next_whole(),
+            State::Windowed(panes) => {
+                let Some((pane, groups)) = panes.fire() else {
+                    return self.next_let_go();
+                };
+                (groups, (pane, panes.bounds(pane)), panes.closing(pane))
+            }
+            State::Combined(windows) => {
+                let make = |space: &KeySpace, expected| self.form.made(space, expected);
+                let combined = windows.combine(max_groups, &mut self.space, &make);
+                self.pane_bytes += windows.take_grown_bytes();
+                match combined {
+                    Combined::Nothing => return Next::Nothing,
+                    Combined::Worked(groups) => return Next::Worked(groups),
+                    Combined::Window(window, groups) => {
+                        let spans = self.numbers.expect("there are windows");
+                        let spans = spans.spans();
+                        let bounds = spans.bounds(window);
+                        (groups, (window, bounds), spans.closing(window))
+                    }
+                }
+            }
         };
-        let Some((pane, groups)) = panes.fire() else {
-            let Some(due_us) = self.letting_go else {
-                return false;
-            };
-            let Some((pane, groups)) = panes.take_first() else {
-                self.letting_go = None;
-                return false;
-            };
-            self.closing = Some(Closing::new(
-                groups,
-                Some((pane, panes.bounds(pane))),
-                due_us,
-                (self.monotonic_ns)(),
-            ));
-            return true;
-        };
-        let closed_at = panes.closing(pane);
-        while self
-            .released
-            .front()
-            .is_some_and(|released| released.time < closed_at)
-        {
+        let is_of_another = |released: &Released| released.time < closed_at;
+        while self.released.front().is_some_and(is_of_another) {
             self.released.pop_front();
         }
         let released = self
             .released
             .front()
             .expect("a pane fires when a watermark has closed it");
-        self.closing = Some(Closing::new(
-            groups,
-            Some((pane, panes.bounds(pane))),
-            released.due_us,
-            released.ready_ns,
-        ));
-        true
+        let (due_us, ready_ns) = (released.due_us, released.ready_ns);
+        self.closing = Some(Closing::new(groups, Some(window), due_us, ready_ns));
+        Next::Leaves
     }
 
-    /// Without a window everything leaves at the end, or when it is let go; whether there is something.
-    fn next_whole(&mut self) -> bool {
+    /// The next open pane leaves, if all are let go.
+    fn next_let_go(&mut self) -> Next {
+        let (State::Windowed(panes), Some(due_us)) = (&mut self.state, self.letting_go) else {
+            return Next::Nothing;
+        };
+        let Some((pane, groups)) = panes.take_first() else {
+            self.letting_go = None;
+            return Next::Nothing;
+        };
+        let window = Some((pane, panes.bounds(pane)));
+        let ready_ns = (self.monotonic_ns)();
+        self.closing = Some(Closing::new(groups, window, due_us, ready_ns));
+        Next::Leaves
+    }
+
+    /// Without a window everything leaves at the end, or when it is let go.
+    fn next_whole(&mut self) -> Next {
         let State::Whole(whole) = &mut self.state else {
-            return false;
+            return Next::Nothing;
         };
         let (groups, due_us, ready_ns) = if let Some(released) = self.released.pop_front() {
             (whole.take(), released.due_us, released.ready_ns)
@@ -551,10 +651,13 @@ impl<M: Maker> WindowAggregate<M> {
             }
             (groups, due_us, (self.monotonic_ns)())
         } else {
-            return false;
+            return Next::Nothing;
         };
         self.closing = groups.map(|groups| Closing::new(groups, None, due_us, ready_ns));
-        self.closing.is_some()
+        match self.closing {
+            Some(_) => Next::Leaves,
+            None => Next::Nothing,
+        }
     }
 
     /// The pane that has left gives its memory to the next.
@@ -565,17 +668,33 @@ impl<M: Maker> WindowAggregate<M> {
         self.expected = left;
         self.long_probes += groups.take_long_probes() + self.space.take_long_probes();
         self.pane_bytes += groups.grown_bytes();
-        if let State::Windowed(panes) = &mut self.state {
-            if let Some(given_back) = panes.recycle(groups) {
-                self.pane_bytes -= given_back.told_bytes();
-            }
-            if !panes.has_fired() {
-                self.released.clear();
-            }
-        } else {
-            self.pane_bytes -= groups.told_bytes();
+        let given_back = match &mut self.state {
+            State::Windowed(panes) => panes.recycle(groups),
+            State::Combined(windows) => windows.recycle(groups),
+            State::Whole(_) => Some(groups),
+        };
+        if let Some(given_back) = given_back {
+            self.pane_bytes -= given_back.told_bytes();
+        }
+        let has_fired = match &self.state {
+            State::Windowed(panes) => panes.has_fired(),
+            State::Combined(windows) => windows.has_fired(),
+            State::Whole(_) => true,
+        };
+        if !has_fired {
+            self.released.clear();
         }
     }
+}
+
+/// What is next of what has fired.
+enum Next {
+    /// Nothing has.
+    Nothing,
+    /// So many groups were worked on towards it.
+    Worked(usize),
+    /// It is leaving.
+    Leaves,
 }
 
 /// The groups of a pane and its window's bounds; `None` if the pane is closed.
@@ -592,11 +711,15 @@ fn groups_of<'s>(
             let groups = panes.get_or_open(pane, || form.made(space, expected))?;
             Some((groups.as_mut(), window))
         }
+        (State::Combined(windows), Some(pane)) => {
+            let groups = windows.get_or_open(pane, || form.made(space, expected))?;
+            Some((groups, None))
+        }
         (State::Whole(whole), None) => {
             let groups = whole.as_mut().expect("no rows follow the end of input");
             Some((groups.as_mut(), None))
         }
-        (State::Windowed(_), None) => panic!("a windowed row has a pane"),
+        (State::Windowed(_) | State::Combined(_), None) => panic!("a windowed row has a pane"),
         (State::Whole(_), Some(_)) => panic!("a row has a pane only in a window"),
     }
 }

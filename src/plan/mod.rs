@@ -338,6 +338,15 @@ impl WindowSpec {
         }
     }
 
+    /// How far event time goes until another window ends, microseconds.
+    pub fn advance_us(&self) -> i64 {
+        match *self {
+            WindowSpec::Tumbling { size_us, .. } => size_us,
+            WindowSpec::Hopping { advance_us, .. } => advance_us,
+            WindowSpec::Cumulate { step_us, .. } => step_us,
+        }
+    }
+
     /// In how many windows a record counts, at most.
     pub fn windows_a_record(&self) -> i64 {
         match *self {

@@ -1,20 +1,20 @@
-//! Event times to window numbers, and which records are late.
+//! Event times to panes, and which records are late.
 //!
 //! Law: a record does not count in a window whose end plus grace is at or below its partition's watermark just before it, and is
 //! late iff that holds of all windows that cover it. Windows that an earlier run has emitted (`start_at`) are passed over
 //! instead. The answer depends on nothing else, so it is the same at any number of shards, batch size or timing.
 //!
-//! The windows that cover the last record are kept, with the span of time in which they are the same, so that a record of
-//! that span costs a compare, not a division.
+//! A record is in one pane, that of the window or of the slice of windows that cover it; it is in several only where panes are
+//! windows that overlap, or where it is late for some of its windows. The last record's pane is kept, with the span of time for which it
+//! is the same, so that a record of that span costs a compare, not a division.
 
-use super::Spans;
-use crate::plan::WindowSpec;
+use super::PaneNumbers;
 use crate::time::{EventTime, Watermark};
 
-/// Assigns records to the windows that cover them.
+/// Assigns records to panes.
 #[derive(Clone, Debug)]
 pub struct Assigner {
-    spans: Spans,
+    numbers: PaneNumbers,
     /// Windows that close at or below it are done: an earlier run has emitted them.
     done: Watermark,
     last: Cell,
@@ -25,7 +25,7 @@ pub struct Assigner {
 pub struct Assigned {
     /// How many were late.
     pub late: u64,
-    /// Whether every record counts in one window, so that rows and records are the same.
+    /// Whether every record is in one pane, so that rows and records are the same.
     pub one_each: bool,
 }
 
@@ -34,50 +34,51 @@ pub struct Assigned {
 struct Cell {
     start: i64,
     end: i64,
+    /// The pane of a record that counts in all of them.
+    pane: i64,
     /// Those of the windows that are not done: the number of the first, and how many.
     first: i64,
     windows: i64,
-    /// When the first of them closes; `Watermark::NONE` if all are done, so that every record takes the cold branch.
+    /// Below this a record is in that one pane; `Watermark::NONE` if it is in several or all windows are done, so that every record
+    /// takes the cold branch.
     closing: Watermark,
 }
 
 impl Assigner {
-    /// An assigner for a planned window.
-    pub fn of(window: &WindowSpec) -> Assigner {
-        Assigner::over(Spans::of(window))
-    }
-
-    fn over(spans: Spans) -> Assigner {
+    /// An assigner to panes of these numbers.
+    pub fn of(numbers: PaneNumbers) -> Assigner {
         Assigner {
-            spans,
+            numbers,
             done: Watermark::NONE,
-            last: Cell::around(&spans, EventTime(0), Watermark::NONE),
+            last: Cell::around(&numbers, EventTime(0), Watermark::NONE),
         }
     }
 
     /// From now on, windows that close at or below `done` are done.
     pub fn start_at(&mut self, done: Watermark) {
         self.done = done;
-        self.last = Cell::around(&self.spans, EventTime(0), done);
+        self.numbers.start_at(done);
+        self.last = Cell::around(&self.numbers, EventTime(0), done);
     }
 
     /// Whether all windows that cover `time` are done.
     pub fn is_done(&self, time: EventTime) -> bool {
-        self.spans.closing(*self.spans.covering(time).end()) <= self.done
+        let spans = self.numbers.spans();
+        spans.closing(*spans.covering(time).end()) <= self.done
     }
 
-    /// Whether window number `window` is closed at `watermark`.
-    pub fn is_closed(&self, window: i64, watermark: Watermark) -> bool {
-        self.spans.closing(window) <= watermark
+    /// Whether all windows of `pane` are closed at `watermark`.
+    pub fn is_closed(&self, pane: i64, watermark: Watermark) -> bool {
+        self.numbers.is_closed(pane, watermark)
     }
 
-    /// Judges the records of a batch: appends to `windows` the number of each window in which a record counts, and its row to
-    /// `accepted` beside it, in the order of rows, then of windows. A record whose windows are all done is neither accepted nor late.
+    /// Judges the records of a batch: appends to `panes` the number of each pane that a record is in, and its row to
+    /// `accepted` beside it, in the order of rows, then of panes. A record whose windows are all done is neither accepted nor late.
     pub fn assign(
         &mut self,
         times: &[EventTime],
         watermarks_before: &[Watermark],
-        windows: &mut Vec<i64>,
+        panes: &mut Vec<i64>,
         accepted: &mut Vec<u32>,
     ) -> Assigned {
         assert_eq!(
@@ -85,10 +86,10 @@ impl Assigner {
             watermarks_before.len(),
             "a watermark before every record"
         );
-        windows.reserve(times.len());
+        panes.reserve(times.len());
         accepted.reserve(times.len());
-        if self.spans.are_times() {
-            return self.assign_times(times, watermarks_before, windows, accepted);
+        if self.numbers.spans().are_times() {
+            return self.assign_times(times, watermarks_before, panes, accepted);
         }
         let mut cell = self.last;
         let mut assigned = Assigned {
@@ -97,22 +98,17 @@ impl Assigner {
         };
         for (row, (&time, &before)) in times.iter().zip(watermarks_before).enumerate() {
             if time.0 < cell.start || time.0 >= cell.end {
-                cell = Cell::around(&self.spans, time, self.done);
+                cell = Cell::around(&self.numbers, time, self.done);
             }
-            let mut closed = 0;
-            if cell.closing <= before {
-                closed = self.closed(&cell, before);
-                if closed == cell.windows {
-                    assigned.late += u64::from(cell.windows > 0);
-                    assigned.one_each = false;
-                    continue;
-                }
-            }
-            assigned.one_each &= closed + 1 == cell.windows;
-            for number in closed..cell.windows {
-                windows.push(cell.first + number);
+            if before < cell.closing {
+                panes.push(cell.pane);
                 accepted.push(row as u32);
+                continue;
             }
+            let found = self.each_window(&cell, before, panes);
+            accepted.extend(std::iter::repeat_n(row as u32, found));
+            assigned.late += u64::from(found == 0 && cell.windows > 0);
+            assigned.one_each &= found == 1;
         }
         self.last = cell;
         assigned
@@ -123,14 +119,14 @@ impl Assigner {
         &self,
         times: &[EventTime],
         watermarks_before: &[Watermark],
-        windows: &mut Vec<i64>,
+        panes: &mut Vec<i64>,
         accepted: &mut Vec<u32>,
     ) -> Assigned {
-        let (before, mut late) = (accepted.len(), 0);
+        let (spans, before, mut late) = (self.numbers.spans(), accepted.len(), 0);
         for (row, (&time, &before)) in times.iter().zip(watermarks_before).enumerate() {
-            let closing = self.spans.closing(time.0);
+            let closing = spans.closing(time.0);
             if closing > before.max(self.done) {
-                windows.push(time.0);
+                panes.push(time.0);
                 accepted.push(row as u32);
             } else {
                 late += u64::from(closing > self.done);
@@ -142,17 +138,27 @@ impl Assigner {
         }
     }
 
-    /// How many windows of `cell`, from the first, are closed at `watermark`.
+    /// Appends the panes of a record of `cell`, before which the watermark was `before`, to `panes`; how many there are.
     #[cold]
-    fn closed(&self, cell: &Cell, watermark: Watermark) -> i64 {
-        (0..cell.windows)
-            .take_while(|number| self.spans.closing(cell.first + number) <= watermark)
-            .count() as i64
+    fn each_window(&self, cell: &Cell, before: Watermark, panes: &mut Vec<i64>) -> usize {
+        let is_closed = |number: &i64| self.numbers.spans().closing(cell.first + number) <= before;
+        let closed = (0..cell.windows).take_while(is_closed).count() as i64;
+        if closed == 0 && cell.windows > 0 && self.numbers.is_sliced() {
+            panes.push(cell.pane);
+            return 1;
+        }
+        let open = closed..cell.windows;
+        panes.extend(open.map(|number| {
+            let is_last = number + 1 == cell.windows;
+            self.numbers.single(cell.first + number, is_last)
+        }));
+        (cell.windows - closed) as usize
     }
 }
 
 impl Cell {
-    fn around(spans: &Spans, time: EventTime, done: Watermark) -> Cell {
+    fn around(numbers: &PaneNumbers, time: EventTime, done: Watermark) -> Cell {
+        let spans = numbers.spans();
         let (first, last) = spans.covering(time).into_inner();
         // The windows change where the next one begins or the first one ends; before, where the last one began or the one
         // before the first ended.
@@ -165,12 +171,21 @@ impl Cell {
             .1
             .min(spans.bounds(last.saturating_add(1)).0);
         let open = (first..=last).find(|&number| spans.closing(number) > done);
+        let windows = open.map_or(0, |open| last - open + 1);
+        let has_one_pane = windows == 1 || numbers.is_sliced();
         Cell {
             start,
             end,
+            pane: match open {
+                Some(open) if !numbers.is_sliced() => open,
+                _ => numbers.pane(time),
+            },
             first: open.unwrap_or(last),
-            windows: open.map_or(0, |open| last - open + 1),
-            closing: open.map_or(Watermark::NONE, |number| spans.closing(number)),
+            windows,
+            closing: match open {
+                Some(open) if has_one_pane => spans.closing(open),
+                _ => Watermark::NONE,
+            },
         }
     }
 }
@@ -179,7 +194,14 @@ impl Cell {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::Spans;
     use super::*;
+    use crate::plan::{EmitPolicy, WindowSpec};
+
+    /// With windows as panes.
+    fn of_windows(window: &WindowSpec) -> Assigner {
+        Assigner::of(PaneNumbers::of(window, EmitPolicy::Changes))
+    }
 
     fn tumbling(grace_us: i64) -> WindowSpec {
         WindowSpec::Tumbling {
@@ -202,14 +224,14 @@ mod tests {
 
     #[test]
     fn a_record_is_late_once_its_partition_has_reached_end_plus_grace() {
-        let mut assigner = Assigner::of(&tumbling(5));
+        let mut assigner = of_windows(&tumbling(5));
         let records = [(9, 14), (9, 15), (10, 15)];
         assert_eq!(assign(&mut assigner, &records), (1, vec![0, 2], vec![0, 1]));
     }
 
     #[test]
     fn a_record_that_is_late_for_some_windows_counts_in_the_others() {
-        let mut assigner = Assigner::of(&WindowSpec::Hopping {
+        let mut assigner = of_windows(&WindowSpec::Hopping {
             size_us: 20,
             advance_us: 10,
             offset_us: 0,
@@ -224,7 +246,7 @@ mod tests {
 
     #[test]
     fn nothing_is_late_before_the_first_record() {
-        let mut assigner = Assigner::of(&tumbling(0));
+        let mut assigner = of_windows(&tumbling(0));
         let none = Watermark::NONE.0;
         let (late, accepted, _) = assign(&mut assigner, &[(i64::MIN, none), (i64::MAX, none)]);
         assert_eq!((late, accepted), (0, vec![0, 1]));
@@ -232,7 +254,7 @@ mod tests {
 
     #[test]
     fn a_record_of_a_window_that_is_done_is_neither_late_nor_accepted() {
-        let mut assigner = Assigner::of(&tumbling(5));
+        let mut assigner = of_windows(&tumbling(5));
         assigner.start_at(Watermark(25));
         let records = [(9, Watermark::NONE.0), (19, 30), (20, 34), (29, 35)];
         assert_eq!(assign(&mut assigner, &records), (1, vec![2], vec![2]));
@@ -273,7 +295,7 @@ mod tests {
             window in any_window(),
             done in any_time(),
         ) {
-            let mut assigner = Assigner::of(&window);
+            let mut assigner = of_windows(&window);
             assigner.start_at(Watermark(done));
             let spans = Spans::of(&window);
             let (mut late, mut expected) = (0, Vec::new());
@@ -287,7 +309,18 @@ mod tests {
             }
             let (found_late, rows, windows) = assign(&mut assigner, &records);
             prop_assert_eq!(found_late, late);
-            prop_assert_eq!(rows.into_iter().zip(windows).collect::<Vec<_>>(), expected);
+            prop_assert_eq!(rows.into_iter().zip(windows).collect::<Vec<_>>(), expected.clone());
+
+            // The same windows by slices.
+            let numbers = PaneNumbers::of(&window, EmitPolicy::Final);
+            let mut assigner = Assigner::of(numbers);
+            assigner.start_at(Watermark(done));
+            let (found_late, rows, panes) = assign(&mut assigner, &records);
+            let mut of_done = numbers;
+            of_done.start_at(Watermark(done));
+            let windows = rows.into_iter().zip(panes).flat_map(|(row, pane)| of_done.windows(pane).map(move |window| (row, window)));
+            prop_assert_eq!(found_late, late);
+            prop_assert_eq!(windows.collect::<Vec<_>>(), expected);
         }
     }
 }

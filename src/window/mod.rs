@@ -5,12 +5,13 @@
 //!   owning shard:   pane number --Panes--> its store ... watermark --Panes::close, fire--> the store again, once, in order
 //! ```
 //!
-//! Laws: a pane is a half-open span `[start, end)`, and every event time falls into exactly one. A pane closes when the
-//! query's watermark reaches its end plus grace, and for no other reason. The query's watermark never exceeds a
+//! Laws: a pane is a window, which is a half-open span `[start, end)`, or where windows overlap a slice of them (`numbers.rs`). A
+//! window closes when the query's watermark reaches its end plus grace, and for no other reason. The query's watermark never exceeds a
 //! partition's own, so a record that its partition accepted finds its pane open; the exceptions (an input that wakes
 //! after having been idle) are refused by `Panes` and counted by its caller.
 
 mod assigner;
+mod numbers;
 mod panes;
 mod sessions;
 mod slab;
@@ -18,6 +19,7 @@ mod spans;
 mod timers;
 
 pub use assigner::Assigner;
+pub use numbers::PaneNumbers;
 pub use panes::Panes;
 pub use sessions::{Fired, Sessions};
 pub use spans::Spans;

@@ -13,7 +13,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Spans;
+use super::PaneNumbers;
 use crate::config::limits::RING_PANES_MAX;
 use crate::time::Watermark;
 
@@ -34,7 +34,7 @@ const _: () = assert!(
 /// Open panes by number.
 #[derive(Debug)]
 pub struct Panes<T> {
-    spans: Spans,
+    numbers: PaneNumbers,
     /// A pane stands at its number modulo the length, or in `sparse` if that slot was taken when it was opened.
     ring: Vec<Option<(i64, T)>>,
     /// How many slots of the ring are taken.
@@ -50,9 +50,9 @@ pub struct Panes<T> {
 
 impl<T> Panes<T> {
     /// No pane is open, and none is closed.
-    pub fn new(spans: Spans) -> Panes<T> {
+    pub fn new(numbers: PaneNumbers) -> Panes<T> {
         Panes {
-            spans,
+            numbers,
             ring: empty(RING_PANES_MIN),
             ringed: 0,
             sparse: BTreeMap::new(),
@@ -64,7 +64,7 @@ impl<T> Panes<T> {
 
     /// The store of `pane`: the open one, a spare one, or the one that `make` gives. `None` if the pane is closed.
     pub fn get_or_open(&mut self, pane: i64, make: impl FnOnce() -> T) -> Option<&mut T> {
-        if self.spans.closing(pane) <= self.closed {
+        if self.numbers.closing(pane) <= self.closed {
             return None;
         }
         if !self.is_open(pane) {
@@ -84,6 +84,16 @@ impl<T> Panes<T> {
         }
     }
 
+    /// Windows that close at or below `done` were emitted by an earlier run: they close no pane.
+    pub fn start_at(&mut self, done: Watermark) {
+        self.numbers.start_at(done);
+    }
+
+    /// The watermark up to which panes are closed.
+    pub fn closed(&self) -> Watermark {
+        self.closed
+    }
+
     /// Closes all panes up to `watermark`. They refuse records from now on, and those that are open fire.
     pub fn close(&mut self, watermark: Watermark) {
         self.closed = self.closed.max(watermark);
@@ -97,7 +107,7 @@ impl<T> Panes<T> {
 
     /// The watermark at which the first open pane closes.
     pub fn next_closing(&self) -> Option<Watermark> {
-        self.first.map(|first| self.spans.closing(first))
+        self.first.map(|first| self.numbers.closing(first))
     }
 
     /// Takes out the first of the closed panes that is open, with its store. To be called until it returns `None`.
@@ -129,10 +139,16 @@ impl<T> Panes<T> {
         self.first
     }
 
+    /// The last open pane. Looks at all of them: for whoever asks, not for a turn.
+    pub fn last(&self) -> Option<i64> {
+        let ringed = self.ring.iter().flatten().map(|&(pane, _)| pane);
+        ringed.chain(self.sparse.keys().next_back().copied()).max()
+    }
+
     /// Whether a closed pane waits to be fired.
     pub fn has_fired(&self) -> bool {
         self.first
-            .is_some_and(|first| self.spans.closing(first) <= self.closed)
+            .is_some_and(|first| self.numbers.closing(first) <= self.closed)
     }
 
     /// Gives back an emptied store, to be opened again with its capacity. Returns it if there are enough of them.
@@ -155,14 +171,15 @@ impl<T> Panes<T> {
         ringed.chain(self.sparse.values()).chain(&self.spare)
     }
 
-    /// Start and end of `pane`, microseconds, half-open.
+    /// Start and end of the first window of `pane`, microseconds, half-open.
     pub fn bounds(&self, pane: i64) -> (i64, i64) {
-        self.spans.bounds(pane)
+        let window = *self.numbers.windows(pane).start();
+        self.numbers.spans().bounds(window)
     }
 
     /// The watermark at which `pane` closes.
     pub fn closing(&self, pane: i64) -> Watermark {
-        self.spans.closing(pane)
+        self.numbers.closing(pane)
     }
 
     fn is_open(&self, pane: i64) -> bool {
@@ -227,14 +244,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::plan::WindowSpec;
+    use crate::plan::{EmitPolicy, WindowSpec};
 
-    fn tumbling(size_us: i64, grace_us: i64) -> Spans {
-        Spans::of(&WindowSpec::Tumbling {
+    fn tumbling(size_us: i64, grace_us: i64) -> PaneNumbers {
+        let window = WindowSpec::Tumbling {
             size_us,
             offset_us: 0,
             grace_us,
-        })
+        };
+        PaneNumbers::of(&window, EmitPolicy::Final)
     }
 
     fn fired(panes: &mut Panes<Vec<i64>>, watermark: i64) -> Vec<i64> {

@@ -131,13 +131,43 @@ impl Spans {
         Watermark(self.bounds(number).1.saturating_add(self.grace_us))
     }
 
-    /// The start of the first window that is open at `watermark`: no record before it falls into a window that is.
-    pub fn open_from(&self, watermark: Watermark) -> i64 {
+    /// The first window that is open at `watermark`.
+    pub fn first_open(&self, watermark: Watermark) -> i64 {
         if watermark == Watermark::NONE {
             return i64::MIN;
         }
         let closed = EventTime(watermark.0.saturating_sub(self.grace_us));
-        self.bounds(*self.covering(closed).start()).0
+        *self.covering(closed).start()
+    }
+
+    /// The start of the first window that is open at `watermark`: no record before it falls into a window that is.
+    pub fn open_from(&self, watermark: Watermark) -> i64 {
+        match watermark {
+            Watermark::NONE => i64::MIN,
+            _ => self.bounds(self.first_open(watermark)).0,
+        }
+    }
+
+    /// By how many `first ..= last`, the windows that cover a time, are more than the fewest that cover one: 0 or 1. Of cumulating
+    /// windows `first` says all.
+    pub fn more_than_fewest(&self, first: i64, last: i64) -> i64 {
+        match self.steps {
+            1 => last - first + 1 - self.step_us / self.advance_us,
+            _ => 0,
+        }
+    }
+
+    /// The last of the windows that cover a time of which `first` is the first, and which are so many more than the fewest.
+    pub fn last_beside(&self, first: i64, more: i64) -> i64 {
+        match self.steps {
+            1 => first + self.step_us / self.advance_us + more - 1,
+            steps => first.div_euclid(steps) * steps + steps - 1,
+        }
+    }
+
+    /// Whether windows that overlap begin at other times, so that one holds what another does not.
+    pub fn slide(&self) -> bool {
+        self.steps == 1
     }
 }
 

@@ -60,7 +60,7 @@ def a_window(chance):
     return window
 
 
-def a_stream(chance, name, window, begin):
+def a_stream(chance, name, window, begin, double):
     """A partition: time goes on with disorder, late records, duplicates, bursts, gaps, and other things that streams do."""
     step = max(1, int(window["size"] * chance.choice([0.01, 0.1, 0.1, 0.5, 2])))
     bound = chance.choice([0, 0, step, 3 * step, window["size"], 5 * window["size"]])
@@ -93,7 +93,7 @@ def a_stream(chance, name, window, begin):
             "k": or_null(f"k{key}"),
             "g": or_null(chance.randrange(3)),
             "v": or_null(chance.randrange(-1_000, 1_000) * chance.choice([1, 1, 1, 10**12])),
-            "d": or_null(round(chance.uniform(-10, 10), 3)),
+            "d": or_null(double()),
             "s": or_null(chance.choice(["", "a", "b", "ab", "é", "\"q\""])),
         }
         if chance.random() < damaged / 2:
@@ -130,8 +130,10 @@ def make(seed):
     # that says when rows leave.
     timed = emit.endswith(("second", "seconds", "hour")) or late == "update"
     may_have = numbers and not timed and (emit == "final" or len(names) == 1)
+    # What cancels out leaves what was rounded away, in whatever order it is added: doubles have a sign only where sums are exact.
+    double = chance.choice([lambda: chance.randrange(-80, 80) / 8, lambda: round(chance.uniform(1, 10), 3)])
     case = {
-        "sources": [a_stream(chance, name, window, begin + chance.choice([0, 0, window["size"], DAY])) for name in names],
+        "sources": [a_stream(chance, name, window, begin + chance.choice([0, 0, window["size"], DAY]), double) for name in names],
         "where": (chance.choice("vg"), chance.choice(signs), chance.choice([0, 1, 500])) if chance.random() < 0.3 else None,
         "keys": chance.choice([[], ["k"], ["k"], ["k", "g"], ["g"], ["s", "k"]]),
         "window": window,

@@ -1,10 +1,10 @@
 """Distinct keys, each in one window: makes them, and says what a query over them must give.
 
     keys.py make KEYS WINDOWS FILE.csv            writes KEYS records or a few more, in time order
-    keys.py check KEYS WINDOWS ROWS.jsonl         compares with `velo run --format json`
+    keys.py check KEYS WINDOWS ROWS.jsonl [HOPS]  compares with `velo run --format json`
 
 Key number i stands in window i * WINDOWS // KEYS, a minute each. Every 1,009th key has a second record. Half of the keys
-are longer than the twelve bytes that a view holds. The query keeps the keys whose sum is a multiple of 1,000, so that every
+are longer than the twelve bytes that a view holds. With HOPS windows are so many minutes long, and begin with each minute. The query keeps the keys whose sum is a multiple of 1,000, so that every
 group is computed and few rows leave: SELECT k, window_start, COUNT(*) AS n, SUM(v) AS s .. HAVING SUM(v) % 1000 = 0.
 """
 
@@ -41,19 +41,20 @@ def make(keys, windows, path):
         file.writelines(lines)
 
 
-def check(keys, windows, path):
+def check(keys, windows, path, hops=1):
     expected = {}
     for i, window, times in records(keys, windows):
         total = (i % 5000) * times
         if total % 1000 == 0:
-            start = START + datetime.timedelta(minutes=window)
-            expected[key(i)] = (start.strftime("%Y-%m-%dT%H:%M:%S"), times, total)
+            for hop in range(hops):
+                start = START + datetime.timedelta(minutes=window - hop)
+                expected[key(i), start.strftime("%Y-%m-%dT%H:%M:%S")] = (times, total)
     found = 0
     with open(path) as file:
         for line in file:
             row = json.loads(line)
-            given = (row["window_start"][:19], row["n"], row["s"])
-            if expected.pop(row["k"], None) != given:
+            given = (row["n"], row["s"])
+            if expected.pop((row["k"], row["window_start"][:19]), None) != given:
                 sys.exit(f"{row}: not a row of the oracle")
             found += 1
     if expected:
@@ -62,5 +63,5 @@ def check(keys, windows, path):
 
 
 if __name__ == "__main__":
-    command, keys, windows, path = sys.argv[1:]
-    {"make": make, "check": check}[command](int(keys), int(windows), path)
+    command, keys, windows, path, *hops = sys.argv[1:]
+    {"make": make, "check": check}[command](int(keys), int(windows), path, *map(int, hops))

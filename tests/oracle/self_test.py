@@ -44,6 +44,17 @@ def naive(records, keys, hours, bound, changes=False, partition=lambda record: 0
     return out, late
 
 
+def hopping(records, keys, size, advance):
+    """The rows of hopping windows, minutes, when nothing is late."""
+    size, advance, groups = timedelta(minutes=size), timedelta(minutes=advance), {}
+    for record in records:
+        start = EPOCH + (record["at"] - EPOCH) // advance * advance
+        while record["at"] < start + size:
+            groups.setdefault((*(record[key] for key in keys), start), []).append(record)
+            start -= advance
+    return [row(members, keys, key[-1], size) for key, members in groups.items()]
+
+
 def row(members, keys, start, size):
     def known(name):
         return [member[name] for member in members if member[name] is not None]
@@ -138,6 +149,12 @@ def main():
         bench.expect("two runs", 0, "windows", rows, 0, *query, second=rows)
         bench.expect("planted, a row lost by the second of two runs", 1, "windows", rows, 0, *query, second=rows[1:])
         bench.expect("an average off by 1e-10", 0, "windows", [{**row, "delay_avg": row["delay_avg"] and row["delay_avg"] * (1 + 1e-10)} for row in rows], 0, *query)
+
+        overlapping = ["--keys", "origin", "--window", "hopping 25 10"]
+        rows = hopping(records, ["origin"], 25, 10)
+        bench.expect("windows that overlap", 0, "overlapping", rows, 0, *overlapping)
+        bench.expect("planted, a window missing", 1, "overlapping", rows[1:], 0, *overlapping)
+        bench.expect("planted, windows of another advance", 1, "overlapping", hopping(records, ["origin"], 25, 5), 0, *overlapping)
 
         rows, late = naive(records, ["origin"], 1, 3)
         bench.expect("planted, a late record not counted", 1, "lateness", rows, late - 1, *query, "--bound", 3)

@@ -23,6 +23,7 @@ use crate::plan::{
     AggregatePlan, EmitPolicy, ExchangeStrategy, SourceConnector, StreamSpec, Written,
 };
 use crate::time::EventTime;
+use crate::window::PaneNumbers;
 
 /// Turns after which a run is taken for one that never ends.
 const TURNS_MAX: usize = 200_000;
@@ -198,6 +199,7 @@ fn seats(course: &Course, wiring: Wiring) -> Vec<Seat> {
             };
             let shard = ShardId::from_index(shard);
             let window = plan.window.as_ref();
+            let numbers = window.map(|window| PaneNumbers::of(window, EmitPolicy::Final));
             let maker = RowMaker::new(&plan, &output(&plan), &[], &Arc::new(Schema::empty()));
             let first_phase = || {
                 PartialAggregate::new(&plan, 7, || 0, None)
@@ -207,9 +209,9 @@ fn seats(course: &Course, wiring: Wiring) -> Vec<Seat> {
                 grouping: Grouping {
                     keys: 1,
                     form: KeyForm::new(&[DataType::Utf8View]).expect("a plain type"),
-                    assigner: window.map(Assigner::of),
+                    assigner: numbers.map(Assigner::of),
                     first_phase: wiring.partials.then(first_phase),
-                    edge: ExchangeEdge::new(shard, shards, wiring.strategy, window, Some(lanes)),
+                    edge: ExchangeEdge::new(shard, shards, wiring.strategy, numbers, Some(lanes)),
                     owned: Owned::new(&plan, EmitPolicy::Final.into(), maker, 7, || 0, None)
                         .expect("aggregates that can be computed"),
                     ingest: Ingest::new(|| 0),

@@ -15,7 +15,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use super::{State, WindowAggregate};
+use super::{Next, State, WindowAggregate};
 use crate::emit::{Cause, OutputRows, held_rows};
 use crate::group::Groups;
 use crate::plan::EmitPolicy;
@@ -153,7 +153,7 @@ impl WindowAggregate {
             self.emit,
             EmitPolicy::ChangesEvery { .. } | EmitPolicy::ChangesEveryRows { .. }
         );
-        if !holds_back || !self.next_closing() {
+        if !holds_back || !matches!(self.next_closing(max_groups), Next::Leaves) {
             return None;
         }
         let closing = self.closing.as_mut().expect("a pane is leaving");
@@ -182,6 +182,7 @@ pub(super) fn open_groups(
             Some((panes.get_mut(pane)?.as_mut(), window))
         }
         (State::Whole(whole), None) => Some((whole.as_mut()?.as_mut(), None)),
+        (State::Combined(_), _) => panic!("of windows that are combined nothing leaves early"),
         (State::Windowed(_), None) | (State::Whole(_), Some(_)) => {
             panic!("groups have a pane exactly in a window")
         }

@@ -122,7 +122,7 @@ impl WindowAggregate {
             let Some((groups, made)) = next.or_else(|| self.fire_first(budget)) else {
                 break;
             };
-            budget -= groups;
+            budget = budget.saturating_sub(groups);
             out.extend(made.filter(|made| !RowMaker::is_nothing(made)));
         }
         !self.is_idle()

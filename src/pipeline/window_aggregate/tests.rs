@@ -18,6 +18,7 @@ use crate::emit::OutputRows;
 use crate::exchange::{split, stable_hashes};
 use crate::plan::{AggregateKind, ExchangeStrategy, PlannedExpr, WindowSpec};
 use crate::time::EventTime;
+use crate::window::Spans;
 
 mod corrections;
 mod early;
