@@ -65,6 +65,14 @@ impl Owned {
         })
     }
 
+    /// Starts where an earlier run had come to: windows that close at or below `done` are done.
+    pub fn start_at(&mut self, done: Watermark) {
+        match self {
+            Owned::Windows(windows) => windows.start_at(done),
+            Owned::Sessions(sessions) => sessions.watermark(done, 0),
+        }
+    }
+
     /// A life before this one may have written rows of groups of which nothing is known here.
     pub fn doubt(&mut self) {
         either!(self, owned => owned.doubt());

@@ -338,12 +338,13 @@ impl WindowSpec {
         }
     }
 
-    /// How far event time goes until another window ends, microseconds.
+    /// How far event time goes until another window ends, microseconds; of sessions at least so far within a key.
     pub fn advance_us(&self) -> i64 {
         match *self {
             WindowSpec::Tumbling { size_us, .. } => size_us,
             WindowSpec::Hopping { advance_us, .. } => advance_us,
             WindowSpec::Cumulate { step_us, .. } => step_us,
+            WindowSpec::Session { gap_us, .. } => gap_us,
         }
     }
 
