@@ -12,7 +12,7 @@
 //! slice is merged a fixed number of times, whatever SIZE / ADVANCE is.
 //!
 //! Of keys that live shorter than a window little is merged, and suffixes and sum would be far larger than the slices. So suffixes
-//! have no more groups than the slices that they are made of, and the sum is given up when it has more than half as many as its slices:
+//! have no more groups than the slices that they are made of, and the sum is given up when it saves less than a quarter of those of its slices:
 //! what is not merged beforehand, windows take slice by slice, which then costs little more than their rows.
 //!
 //! Laws: a slice takes no more records once the first of its windows has closed, so what was combined never changes. Windows
@@ -25,9 +25,6 @@ use velostream_shards::MemoryRange;
 use crate::group::{Groups, KeySpace};
 use crate::time::Watermark;
 use crate::window::{PaneNumbers, Panes};
-
-/// From so many slices on the sum must save groups.
-const SUMMED_SLICES: usize = 3;
 
 /// The state of overlapping windows on one shard.
 #[derive(Debug)]
@@ -285,9 +282,14 @@ impl CombinedWindows {
                     });
                 }
                 None if !slides => self.sum = Some(store),
-                None if !self.gives_up => {
+                // One slice is its own sum.
+                None if !self.gives_up && !self.back.is_empty() => {
                     let sum = self.keep_new(|| make(space, expected));
+                    for place in 0..self.back.len() {
+                        self.merges(self.back[place].store, sum);
+                    }
                     self.merges(store, sum);
+                    self.steps.push_back(Step::Weigh);
                     self.sum = Some(sum);
                 }
                 None => {}
@@ -349,11 +351,12 @@ impl CombinedWindows {
         result
     }
 
-    /// Gives the sum up if it has more than half of the groups of its slices.
+    /// Gives the sum up if it saves less than a quarter of the groups of its slices.
     fn weigh(&mut self) {
-        let Some(sum) = self.sum else { return };
-        let slices: usize = groups_of(&self.stores, &self.back);
-        self.gives_up = self.back.len() >= SUMMED_SLICES && self.groups(sum).len() > slices / 2;
+        if let Some(sum) = self.sum {
+            let slices = groups_of(&self.stores, &self.back);
+            self.gives_up = 4 * self.groups(sum).len() > 3 * slices;
+        }
     }
 
     /// What the windows behind the one that has fired do not cover leaves; if that was all of the front, the back becomes the front.
