@@ -111,6 +111,15 @@ def an_aggregate(chance, number):
     return {"name": f"a{number}", "function": function, "column": chance.choice(columns[function])}
 
 
+def watermarks(chance, case):
+    """What moves a partition's watermark, and how far it may be ahead of others."""
+    for source in case["sources"]:
+        if chance.random() < 0.25:
+            source["punctuation"] = (chance.choice("gv"), chance.choice(list(model.OPERATORS)), chance.choice([0, 1, 500]))
+        if chance.random() < 0.25:
+            source["drift"] = chance.choice(["1 ms", "1 s", "10 m", "1 day"])
+
+
 def make(seed):
     chance = random.Random(seed)
     window = a_window(chance)
@@ -145,7 +154,9 @@ def make(seed):
         "exchange": chance.choice([None, None, None, "hash", "fan_in"]),
         "deal": chance.random() < 0.2,
     }
-    used = [*case["keys"], case["where"] and case["where"][0], *(one["column"] for one in aggregates)]
+    watermarks(random.Random(f"watermarks {seed}"), case)
+    marking = [source["punctuation"][0] for source in case["sources"] if "punctuation" in source]
+    used = [*marking, *case["keys"], case["where"] and case["where"][0], *(one["column"] for one in aggregates)]
     if "v" not in used:  # nobody decodes it, so nobody sees that it is damaged
         for record in [record for source in case["sources"] for record in source["records"]]:
             record.pop("bad", None)
@@ -168,9 +179,15 @@ def sql(case):
     text = ""
     deal = ", deal = 'true'" if case["deal"] else ""
     for source in case["sources"]:
+        options = deal
+        if "punctuation" in source:
+            column, sign, value = source["punctuation"]
+            options += f", watermark.emit = 'punctuated:{column} {sign} {value}'"
+        if "drift" in source:
+            options += f", watermark.max_drift = '{source['drift']}'"
         text += (
             f"CREATE STREAM {source['name']} (ts TIMESTAMP, {declared}, WATERMARK FOR ts AS ts - {microseconds(source['bound'])})\n"
-            f"WITH (connector = 'file', path = '{source['name']}.json', event_time.unit = 'us', on_error = 'skip'{deal});\n"
+            f"WITH (connector = 'file', path = '{source['name']}.json', event_time.unit = 'us', on_error = 'skip'{options});\n"
         )
     read = case["sources"][0]["name"]
     if len(case["sources"]) > 1:

@@ -6,7 +6,8 @@ shard). What it follows is docs/SQL.md alone.
 A case is a dict:
 
     sources     [{"name", "bound": us, "records": [record]}]; a record is {"ts": us | None | "damaged", column: value}, in the
-                order in which it stands in its file, which is one partition; with "bad": True another column of it is damaged
+                order in which it stands in its file, which is one partition; with "bad": True another column of it is damaged;
+                with "punctuation": (column, operator, value) only records of which that holds move the watermark
     where       (column, operator, value) | None
     keys        columns of GROUP BY
     window      microseconds: {"kind": "tumbling", "size", "offset", "grace"}, {"kind": "hopping", .., "advance"},
@@ -65,16 +66,19 @@ def windows(window, time):
 
 def accepted(source, where, window, keeps):
     """Calls `keeps(record, windows)` for each record that counts; returns how many were late, and how many bad."""
-    late, bad, highest = 0, 0, BEFORE_ALL
+    late, bad, highest, marked = 0, 0, BEFORE_ALL, BEFORE_ALL
+    punctuation = source.get("punctuation")
     for record in source["records"]:
         time = record["ts"]
         if time is None or time == "damaged":
             bad += 1
             continue
-        before, highest = highest - source["bound"], max(highest, time)
+        before, highest = (marked if punctuation else highest - source["bound"]), max(highest, time)
         if record.get("bad"):
             bad += 1
             continue
+        if holds(punctuation, record):
+            marked = highest - source["bound"]
         if not holds(where, record):
             continue
         if window["kind"] == "session":  # late by its own time, whatever sessions there are
