@@ -168,7 +168,8 @@ impl Consumer {
         self.fetch.between_max()
     }
 
-    /// Fetches a partition no more until it is resumed; what was fetched already may still come, in part.
+    /// Fetches a partition no more until it is resumed; what was fetched already may still come, in part. Waits for librdkafka to
+    /// have done so.
     pub fn pause(&mut self, partition: i32) {
         self.stop(partition);
     }
@@ -176,16 +177,19 @@ impl Consumer {
     /// Fetches a partition again that was paused, from behind the last record that was taken; where it ends is said again.
     pub fn resume(&mut self, partition: i32) {
         let mut list = PartitionList::new(&self.topic, [(partition, 0)].into_iter());
-        // SAFETY: client and list are alive. It can fail only for a partition not assigned.
-        unsafe { sys::rd_kafka_resume_partitions(self.client.as_ptr(), list.as_mut_ptr()) };
+        self.fetch.while_nobody_takes(&mut || {
+            // SAFETY: client and list are alive. It can fail only for a partition not assigned.
+            unsafe { sys::rd_kafka_resume_partitions(self.client.as_ptr(), list.as_mut_ptr()) };
+        });
     }
 
     /// Stops fetching a partition for good; what was fetched already may still come.
     pub fn stop(&mut self, partition: i32) {
         let mut list = PartitionList::new(&self.topic, [(partition, 0)].into_iter());
-        // SAFETY: client and list are alive. The call does not wait; it can fail only for a partition not assigned, which
-        // then is not fetched either.
-        unsafe { sys::rd_kafka_pause_partitions(self.client.as_ptr(), list.as_mut_ptr()) };
+        self.fetch.while_nobody_takes(&mut || {
+            // SAFETY: client and list are alive. It can fail only for a partition not assigned, which then is not fetched either.
+            unsafe { sys::rd_kafka_pause_partitions(self.client.as_ptr(), list.as_mut_ptr()) };
+        });
     }
 
     /// Reads one more partition of the topic, which the client may not know yet: it is fetched when it does.
