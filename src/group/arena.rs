@@ -16,7 +16,7 @@
 //! its turn for 3 to 14 ms, which is what tens of megabytes cost that change hands at once (docs/decisions/0013). Segments
 //! double up to 8,192 rows: a pane of ten groups reserves little, and a large one wastes no more than the end of a chunk.
 //!
-//! What it does not do: free a single allocation. What lives longer than a pane is in `slab.rs`.
+//! What it does not do: free a single allocation. What lives longer than a pane is in `byte_slab.rs`.
 //!
 //! `unsafe` stands here because rows are reached through pointers into the arena.
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   arrow view (16 bytes) --at most 12 bytes of value: the view is the key----> Slots --> id --> Entry: view, uses
-//!                         \-longer: length, first bytes, hash; then compare -/                     \--> Slab: the bytes
+//!                         \-longer: length, first bytes, hash; then compare -/                     \--> ByteSlab: the bytes
 //! ```
 //!
 //! Laws: equal values have one id while they are in use, different values never the same. Id 0 is NULL. A value is in use
@@ -18,7 +18,7 @@ use velostream_shards::{MemoryRange, NodeMemory};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::arena::{Arena, Segments};
-use super::slab::Slab;
+use super::byte_slab::ByteSlab;
 use super::slots::Slots;
 
 /// The id of NULL.
@@ -40,7 +40,7 @@ pub struct Dictionary {
     arena: Arena,
     /// The first entry that may be used again, as an id; `NULL_ID` if there is none.
     free: u32,
-    slab: Slab,
+    slab: ByteSlab,
     seed: u64,
     /// The ids of a block, and the values of it that are not where they are looked for first; kept for their capacity.
     ids: Vec<u32>,
@@ -75,7 +75,7 @@ impl Dictionary {
             entries: Segments::new(),
             arena: Arena::new(node),
             free: NULL_ID,
-            slab: Slab::new(),
+            slab: ByteSlab::new(),
             seed,
             ids: Vec::new(),
             missing: Vec::new(),

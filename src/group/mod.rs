@@ -17,12 +17,12 @@
 
 mod aggregate;
 mod arena;
+mod byte_slab;
 mod dense;
 mod dictionary;
 mod live_keys;
 mod marks;
 mod pack;
-mod slab;
 mod slot_groups;
 mod slots;
 mod table;
@@ -78,6 +78,17 @@ impl KeySpace {
             ids: Vec::new(),
             all: Vec::new(),
         }
+    }
+
+    /// Leaves the packed keys of the rows at `picked` in `packed`.
+    fn pack(&mut self, rows: &KeyedRows, picked: &[u32]) {
+        let KeySpace {
+            layout,
+            dictionaries,
+            packed,
+            ..
+        } = self;
+        layout.pack(&rows.keys, picked, dictionaries, packed);
     }
 
     /// Bytes that the dictionaries take.
@@ -427,13 +438,7 @@ impl Groups {
 
     /// Leaves the group of each picked row in `space.ids`, and room for all groups in the accumulators.
     fn find_groups(&mut self, space: &mut KeySpace, rows: &KeyedRows, picked: &[u32]) {
-        let KeySpace {
-            layout,
-            dictionaries,
-            packed,
-            ..
-        } = space;
-        layout.pack(&rows.keys, picked, dictionaries, packed);
+        space.pack(rows, picked);
         self.find_packed(space);
         assert_eq!(space.ids.len(), picked.len(), "a group for every row");
     }

@@ -79,17 +79,12 @@ impl SlotGroups {
         picked: &[u32],
         ids: &mut Vec<u32>,
     ) {
-        let KeySpace {
-            layout,
-            dictionaries,
-            packed,
-            ..
-        } = space;
-        layout.pack(&rows.keys, picked, dictionaries, packed);
+        space.pack(rows, picked);
         ids.clear();
         self.fresh.clear();
-        self.keys.assign(packed, ids, &mut self.fresh);
+        self.keys.assign(&space.packed, ids, &mut self.fresh);
         assert_eq!(ids.len(), picked.len(), "a key for every row");
+        let (layout, dictionaries) = (&space.layout, &mut space.dictionaries);
         layout.retain_each(self.keys.words(), &self.fresh, dictionaries);
     }
 

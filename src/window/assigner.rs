@@ -105,7 +105,7 @@ impl Assigner {
                 accepted.push(row as u32);
                 continue;
             }
-            let found = self.each_window(&cell, before, panes);
+            let found = self.each_pane(&cell, before, panes);
             accepted.extend(std::iter::repeat_n(row as u32, found));
             assigned.late += u64::from(found == 0 && cell.windows > 0);
             assigned.one_each &= found == 1;
@@ -114,7 +114,7 @@ impl Assigner {
         assigned
     }
 
-    /// The same where each time is a window of its own.
+    /// The same where each time is a window of its own, as of sessions: there is no span to keep.
     fn assign_times(
         &self,
         times: &[EventTime],
@@ -140,7 +140,7 @@ impl Assigner {
 
     /// Appends the panes of a record of `cell`, before which the watermark was `before`, to `panes`; how many there are.
     #[cold]
-    fn each_window(&self, cell: &Cell, before: Watermark, panes: &mut Vec<i64>) -> usize {
+    fn each_pane(&self, cell: &Cell, before: Watermark, panes: &mut Vec<i64>) -> usize {
         let is_closed = |number: &i64| self.numbers.spans().closing(cell.first + number) <= before;
         let closed = (0..cell.windows).take_while(is_closed).count() as i64;
         if closed == 0 && cell.windows > 0 && self.numbers.is_sliced() {

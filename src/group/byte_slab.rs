@@ -36,7 +36,7 @@ const _: () = {
 
 /// Byte strings by place.
 #[derive(Debug)]
-pub struct Slab {
+pub struct ByteSlab {
     classes: [Class; CLASSES],
 }
 
@@ -55,10 +55,10 @@ struct Class {
     free: u32,
 }
 
-impl Slab {
+impl ByteSlab {
     /// No value, no memory.
-    pub fn new() -> Slab {
-        Slab {
+    pub fn new() -> ByteSlab {
+        ByteSlab {
             classes: std::array::from_fn(|class| Class::new(SLOT_BYTES_MIN << class)),
         }
     }
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_freed_slot_is_used_again_and_an_unused_size_gives_its_memory_back() {
-        let mut slab = Slab::new();
+        let mut slab = ByteSlab::new();
         let first = slab.insert(&[1; 20]);
         let second = slab.insert(&[2; 30]);
         slab.remove(first, 20);
@@ -183,7 +183,7 @@ mod tests {
     fn sizes_have_a_class_up_to_the_longest() {
         assert_eq!([0, 1, 16, 17, 32, 33].map(class_of), [0, 0, 0, 1, 1, 2]);
         assert_eq!(class_of(u32::MAX as usize), CLASSES - 1);
-        let mut slab = Slab::new();
+        let mut slab = ByteSlab::new();
         let long = vec![7; CHUNK_BYTES + 1];
         let place = slab.insert(&long);
         assert_eq!(slab.get(place, long.len()), long);
@@ -194,7 +194,7 @@ mod tests {
         fn a_slab_is_a_list_of_byte_strings(
             steps in prop::collection::vec((any::<prop::sample::Index>(), prop::option::of(0usize..70)), 0..200)
         ) {
-            let mut slab = Slab::new();
+            let mut slab = ByteSlab::new();
             let mut model: Vec<(u32, Vec<u8>)> = Vec::new();
             for (number, (at, insert)) in steps.into_iter().enumerate() {
                 match insert {
