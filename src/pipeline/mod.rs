@@ -28,6 +28,8 @@ mod exchange_edge;
 mod filter_project;
 mod flow;
 mod grouping;
+#[cfg(test)]
+mod harness;
 mod ingest;
 mod letters;
 mod origin_columns;

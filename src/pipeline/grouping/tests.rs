@@ -1,259 +1,20 @@
-//! Grouping on several shards, over real lanes of one block, in one thread: the order of turns is part of the input, so that a
-//! failure replays. Rows and partials are held to the same model.
+//! Grouping on several shards at any order of turns, in the harness. Rows and partials are held to the same model.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
+use std::collections::BTreeMap;
 
-use datafusion_common::arrow::array::{RecordBatch, RecordBatchOptions};
-use datafusion_common::arrow::datatypes::{DataType, Schema};
 use proptest::prelude::*;
-use velostream_shards::{Doorbells, ShardId, mesh};
 
-use super::*;
-use crate::batch::{Batch, Origin};
-use crate::config::limits::INBOX_BLOCKS_MAX;
-use crate::config::options::{OnError, TimeOptions, TimeUnit};
-use crate::emit::RowMaker;
-use crate::pipeline::exchange_edge::Lanes;
-use crate::pipeline::window_aggregate::tests::{
-    GRACE, Record, SIZE, any_record, bounds, key_column, keyed, lines, model_row, output, pane,
-    plan,
+use super::super::harness::{Course, Outcome, Read, Wiring, run as run_in_order};
+use super::super::window_aggregate::tests::{
+    GRACE, Record, SIZE, any_record, bounds, model_row, pane, plan,
 };
-use crate::plan::{
-    AggregatePlan, EmitPolicy, ExchangeStrategy, SourceConnector, StreamSpec, Written,
-};
-use crate::time::EventTime;
-use crate::window::PaneNumbers;
+use crate::plan::ExchangeStrategy;
 
-/// Turns after which a run is taken for one that never ends.
-const TURNS_MAX: usize = 200_000;
-
-/// What a shard reads: some records, then a promise (which may fall back), then perhaps a pause in which it is idle. Where it was
-/// idle before, it wakes: its promise falls back to `wake`, if that is less.
-#[derive(Clone, Debug)]
-struct Read {
-    wake: i64,
-    records: Vec<Record>,
-    promise: i64,
-    idle: bool,
-}
-
-/// How far the clock goes from one turn to the next, microseconds.
-const TURN_US: u64 = 2;
-
-/// How a run goes.
-#[derive(Clone, Debug)]
-struct Course {
-    inputs: Vec<Vec<Read>>,
-    /// Which shard has its turn; when they are used up, one after the other.
-    turns: Vec<usize>,
-    slice_groups: usize,
-}
-
-/// What came of a run.
-#[derive(Debug, Default, PartialEq)]
-struct Outcome {
-    rows: Vec<String>,
-    bad: usize,
-    late_records: u64,
-    late_after_idle: u64,
-    /// Reasons of the letters.
-    told: Vec<String>,
-}
-
-/// One shard with its input.
-struct Seat {
-    grouping: Grouping,
-    /// What has left, as text, and how many rows were withheld.
-    rows: Vec<String>,
-    bad: usize,
-    /// The most that the readers of the rows were promised.
-    said: Watermark,
-    input: VecDeque<Read>,
-    promised: Watermark,
-    idle: bool,
-    now_ns: u64,
-    closed: bool,
-    made: Vec<OutputRows>,
-}
-
-impl Seat {
-    fn turn(&mut self) {
-        self.grouping.flush();
-        self.grouping.fire(&mut self.made);
-        self.grouping.send_partials(&mut self.made);
-        for _ in 0..INBOX_BLOCKS_MAX {
-            if self.grouping.drain(&mut self.made).is_none() {
-                break;
-            }
-        }
-        self.now_ns += TURN_US * 1_000;
-        self.grouping.step(self.now_ns, 0, &mut self.made);
-        self.give_away();
-        if !self.grouping.has_room() || self.closed {
-            return;
-        }
-        match self.input.pop_front() {
-            Some(read) => {
-                if std::mem::take(&mut self.idle) {
-                    self.promised = self.promised.min(Watermark(read.wake));
-                    self.grouping.watermark(self.promised, 0, &mut self.made);
-                }
-                let batch = evaluated(&read.records, self.promised);
-                self.grouping.take(batch, &mut self.made);
-                self.promised = self.promised.max(Watermark(read.promise));
-                self.grouping.watermark(self.promised, 0, &mut self.made);
-                if read.idle {
-                    let idle = Idle {
-                        since_ns: self.now_ns,
-                        advances: true,
-                    };
-                    self.grouping.idle(idle, &mut self.made);
-                    self.idle = true;
-                }
-            }
-            None => {
-                self.grouping.watermark(Watermark::END, 0, &mut self.made);
-                self.grouping.close_input();
-                self.closed = true;
-            }
-        }
-        self.give_away();
-    }
-
-    /// What was made leaves; nothing of it may stand below what was promised before.
-    fn give_away(&mut self) {
-        for rows in self.made.drain(..) {
-            let said = self.said;
-            assert!(
-                rows.event_times_us
-                    .iter()
-                    .all(|&time| Watermark(time) >= said),
-                "a row below the promise {said:?}"
-            );
-            self.bad += rows.bad.len();
-            self.rows.extend(lines(&rows.batch));
-        }
-        if let Standing::Promises(time, _) = self.grouping.standing() {
-            assert!(time >= self.said, "what its rows promise goes back");
-            self.said = time;
-        }
-    }
-
-    fn is_finished(&self) -> bool {
-        self.closed && self.grouping.is_finished()
-    }
-}
-
-fn evaluated(records: &[Record], promised: Watermark) -> Evaluated {
-    let rows = keyed(records, false);
-    let options = RecordBatchOptions::new().with_row_count(Some(records.len()));
-    let mut columns = vec![key_column(records)];
-    columns.extend(rows.arguments);
-    Evaluated {
-        records: Batch {
-            columns: RecordBatch::try_new_with_options(
-                Arc::new(Schema::empty()),
-                Vec::new(),
-                &options,
-            )
-            .expect("no columns"),
-            event_times: records.iter().map(|one| EventTime(one.time)).collect(),
-            watermarks_before: vec![promised; records.len()],
-            origins: vec![
-                Origin {
-                    partition: 0,
-                    offset: 0
-                };
-                records.len()
-            ],
-            due_us: 0,
-            originals: None,
-        },
-        columns,
-    }
-}
-
-/// How the shards are connected.
-#[derive(Clone, Copy, Debug)]
-struct Wiring {
-    windowed: bool,
-    strategy: ExchangeStrategy,
-    partials: bool,
-    /// Whether late records go to a dead letter.
-    told: bool,
-}
-
-fn seats(course: &Course, wiring: Wiring) -> Vec<Seat> {
-    let plan: AggregatePlan = plan(wiring.windowed);
-    let shards = course.inputs.len();
-    let doorbells = Doorbells::open(shards).expect("an eventfd a shard");
-    mesh(&doorbells, 1, 1)
-        .into_iter()
-        .zip(&course.inputs)
-        .enumerate()
-        .map(|(shard, (mut endpoint, input))| {
-            let lanes = Lanes {
-                outbox: endpoint.outboxes.remove(0),
-                inbox: endpoint.inboxes.remove(0),
-            };
-            let shard = ShardId::from_index(shard);
-            let window = plan.window.as_ref();
-            let numbers = window.map(|window| PaneNumbers::of(window, EmitPolicy::Final));
-            let maker = RowMaker::new(&plan, &output(&plan), &[], &Arc::new(Schema::empty()));
-            let first_phase = || {
-                PartialAggregate::new(&plan, 7, || 0, None)
-                    .expect("aggregates that can be computed")
-            };
-            Seat {
-                grouping: Grouping {
-                    keys: 1,
-                    form: KeyForm::new(&[DataType::Utf8View]).expect("a plain type"),
-                    assigner: numbers.map(Assigner::of),
-                    first_phase: wiring.partials.then(first_phase),
-                    edge: ExchangeEdge::new(shard, shards, wiring.strategy, numbers, Some(lanes)),
-                    owned: Owned::new(&plan, EmitPolicy::Final.into(), maker, 7, || 0, None)
-                        .expect("aggregates that can be computed"),
-                    ingest: Ingest::new(|| 0),
-                    judged_records: 0,
-                    late_records: 0,
-                    late_letters: wiring.told.then(|| LateLetters::of(&stream())),
-                    behind_us: window.map(|window| window.behind_us()),
-                    reached: (Watermark::NONE, 0),
-                    told: (Watermark::NONE, 0),
-                    slice_groups: course.slice_groups,
-                    epochs: Epochs::default(),
-                },
-                rows: Vec::new(),
-                bad: 0,
-                said: Watermark::NONE,
-                input: input.clone().into(),
-                promised: Watermark::NONE,
-                idle: false,
-                now_ns: 0,
-                closed: false,
-                made: Vec::new(),
-            }
-        })
-        .collect()
-}
-
-fn stream() -> Arc<StreamSpec> {
-    Arc::new(StreamSpec {
-        name: "s".to_owned(),
-        columns: Arc::new(Schema::empty()),
-        event_time: None,
-        on_error: OnError::DeadLetter,
-        dead_letter: None,
-        event_time_unit: TimeUnit::Milliseconds,
-        time: TimeOptions::default(),
-        watermark_emit: Default::default(),
-        connector: SourceConnector::Queries(Written {
-            queries: 1,
-            bounded: true,
-            updates: None,
-        }),
-    })
+/// What came of a run, in any order.
+fn run(course: &Course, wiring: &Wiring) -> Outcome {
+    let mut outcome = run_in_order(course, wiring);
+    outcome.rows.sort();
+    outcome
 }
 
 #[test]
@@ -284,52 +45,17 @@ fn a_record_whose_window_silence_had_closed_is_told_where_its_bytes_are() {
     };
     for partials in [true, false] {
         let wiring = Wiring {
-            windowed: true,
-            strategy: ExchangeStrategy::Hash,
             partials,
             told: true,
+            ..Wiring::of(plan(true))
         };
-        let outcome = run(&course, wiring);
+        let outcome = run(&course, &wiring);
         assert_eq!((outcome.late_records, outcome.late_after_idle), (0, 2));
         assert_eq!(outcome.rows.len(), 2, "{:?}", outcome.rows);
         assert_eq!(outcome.told.len(), 2);
         let reason = "it is late: its event time is 1970-01-01T00:00:00.000005Z, and the watermark of the query stood at ";
         assert!(outcome.told[0].starts_with(reason), "{}", outcome.told[0]);
     }
-}
-
-fn run(course: &Course, wiring: Wiring) -> Outcome {
-    let mut seats = seats(course, wiring);
-    let shards = seats.len();
-    let in_turn = (0..TURNS_MAX).map(|turn| turn % shards);
-    let mut outcome = Outcome::default();
-    for shard in course.turns.iter().map(|turn| turn % shards).chain(in_turn) {
-        seats[shard].turn();
-        if seats.iter().all(Seat::is_finished) {
-            break;
-        }
-    }
-    assert!(
-        seats.iter().all(Seat::is_finished),
-        "the run ends: nothing waits for ever"
-    );
-    for seat in &mut seats {
-        outcome.rows.append(&mut seat.rows);
-        let LateCounts {
-            late,
-            after_idle,
-            judged: _,
-            corrections: _,
-        } = seat.grouping.late();
-        outcome.late_records += late;
-        outcome.late_after_idle += after_idle;
-        outcome.bad += seat.bad;
-        let letters = seat.grouping.late_letters.iter_mut();
-        let letters = letters.flat_map(LateLetters::take_letters);
-        outcome.told.extend(letters.map(|letter| letter.reason));
-    }
-    outcome.rows.sort();
-    outcome
 }
 
 /// The groups of the records that their own shard accepts, whatever the others do.
@@ -401,8 +127,8 @@ proptest! {
             let expected = model(&course, windowed);
             for strategy in [ExchangeStrategy::Hash, ExchangeStrategy::FanIn] {
                 for partials in [true, false] {
-                    let wiring = Wiring { windowed, strategy, partials, told: false };
-                    prop_assert_eq!(&run(&course, wiring), &expected, "{:?}", wiring);
+                    let wiring = Wiring { strategy, partials, ..Wiring::of(plan(windowed)) };
+                    prop_assert_eq!(&run(&course, &wiring), &expected, "{:?}", wiring);
                 }
             }
         }
@@ -418,8 +144,8 @@ proptest! {
             }
         }
         for windowed in [true, false] {
-            let wiring = Wiring { windowed, strategy: ExchangeStrategy::Sticky, partials: false, told: false };
-            prop_assert_eq!(run(&course, wiring), model(&course, windowed));
+            let wiring = Wiring { strategy: ExchangeStrategy::Sticky, ..Wiring::of(plan(windowed)) };
+            prop_assert_eq!(run(&course, &wiring), model(&course, windowed));
         }
     }
 
@@ -427,8 +153,8 @@ proptest! {
     fn what_comes_after_a_window_closed_without_an_idle_shard_is_counted_by_record(course in any_course(true)) {
         let total: usize = course.inputs.iter().flatten().map(|read| read.records.len()).sum();
         for (partials, told) in [(true, false), (true, true), (false, false), (false, true)] {
-            let wiring = Wiring { windowed: true, strategy: ExchangeStrategy::Hash, partials, told };
-            let outcome = run(&course, wiring);
+            let wiring = Wiring { partials, told, ..Wiring::of(plan(true)) };
+            let outcome = run(&course, &wiring);
             prop_assume!(outcome.bad == 0);
             // Of `k, window_start, window_end, count(*), ..`.
             let counted: u64 = outcome.rows.iter()
