@@ -168,28 +168,35 @@ impl Consumer {
         self.fetch.between_max()
     }
 
-    /// Fetches a partition no more until it is resumed; what was fetched already may still come, in part. Waits for librdkafka to
-    /// have done so.
+    /// Fetches a partition no more until it is resumed; of what was fetched already only a part may come. Waits until librdkafka has
+    /// done so.
     pub fn pause(&mut self, partition: i32) {
         self.stop(partition);
     }
 
-    /// Fetches a partition again that was paused, from behind the last record that was taken; where it ends is said again.
-    pub fn resume(&mut self, partition: i32) {
-        let mut list = PartitionList::new(&self.topic, [(partition, 0)].into_iter());
-        self.fetch.while_nobody_takes(&mut || {
-            // SAFETY: client and list are alive. It can fail only for a partition not assigned.
-            unsafe { sys::rd_kafka_resume_partitions(self.client.as_ptr(), list.as_mut_ptr()) };
-        });
+    /// Fetches a partition again that was paused, from `offset`; what was taken of it and has not come yet comes before that.
+    /// Where it ends is said again.
+    ///
+    /// It is told from where: of itself librdkafka goes on behind what it believes was taken last, which a batch that
+    /// another thread takes meanwhile is not yet, and which the end of a partition, taken in a batch, is counted to.
+    pub fn resume(&mut self, partition: i32, offset: i64) {
+        let mut list = PartitionList::new(&self.topic, [(partition, offset)].into_iter());
+        // SAFETY: client and list are alive, and the error, if there is one, is ours. Neither call can fail but for a partition that
+        // is not assigned; the first does not wait.
+        unsafe {
+            let error = sys::rd_kafka_seek_partitions(self.client.as_ptr(), list.as_mut_ptr(), 0);
+            if !error.is_null() {
+                sys::rd_kafka_error_destroy(error);
+            }
+            sys::rd_kafka_resume_partitions(self.client.as_ptr(), list.as_mut_ptr());
+        }
     }
 
     /// Stops fetching a partition for good; what was fetched already may still come.
     pub fn stop(&mut self, partition: i32) {
         let mut list = PartitionList::new(&self.topic, [(partition, 0)].into_iter());
-        self.fetch.while_nobody_takes(&mut || {
-            // SAFETY: client and list are alive. It can fail only for a partition not assigned, which then is not fetched either.
-            unsafe { sys::rd_kafka_pause_partitions(self.client.as_ptr(), list.as_mut_ptr()) };
-        });
+        // SAFETY: client and list are alive. It can fail only for a partition not assigned, which then is not fetched either.
+        unsafe { sys::rd_kafka_pause_partitions(self.client.as_ptr(), list.as_mut_ptr()) };
     }
 
     /// Reads one more partition of the topic, which the client may not know yet: it is fetched when it does.

@@ -9,19 +9,11 @@
 //! 1. Pointers cross, never bytes. A batch has one owner at any time, and whoever drops it destroys its records.
 //! 2. Spent batches go back to be destroyed by the helper, so that the shard spends next to nothing on librdkafka's memory;
 //!    it destroys one itself only when there is no room on the way back.
-//! 3. The shard changes what is fetched (a pause, a resume) only between two calls of the helper. It waits for one call at most,
-//!    and never for one that waits: the helper asks for what is there.
-//! 4. What waits between the two is bounded by the lane, `FETCH_LANE_BLOCKS` of at most `FETCH_BLOCK_RECORDS`.
+//! 3. What waits between the two is bounded by the lane, `FETCH_LANE_BLOCKS` of at most `FETCH_BLOCK_RECORDS`.
 //!
 //! The thread stands where the thread stood that opened the consumer: on the cores that are kept for clients, if there are any.
 
-#![expect(
-    clippy::disallowed_types,
-    reason = "the helper's thread is none of the shards, and the shard that it serves pauses its client"
-)]
-
 use std::ptr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rdkafka_sys as sys;
 use velostream_shards::{Help, Helper, HelperSeat, Ringer};
@@ -40,7 +32,6 @@ pub(super) struct Dedicated {
     had: usize,
     /// To look at its length.
     queue: ConsumerQueue,
-    calls: Calls,
 }
 
 impl Dedicated {
@@ -52,10 +43,8 @@ impl Dedicated {
     ) -> Result<Dedicated> {
         queue.ring_by(seat.ringer());
         let name = format!("fetch-{}", seat.shard().0);
-        let calls = Calls::default();
         let fetcher = Fetcher {
             queue,
-            calls: calls.clone(),
             spare: Vec::new(),
         };
         let helper = Helper::start(seat, name, FETCH_LANE_BLOCKS, fetcher).map_err(|cause| {
@@ -68,7 +57,6 @@ impl Dedicated {
             batch: Batch::default(),
             had: 0,
             queue: another,
-            calls,
         })
     }
 }
@@ -97,11 +85,6 @@ impl Fetch for Dedicated {
         self.queue.len()
     }
 
-    fn while_nobody_takes(&self, change: &mut dyn FnMut()) {
-        let _nobody = self.calls.enter();
-        change();
-    }
-
     /// A full lane, one block that the shard reads, and one in the helper's hands.
     fn between_max(&self) -> usize {
         (FETCH_LANE_BLOCKS + 2) * FETCH_BLOCK_RECORDS
@@ -111,7 +94,6 @@ impl Fetch for Dedicated {
 /// The helper's end.
 struct Fetcher {
     queue: ConsumerQueue,
-    calls: Calls,
     /// Batches that hold nothing, to be filled again.
     spare: Vec<Batch>,
 }
@@ -122,10 +104,7 @@ impl Help for Fetcher {
     fn prepare(&mut self) -> Option<Batch> {
         let mut batch = self.spare.pop().unwrap_or_default();
         batch.records.resize(FETCH_BLOCK_RECORDS, ptr::null_mut());
-        let count = {
-            let _alone = self.calls.enter();
-            self.queue.take(&mut batch.records)
-        };
+        let count = self.queue.take(&mut batch.records);
         batch.records.truncate(count);
         if count == 0 {
             self.spare.push(batch);
@@ -137,17 +116,6 @@ impl Help for Fetcher {
     fn take_back(&mut self, mut spent: Batch) {
         spent.clear();
         self.spare.push(spent);
-    }
-}
-
-/// One call at a time: of the helper that takes, or of the shard that pauses. Nobody waits here for longer than a call takes.
-#[derive(Clone, Default)]
-struct Calls(Arc<Mutex<()>>);
-
-impl Calls {
-    fn enter(&self) -> MutexGuard<'_, ()> {
-        // There is nothing behind it that a panic could have left half done.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -53,12 +53,6 @@ pub(super) trait Fetch: Send {
     /// Events that librdkafka keeps waiting.
     fn waiting(&self) -> usize;
 
-    /// Makes `change`, to what is fetched, while nobody is taking: librdkafka notes where it has to go on from what was taken, and
-    /// a batch that is half taken is not noted yet.
-    fn while_nobody_takes(&self, change: &mut dyn FnMut()) {
-        change();
-    }
-
     /// The most events that may lie between what librdkafka keeps and what the next `take` brings.
     fn between_max(&self) -> usize {
         0

@@ -6,7 +6,8 @@
 //!
 //! Laws: a partition that is paused is not idle: nobody asks its broker for an end. One that stands at its end is not paused, for
 //! there is nothing to hold; so one that is or falls idle never waits. What is taken after a pause, out of a helper's hands, is
-//! read as ever. After a resume the client reads on behind what was taken last, and says again where the end is.
+//! read as ever. After a resume the client reads on behind the last record that was read; what was in a helper's hands then comes
+//! twice, and is passed over the second time. It says again where the end is.
 
 use crate::kafka::Consumer;
 use crate::time::Ahead;
@@ -19,7 +20,10 @@ pub(super) fn hold_back(partitions: &mut [Partition], consumer: &mut Consumer, a
         let waits = partition.still.is_at_end();
         let admitted = waits || ahead.admits(partition.clock.watermark(), partition.paused);
         match (admitted, partition.paused) {
-            (true, true) => consumer.resume(partition.partition),
+            (true, true) => {
+                partition.repeats_from = Some(partition.next_offset);
+                consumer.resume(partition.partition, partition.next_offset);
+            }
             (false, false) => consumer.pause(partition.partition),
             (true, false) | (false, true) => {}
         }

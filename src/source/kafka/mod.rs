@@ -51,7 +51,7 @@ use self::alignment::hold_back;
 use self::failure::{event_partition, failed};
 use self::growth::{Growth, take_up};
 use self::hidden::HiddenColumns;
-use self::partition::{Partition, idle_since_ns, least, settle};
+use self::partition::{Came, Partition, idle_since_ns, least, settle};
 use self::quiet::{Found, Quiet};
 use super::{
     BadRecords, Extent, PartitionClocks, PartitionCut, PartitionFigures, Polled, Restart, Source,
@@ -347,7 +347,11 @@ impl<D: Decoder> Source for KafkaSource<D> {
             }
             match event {
                 Event::Record(record) => {
-                    partition.go_to(record.offset(), self.gaps_are_errors, &self.topic)?;
+                    let came =
+                        partition.go_to(record.offset(), self.gaps_are_errors, &self.topic)?;
+                    if came == Came::Again {
+                        continue;
+                    }
                     if partition.still.speak() {
                         let holds = partition.clock.watermark();
                         woken = Some(woken.map_or(holds, |least| least.min(holds)));
@@ -380,8 +384,10 @@ impl<D: Decoder> Source for KafkaSource<D> {
                     }
                 }
                 Event::End { offset, broker, .. } => {
-                    partition.go_to(offset, self.gaps_are_errors, &self.topic)?;
-                    if let Some(quiet) = &mut self.quiet {
+                    let came = partition.go_to(offset, self.gaps_are_errors, &self.topic)?;
+                    if came == Came::New
+                        && let Some(quiet) = &mut self.quiet
+                    {
                         partition.still.reach_end(now_ns, broker);
                         quiet.reached_end(now_ns);
                     }

@@ -37,6 +37,17 @@ pub(super) struct Partition {
     pub(super) still: Still,
     /// Whether it is not fetched, for it is too far ahead of others.
     pub(super) paused: bool,
+    /// Where the client was told to go on after the last pause: what stands from there on may come twice.
+    pub(super) repeats_from: Option<i64>,
+}
+
+/// What is at an offset that the read has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Came {
+    /// What follows.
+    New,
+    /// What was there before.
+    Again,
 }
 
 impl Partition {
@@ -73,6 +84,7 @@ impl Partition {
             settled: Watermark::NONE,
             still: Still::default(),
             paused: false,
+            repeats_from: None,
         }
     }
 
@@ -122,8 +134,16 @@ impl Partition {
 
     /// The read has come to `offset`: what was left out on the way never comes, and is an error where gaps are.
     #[inline]
-    pub(super) fn go_to(&mut self, offset: i64, gaps_are_errors: bool, topic: &str) -> Result<()> {
+    pub(super) fn go_to(
+        &mut self,
+        offset: i64,
+        gaps_are_errors: bool,
+        topic: &str,
+    ) -> Result<Came> {
         if offset < self.next_offset {
+            if self.repeats_from.is_some_and(|from| from <= offset) {
+                return Ok(Came::Again);
+            }
             return Err(Error::Connector(format!(
                 "topic {topic} partition {} went back from offset {} to {offset}: the broker lost records, or the topic was \
                  made anew",
@@ -139,7 +159,7 @@ impl Partition {
             )));
         }
         self.next_offset = offset;
-        Ok(())
+        Ok(Came::New)
     }
 }
 

@@ -66,7 +66,9 @@ impl<D: Decoder> KafkaSource<D> {
                         }
                     }
                 }
-                Event::End { offset, .. } => partition.go_to(offset, false, &self.topic)?,
+                Event::End { offset, .. } => {
+                    partition.go_to(offset, false, &self.topic)?;
+                }
                 Event::Failed { .. } => failed(&self.topic, &event)?,
             }
             if !partition.is_rebuilding() {

@@ -41,6 +41,7 @@ pub(super) fn a_quick_partition_waits_for_the_slow_one_and_for_no_silent_one() {
     let begun = Instant::now();
     let mut read = [Vec::new(), Vec::new()];
     let mut slow = 1;
+    let mut written = vec![slow];
     let mut held = 0;
     while slow < QUICK / 2 {
         assert!(begun.elapsed() < LONG, "{:?}", source.figures());
@@ -56,6 +57,7 @@ pub(super) fn a_quick_partition_waits_for_the_slow_one_and_for_no_silent_one() {
                 held += 1;
                 slow += DRIFT / 2;
                 write(&broker, 1, [slow.to_string()]);
+                written.push(slow);
             }
         }
     }
@@ -69,5 +71,26 @@ pub(super) fn a_quick_partition_waits_for_the_slow_one_and_for_no_silent_one() {
     }
     let all: Vec<i64> = (1..=QUICK).collect();
     assert!(read[0] == all, "each record once, in order");
+    assert_eq!(read[1], written);
     assert!(!source.partitions[0].paused);
+}
+
+#[test]
+fn what_comes_again_behind_a_resume_is_passed_over_and_before_it_is_an_error() {
+    let range = Range {
+        partition: 0,
+        start: 0,
+        end: None,
+        oldest: true,
+        restored: None,
+    };
+    let mut partition = Partition::new(&range, PartitionClock::new(0), None);
+    assert_eq!(partition.go_to(7, false, "t").expect("on"), Came::New);
+    partition.repeats_from = Some(5);
+    let came = [5, 6, 7, 8].map(|offset| partition.go_to(offset, false, "t").expect("known"));
+    assert_eq!(came, [Came::Again, Came::Again, Came::New, Came::New]);
+    let back = partition
+        .go_to(4, false, "t")
+        .expect_err("records are gone");
+    assert!(back.to_string().contains("went back from offset 8 to 4"));
 }
