@@ -1,4 +1,4 @@
-//! Every test of the whole, in one binary. Tests of one module stand beside it, in src; tests of shards in shards.
+//! Every test of the whole, in one binary, but for the acceptance scripts (accept.rs). Tests of one module stand beside it, in src; tests of shards in shards.
 
 // The benchmarks, small, so that they never rot: every scenario's rows are the plain loop's at any number of shards.
 mod bench;
@@ -32,5 +32,3 @@ mod process;
 mod several;
 // A running velo watched from outside: metrics, liveness, a service manager; the host it runs on.
 mod watched;
-// The acceptance scripts, over all flights and a real broker. Slow, so their names sort last.
-mod z_accept;
