@@ -8,13 +8,17 @@ use crate::process::{Ended, Folder, LIMIT};
 
 const GROUPS: usize = 5;
 
+/// Of each group one session, which is open at the end: a millisecond lies between two records.
+const SESSIONS: &str = "WINDOW SESSION (GAP 1 HOUR)";
+
 /// Runs this query over a generator of 2,000 records a second for 2 s, at these shards.
-fn run(folder: &Folder, emit: &str, shards: &str) -> Ended {
+fn run(folder: &Folder, window: &str, emit: &str, shards: &str) -> Ended {
     folder.write(
         "job.sql",
         format!(
-            "CREATE STREAM s (k VARCHAR) WITH (connector = 'datagen', rate = '2000', 'columns.k.cardinality' = '{GROUPS}');
-             SELECT k, COUNT(*) AS n FROM s GROUP BY k EMIT {emit};"
+            "CREATE STREAM s (k VARCHAR, ts TIMESTAMP, WATERMARK FOR ts AS ts) WITH (connector = 'datagen', rate = '2000',
+               'columns.k.cardinality' = '{GROUPS}', 'columns.ts.start' = '2024-01-01T00:00:00Z', 'columns.ts.step' = '1ms');
+             SELECT k, COUNT(*) AS n FROM s GROUP BY k {window} EMIT {emit};"
         ),
     );
     let command = folder.velo(&[
@@ -59,13 +63,18 @@ fn assert_whole(folder: &Folder, counts: &BTreeMap<String, Vec<u64>>) {
 
 #[test]
 fn a_stop_lets_go_what_is_held_back() {
-    for emit in ["CHANGES EVERY 1 HOUR", "CHANGES EVERY 1000000 ROWS"] {
+    for (window, emit) in [
+        ("", "CHANGES EVERY 1 HOUR"),
+        ("", "CHANGES EVERY 1000000 ROWS"),
+        (SESSIONS, "CHANGES EVERY 1 HOUR"),
+        (SESSIONS, "CHANGES EVERY 1000000 ROWS"),
+    ] {
         for shards in ["1", "3"] {
             let folder = Folder::new();
-            let counts = counts(&run(&folder, emit, shards));
+            let counts = counts(&run(&folder, window, emit, shards));
             assert_whole(&folder, &counts);
             for of_key in counts.values() {
-                assert_eq!(of_key.len(), 1, "{emit}: {of_key:?}");
+                assert_eq!(of_key.len(), 1, "{window} {emit}: {of_key:?}");
             }
         }
     }
@@ -73,13 +82,14 @@ fn a_stop_lets_go_what_is_held_back() {
 
 #[test]
 fn a_group_leaves_at_most_once_in_its_interval_and_does_leave() {
-    for shards in ["1", "3"] {
+    for (window, shards) in [("", "1"), ("", "3"), (SESSIONS, "1"), (SESSIONS, "3")] {
         let folder = Folder::new();
-        let counts = counts(&run(&folder, "CHANGES EVERY 300 MILLISECONDS", shards));
+        let emit = "CHANGES EVERY 300 MILLISECONDS";
+        let counts = counts(&run(&folder, window, emit, shards));
         assert_whole(&folder, &counts);
         for of_key in counts.values() {
             // Six intervals in two seconds, a beginning and an end; a machine that is busy takes longer.
-            assert!((3..=9).contains(&of_key.len()), "{of_key:?}");
+            assert!((3..=9).contains(&of_key.len()), "{window}: {of_key:?}");
         }
     }
 }

@@ -28,7 +28,7 @@ pub use leaving::{held_rows, range_rows};
 pub use on_close::Closing;
 pub use output_rows::{OutputRows, Tombstones, Withheld};
 pub use partials::PartialMaker;
-pub use rows::{Cause, GroupValues, Marked, Moved, RowMaker};
+pub use rows::{Cause, GroupValues, Marked, Moved, MovedSessions, RowMaker};
 
 use crate::group::KeySpace;
 

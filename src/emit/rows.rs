@@ -10,21 +10,22 @@
 //! key which tells the groups apart.
 //! What it does not do: encode, or decide what `on_error` makes of a withheld row.
 
+mod withdrawn;
+
 use std::ops::Range;
 use std::sync::Arc;
 
-use datafusion_common::arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, RecordBatch, TimestampMicrosecondArray,
-};
+use datafusion_common::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
 use datafusion_common::arrow::compute::filter_record_batch;
-use datafusion_common::arrow::datatypes::{FieldRef, SchemaRef, TimestampMicrosecondType};
+use datafusion_common::arrow::datatypes::{Schema, SchemaRef, TimestampMicrosecondType};
 use datafusion_physical_expr::PhysicalExpr;
-use datafusion_physical_expr::expressions::Column;
 
+use self::withdrawn::is_identity;
+pub use self::withdrawn::{Moved, MovedSessions};
 use super::bounds::Bounds;
-use super::{Closing, Maker, OutputRows, Tombstones, Withheld, range_rows};
-use crate::batch::{Isolated, evaluate_isolated, take_columns, under};
-use crate::group::{Finished, KeySpace, Marks, Standing};
+use super::{Closing, Maker, OutputRows, Withheld, range_rows};
+use crate::batch::{Isolated, evaluate_isolated, under};
+use crate::group::{Finished, KeySpace, Marks};
 use crate::plan::typed::converted;
 use crate::plan::{AggregatePlan, PlannedExpr, WindowSpec, sql_type};
 
@@ -63,17 +64,6 @@ pub struct Marked<'m> {
     pub groups: &'m [u32],
 }
 
-/// A row whose group was another before: its session began elsewhere.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Moved {
-    /// The row.
-    pub row: u32,
-    /// Where the window began that is not any more.
-    pub start: i64,
-    /// The group that it took in, whose identity it has now.
-    pub took_in: Option<u32>,
-}
-
 /// What became of a row.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fate {
@@ -91,6 +81,8 @@ pub struct RowMaker {
     /// Whether the rows can say that they are final.
     tells_final: bool,
     grouped: SchemaRef,
+    /// The columns of it that tell one group from another: keys and bounds.
+    identity: SchemaRef,
     /// What an out-of-range aggregate is called in a reason.
     aggregates: Vec<String>,
     having: Option<Arc<dyn PhysicalExpr>>,
@@ -138,6 +130,7 @@ impl RowMaker {
             windowed: plan.window.is_some(),
             tells_final: plan.is_final,
             grouped: Arc::clone(&plan.grouped),
+            identity: Arc::new(Schema::new(fields[..keys + bounds].to_vec())),
             aggregates: plan
                 .aggregates
                 .iter()
@@ -164,6 +157,12 @@ impl RowMaker {
         self.withdraws
     }
 
+    /// Whether it withdraws the start of a session that has moved. Then it has to know of which sessions a row is out, unless one
+    /// left after every record.
+    pub fn withdraws_moved(&self) -> bool {
+        self.withdraws_moved
+    }
+
     /// What it has to know of the groups of rows, if it has to know anything.
     pub fn marked<'m>(
         &self,
@@ -182,23 +181,26 @@ impl RowMaker {
     /// The rows of these groups. With marks, what is out of each group is noted, and withdrawn when it no longer satisfies HAVING.
     pub fn make(&self, values: GroupValues, marked: Option<Marked<'_>>) -> OutputRows {
         let bounds = Bounds::of(values.cause.window);
-        self.make_within(bounds, values, marked, &[])
+        self.make_within(bounds, values, marked, MovedSessions::default())
     }
 
-    /// The same of rows that have windows of their own (`windows`; that of `cause` is none). Of some the window began elsewhere before
-    /// (`moved`, by row, ascending): what stood there is withdrawn.
+    /// The same of rows that have windows of their own (`windows`; that of `cause` is none), with what is out under starts that are
+    /// no more withdrawn between them.
     pub fn make_of_sessions(
         &self,
         windows: Vec<(i64, i64)>,
         values: GroupValues,
         marked: Option<Marked<'_>>,
-        moved: &[Moved],
+        moved: MovedSessions,
     ) -> OutputRows {
         assert_eq!(
             values.cause.window, None,
             "each session has a window of its own"
         );
-        let moved = if self.withdraws_moved { moved } else { &[] };
+        assert!(
+            self.withdraws_moved || moved.each.is_empty(),
+            "a start is withdrawn where the message key tells sessions apart"
+        );
         self.make_within(Bounds::Each(windows), values, marked, moved)
     }
 
@@ -207,7 +209,7 @@ impl RowMaker {
         bounds: Bounds,
         values: GroupValues,
         marked: Option<Marked<'_>>,
-        moved: &[Moved],
+        moved: MovedSessions,
     ) -> OutputRows {
         let rows = values.rows;
         let Cause {
@@ -220,7 +222,7 @@ impl RowMaker {
         );
         let mut bad = Vec::new();
         let (all, out_of_range) = self.grouped(bounds, values);
-        let mut places = Places::of(marked.is_some() || !moved.is_empty(), rows);
+        let mut places = Places::of(marked.is_some() || !moved.each.is_empty(), rows);
         let in_range = self.in_range(&all, out_of_range, &mut places, &mut bad);
         let grouped = self.having(in_range, &mut places, &mut bad);
         let Isolated {
@@ -248,96 +250,6 @@ impl RowMaker {
         }
     }
 
-    /// Notes what is out of each group after its row. The message keys of those that are withdrawn, and before which of the rows
-    /// that were made each stands.
-    fn withdrawn(
-        &self,
-        all: &RecordBatch,
-        fates: &[Fate],
-        mut marked: Option<Marked<'_>>,
-        moved: &[Moved],
-    ) -> Option<Tombstones> {
-        if let Some(Marked { groups, .. }) = &marked {
-            assert_eq!(groups.len(), fates.len(), "a group for every row");
-        }
-        let (mut made, mut rows, mut before) = (0, Vec::new(), Vec::new());
-        // Where the windows of the first of them began; of the others it stands in their row.
-        let mut starts: Vec<(usize, i64)> = Vec::new();
-        let mut moved = moved.iter().peekable();
-        for (row, &fate) in fates.iter().enumerate() {
-            if let Some(one) = moved.next_if(|one| one.row as usize == row)
-                && self.was_out(&mut marked, one)
-            {
-                starts.push((rows.len(), one.start));
-                rows.push(row as u32);
-                before.push(made);
-            }
-            made += u32::from(fate == Fate::Made);
-            let Some(Marked { marks, groups }) = &mut marked else {
-                continue;
-            };
-            let group = groups[row];
-            match fate {
-                Fate::Withheld => {}
-                Fate::Made => marks.stands(group, Standing::Out),
-                Fate::Refused => {
-                    let holds = match marks.standing(group) {
-                        Standing::Out => true,
-                        Standing::Nothing => self.doubts,
-                        Standing::Withdrawn => false,
-                    };
-                    if holds {
-                        marks.stands(group, Standing::Withdrawn);
-                        rows.push(row as u32);
-                        before.push(made);
-                    }
-                }
-            }
-        }
-        if rows.is_empty() {
-            return None;
-        }
-        let event_times_us = self.event_times(all, &rows);
-        let mut columns = take_columns(all.columns(), &rows);
-        if !starts.is_empty() {
-            let column = columns[self.keys].as_primitive::<TimestampMicrosecondType>();
-            let mut all_starts = column.values().to_vec();
-            for (place, start) in starts {
-                all_starts[place] = start;
-            }
-            columns[self.keys] = Arc::new(TimestampMicrosecondArray::from(all_starts));
-        }
-        let withdrawn = under(all.schema_ref(), columns, rows.len());
-        let key = &self.expressions[self.output.fields().len()..];
-        let Isolated { columns, bad, .. } = evaluate_isolated(key, &withdrawn);
-        assert!(
-            bad.is_empty(),
-            "a key that is columns of the group can be computed"
-        );
-        let schema = self.key.as_ref().expect("what withdraws has a message key");
-        Some(Tombstones {
-            key: under(schema, columns, rows.len()),
-            before,
-            event_times_us,
-        })
-    }
-
-    /// Whether a row is out of the window that has moved. The group has the identity now of what it took in, or a new one.
-    fn was_out(&self, marked: &mut Option<Marked<'_>>, moved: &Moved) -> bool {
-        let Some(Marked { marks, groups }) = marked else {
-            return true;
-        };
-        let group = groups[moved.row as usize];
-        let was = marks.standing(group);
-        let now = moved.took_in.map_or(Standing::Nothing, |taken| {
-            let standing = marks.standing(taken);
-            marks.stands(taken, Standing::Nothing);
-            standing
-        });
-        marks.stands(group, now);
-        was == Standing::Out || was == Standing::Nothing && self.doubts
-    }
-
     /// The event time of each of the rows `chosen`: the end of its window - 1.
     fn event_times(&self, grouped: &RecordBatch, chosen: &[u32]) -> Vec<i64> {
         if !self.windowed {
@@ -362,12 +274,7 @@ impl RowMaker {
             "values of every aggregate"
         );
         assert_eq!(keys.len(), self.keys, "a value of every key column");
-        // Keys come in one form (text and bytes as views, times without a zone); the plan may name another.
-        let in_form = |(key, field): (ArrayRef, &FieldRef)| {
-            converted(&key, field.data_type()).expect("a key is a value of its column's type")
-        };
-        let keys = keys.into_iter().zip(self.grouped.fields());
-        let mut columns: Vec<ArrayRef> = keys.map(in_form).collect();
+        let mut columns = self.in_form(keys);
         columns.extend(bounds.columns(rows));
         if self.tells_final {
             columns.push(Arc::new(BooleanArray::from(vec![cause.is_final; rows])));
@@ -375,6 +282,14 @@ impl RowMaker {
         let out_of_range = self.out_of_range(rows, &aggregates);
         columns.extend(aggregates.into_iter().map(|finished| finished.values));
         (under(&self.grouped, columns, rows), out_of_range)
+    }
+
+    /// Key columns in the form that the plan names; they come in another (text and bytes as views, times without a zone).
+    fn in_form(&self, keys: Vec<ArrayRef>) -> Vec<ArrayRef> {
+        let keys = keys.into_iter().zip(self.identity.fields());
+        let in_form = keys.map(|(key, field)| converted(&key, field.data_type()));
+        let in_form = in_form.map(|key| key.expect("a key is a value of its column's type"));
+        in_form.collect()
     }
 
     /// The rows of `all` without those that have a value out of range.
@@ -501,30 +416,6 @@ impl Places {
             self.fates[self.rows[row as usize] as usize] = Fate::Made;
         }
     }
-}
-
-/// Whether the message key `key` is columns of the group alone, and all that tell one group from another.
-fn is_identity(plan: &AggregatePlan, key: &[PlannedExpr]) -> bool {
-    let columns: Vec<Option<usize>> = key
-        .iter()
-        .map(|part| part.expr.downcast_ref::<Column>().map(Column::index))
-        .collect();
-    let has = |place: usize| columns.contains(&Some(place));
-    let start = plan.keys.len();
-    let bounded = match plan.window {
-        None => true,
-        // Several of them begin together.
-        Some(WindowSpec::Cumulate { .. }) => has(start + 1),
-        // The end of a session moves with its records.
-        Some(WindowSpec::Session { .. }) => has(start) && !has(start + 1),
-        Some(WindowSpec::Tumbling { .. } | WindowSpec::Hopping { .. }) => {
-            has(start) || has(start + 1)
-        }
-    };
-    let of_group = |place: &Option<usize>| {
-        place.is_some_and(|place| place < start + if plan.window.is_some() { 2 } else { 0 })
-    };
-    !key.is_empty() && columns.iter().all(of_group) && (0..start).all(has) && bounded
 }
 
 impl Maker for RowMaker {

@@ -69,14 +69,14 @@ impl Marks {
     }
 
     /// These groups, one a record, have changed.
-    pub(super) fn changed(&mut self, groups: &[u32]) {
+    pub fn changed(&mut self, groups: &[u32]) {
         for &group in groups {
             self.hold(group);
         }
     }
 
     /// These groups, one a record, have changed. Appends to `due` the places of the records that are the `every`-th of their group.
-    pub(super) fn counted(&mut self, groups: &[u32], every: u32, due: &mut Vec<u32>) {
+    pub fn counted(&mut self, groups: &[u32], every: u32, due: &mut Vec<u32>) {
         for (place, &group) in groups.iter().enumerate() {
             let mark = &mut self.groups[group as usize];
             mark.records += 1;
@@ -133,6 +133,29 @@ impl Marks {
         for &group in groups {
             self.groups[group as usize].changed = false;
         }
+    }
+
+    /// Whether it has changed since its row left, which is forgotten: it leaves now in another way.
+    pub fn take_changed(&mut self, group: u32) -> bool {
+        std::mem::take(&mut self.groups[group as usize].changed)
+    }
+
+    /// Group `into` takes in group `from`, of which no more is waited for: their records add up. What has left of `from` is known
+    /// on.
+    pub(super) fn take_in(&mut self, into: u32, from: u32) {
+        let taken = &mut self.groups[from as usize];
+        taken.changed = false;
+        let records = std::mem::take(&mut taken.records);
+        self.groups[into as usize].records += records;
+    }
+
+    /// Nothing is known of this group: it is another from now on. One that stands in a list stands there once, as before.
+    pub(super) fn forget(&mut self, group: u32) {
+        let mark = &mut self.groups[group as usize];
+        *mark = Mark {
+            listed: mark.listed,
+            ..Mark::default()
+        };
     }
 
     /// Looks at the next groups that were let go, at most `max`, and appends those to `ids` whose row is to leave. How many were
@@ -219,6 +242,34 @@ mod tests {
         marks.left(&[1]);
         marks.let_go();
         assert_eq!(taken(&mut marks, 5), [0], "1 has left in another way");
+    }
+
+    #[test]
+    fn records_of_a_group_that_is_taken_in_count_on_and_it_is_not_waited_for() {
+        let arena = Arena::new(None);
+        let mut marks = marks(3, &arena);
+        let mut due = Vec::new();
+        marks.counted(&[0, 0, 1, 1], 3, &mut due);
+        marks.take_in(1, 0);
+        marks.counted(&[1, 1, 1], 3, &mut due);
+        assert_eq!(due, [0], "two and two and one are more than three");
+        marks.let_go();
+        assert_eq!(taken(&mut marks, 5), [1]);
+    }
+
+    #[test]
+    fn a_group_that_is_forgotten_in_a_list_is_another_when_it_changes() {
+        let arena = Arena::new(None);
+        let mut marks = marks(2, &arena);
+        marks.changed(&[0, 1]);
+        marks.stands(0, Standing::Out);
+        marks.forget(0);
+        marks.forget(1);
+        assert_eq!(marks.standing(0), Standing::Nothing);
+        marks.changed(&[1]);
+        marks.let_go();
+        assert_eq!(taken(&mut marks, 5), [1], "and stands there once");
+        assert!(!marks.holds());
     }
 
     #[test]

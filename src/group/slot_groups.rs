@@ -14,7 +14,7 @@ use datafusion_common::arrow::datatypes::DataType;
 use velostream_shards::MemoryRange;
 
 use super::live_keys::LiveKeys;
-use super::{Accumulator, Arena, Finished, KeySpace, Marks, Standing, argument_of, build};
+use super::{Accumulator, Arena, Finished, KeySpace, Marks, argument_of, build};
 use crate::error::Result;
 use crate::exchange::KeyedRows;
 use crate::plan::AggregateSpec;
@@ -28,7 +28,7 @@ pub struct SlotGroups {
     arguments: Vec<Option<(usize, DataType)>>,
     /// Where the state of the accumulators lies.
     arena: Arena,
-    /// What has left of each slot, for whoever emits; `None` where it need not be known.
+    /// What has left of each slot, and what waits to; `None` where it need not be known.
     marks: Option<Marks>,
     /// Slots that there is room for.
     slots: usize,
@@ -37,7 +37,7 @@ pub struct SlotGroups {
 }
 
 impl SlotGroups {
-    /// No keys of `space`, and no slots; with `marked` it is remembered what has left of each.
+    /// No keys of `space`, and no slots; with `marked` each has a mark.
     ///
     /// # Errors
     /// `Error::Config` names an aggregate that cannot be computed over its argument's type, and what to do instead.
@@ -58,7 +58,8 @@ impl SlotGroups {
 
     /// Bytes taken from the system.
     pub fn bytes(&self) -> usize {
-        self.keys.bytes() + self.arena.reserved_bytes()
+        let lists = self.marks.as_ref().map_or(0, Marks::list_bytes);
+        self.keys.bytes() + self.arena.reserved_bytes() + lists
     }
 
     /// The memory of keys and accumulators.
@@ -134,6 +135,11 @@ impl SlotGroups {
             accumulator.join(into, from);
             accumulator.reset(from);
         }
+        if let Some(marks) = &mut self.marks {
+            for (&into, &from) in into.iter().zip(from) {
+                marks.take_in(into, from);
+            }
+        }
     }
 
     /// Empties these slots.
@@ -143,14 +149,29 @@ impl SlotGroups {
         }
         if let Some(marks) = &mut self.marks {
             for &slot in slots {
-                marks.stands(slot, Standing::Nothing);
+                marks.forget(slot);
             }
         }
     }
 
-    /// What has left of the slots, if it is remembered.
+    /// The marks of the slots, if they have any.
     pub fn marks(&mut self) -> Option<&mut Marks> {
         self.marks.as_mut()
+    }
+
+    /// Whether a slot waits to leave, held back or let go.
+    pub fn holds(&self) -> bool {
+        self.marks.as_ref().is_some_and(Marks::holds)
+    }
+
+    /// Whether a slot is held back that was not let go.
+    pub fn is_holding(&self) -> bool {
+        self.marks.as_ref().is_some_and(Marks::is_holding)
+    }
+
+    /// Whether slots were let go that have not left.
+    pub fn is_leaving(&self) -> bool {
+        self.marks.as_ref().is_some_and(Marks::is_leaving)
     }
 
     /// For each aggregate the values of these slots.

@@ -56,7 +56,7 @@ impl Owned {
             Some(sessions) => Owned::Sessions(Box::new(SessionAggregate::new(
                 plan,
                 sessions,
-                emit.policy,
+                emit,
                 maker,
                 seed,
                 monotonic_ns,
@@ -78,7 +78,7 @@ impl Owned {
         either!(self, owned => owned.doubt());
     }
 
-    /// Adds accepted rows to their groups, and under EMIT CHANGES appends the rows that they cause to `out`.
+    /// Adds accepted rows to their groups, and appends the rows that leave with them to `out`.
     pub fn rows(&mut self, rows: KeyedRows, out: &mut Vec<OutputRows>) {
         either!(self, owned => owned.rows(rows, out));
     }
@@ -91,42 +91,29 @@ impl Owned {
         }
     }
 
-    /// Lets go what is held back, whatever the clock says. Of sessions nothing is.
+    /// Lets go what is held back, whatever the clock says.
     pub fn let_held_go(&mut self) {
-        if let Owned::Windows(windows) = self {
-            windows.let_held_go();
-        }
+        either!(self, owned => owned.let_held_go());
     }
 
     /// Lets go what is held back, if it is time.
     pub fn look_at_clock(&mut self) {
-        if let Owned::Windows(windows) = self {
-            windows.look_at_clock();
-        }
+        either!(self, owned => owned.look_at_clock());
     }
 
     /// Whether a row is held back.
     pub fn holds_back(&self) -> bool {
-        match self {
-            Owned::Windows(windows) => windows.holds_back(),
-            Owned::Sessions(_) => false,
-        }
+        either!(self, owned => owned.holds_back())
     }
 
     /// When the clock lets go what is held back, monotonic clock, nanoseconds.
     pub fn lets_go_ns(&self) -> Option<u64> {
-        match self {
-            Owned::Windows(windows) => windows.lets_go_ns(),
-            Owned::Sessions(_) => None,
-        }
+        either!(self, owned => owned.lets_go_ns())
     }
 
     /// Rows that corrected one of a window which had fired.
     pub fn corrections(&self) -> u64 {
-        match self {
-            Owned::Windows(windows) => windows.corrections(),
-            Owned::Sessions(_) => 0,
-        }
+        either!(self, owned => owned.corrections())
     }
 
     /// Merges what other shards, or this one, aggregated of groups that live here.
@@ -189,9 +176,6 @@ impl Owned {
 
     /// Whether nothing that has fired waits to leave.
     pub fn is_idle(&self) -> bool {
-        match self {
-            Owned::Windows(windows) => windows.is_idle(),
-            Owned::Sessions(sessions) => !sessions.is_behind(),
-        }
+        either!(self, owned => owned.is_idle())
     }
 }

@@ -2,9 +2,13 @@
 //!
 //! ```text
 //!   rows(KeyedRows) --SlotGroups: key ids--> Sessions: slots, what took in what --> SlotGroups: aggregates by slot
-//!   watermark(..)   --> Sessions                  fire_slice: at most n sessions --> rows --> out (EMIT FINAL)
+//!                   \--EMIT CHANGES: a row after each record; EVERY n ROWS: after some; late = update: behind the end --> out
+//!   watermark(..)   --> Sessions                  fire_slice: at most n sessions --> rows --> out
 //!                                                            \--slot emptied, key removed with its last session
 //! ```
+//!
+//! What leaves when: `changes.rs` with its record, `held.rs` what EVERY holds back, `fired.rs` when the watermark has passed it, or
+//! its end (`late = 'update'`).
 //!
 //! Laws: a session fires once, when the watermark is beyond its end plus grace. The rows do not depend on the order of the
 //! records, on where a block ends or on how firing is sliced. A record that might have belonged to a session which has fired is
@@ -15,27 +19,37 @@
 //!
 //! A synchronous state machine, as `window_aggregate.rs` is, with the same calls.
 
+mod changes;
+mod fired;
+mod held;
+
 use velostream_shards::{MemoryRange, NodeMemory};
 
+use self::held::Hold;
 use super::standing::Held;
 use super::window_aggregate::key_space;
-use crate::batch::take_columns;
-use crate::emit::{Cause, GroupValues, Maker, Marked, Moved, OutputRows, RowMaker};
+use crate::emit::{Maker, Marked, OutputRows, RowMaker};
 use crate::error::Result;
 use crate::exchange::KeyedRows;
 use crate::group::{KeySpace, SlotGroups};
-use crate::plan::{AggregatePlan, EmitPolicy};
+use crate::plan::{AggregatePlan, Emission, EmitPolicy};
 use crate::time::{EventTime, Watermark};
 use crate::window::{Fired, Sessions};
 
 /// The sessions of one query on one shard.
 #[derive(Debug)]
 pub struct SessionAggregate {
-    emit: EmitPolicy,
+    emission: Emission,
     maker: RowMaker,
+    /// Whether it is remembered of which sessions a row is out.
+    knows_standing: bool,
     space: KeySpace,
     groups: SlotGroups,
     sessions: Sessions,
+    /// When what is held back leaves.
+    hold: Hold,
+    /// Rows that left at once behind the end of their session.
+    corrections: u64,
     /// Of the first watermark by which something fired that has not left: when the record that moved it was due (wall clock,
     /// microseconds), and when it came (monotonic clock, nanoseconds).
     released: Option<(i64, u64)>,
@@ -46,6 +60,8 @@ pub struct SessionAggregate {
     long_probes: u64,
     block: Block,
     fired: Vec<Fired>,
+    /// The slots of a slice; kept for their capacity.
+    slots: Vec<u32>,
 }
 
 /// What is worked out for a block; kept for its capacity.
@@ -61,18 +77,6 @@ struct Block {
     from: Vec<u32>,
 }
 
-/// Rows of a block, of which the first alone may take in another session.
-#[derive(Debug, Default)]
-struct Piece {
-    /// The first of them, among the picked ones.
-    begin: usize,
-    /// The window of each, just after it.
-    windows: Vec<(i64, i64)>,
-    moved: Vec<Moved>,
-    /// Which slot takes in which.
-    takes: Option<(u32, u32)>,
-}
-
 impl SessionAggregate {
     /// An operator with no sessions; see `WindowAggregate::new`.
     ///
@@ -81,23 +85,33 @@ impl SessionAggregate {
     pub fn new(
         plan: &AggregatePlan,
         sessions: Sessions,
-        emit: EmitPolicy,
+        emission: Emission,
         maker: RowMaker,
         seed: u64,
         monotonic_ns: fn() -> u64,
         node: Option<NodeMemory>,
     ) -> Result<SessionAggregate> {
+        let Emission { policy, corrects } = emission;
         let space = key_space(plan, seed, node)?;
+        let holds_back = policy.updates() && policy != EmitPolicy::Changes;
+        // Where every record has given a row, only HAVING decides of which sessions one is out.
+        let knows_standing = match policy {
+            EmitPolicy::Changes => maker.withdraws(),
+            _ => maker.withdraws_moved() && (holds_back || corrects),
+        };
+        let marked = holds_back || knows_standing;
         Ok(SessionAggregate {
-            emit,
-            groups: SlotGroups::new(
-                &plan.aggregates,
-                &space,
-                maker.withdraws() && emit != EmitPolicy::Final,
-            )?,
+            emission,
+            knows_standing,
+            groups: SlotGroups::new(&plan.aggregates, &space, marked)?,
             maker,
             space,
-            sessions,
+            sessions: match corrects {
+                true => sessions.with_ends(),
+                false => sessions,
+            },
+            hold: Hold::new(policy),
+            corrections: 0,
             released: None,
             late_after_idle: 0,
             monotonic_ns,
@@ -105,6 +119,7 @@ impl SessionAggregate {
             long_probes: 0,
             block: Block::default(),
             fired: Vec::new(),
+            slots: Vec::new(),
         })
     }
 
@@ -113,20 +128,16 @@ impl SessionAggregate {
         self.maker.doubt();
     }
 
-    /// Adds accepted rows to their sessions, and under EMIT CHANGES appends the rows that they cause to `out`.
+    /// Adds accepted rows to their sessions, and appends the rows that leave with them to `out`.
     #[expect(
         clippy::needless_pass_by_value,
         reason = "rows end here: nobody may use them again"
     )]
     pub fn rows(&mut self, rows: KeyedRows, out: &mut Vec<OutputRows>) {
-        match self.emit {
-            EmitPolicy::Final => self.update(&rows),
-            EmitPolicy::Changes => self.changes(&rows, out),
-            EmitPolicy::ChangesEvery { .. }
-            | EmitPolicy::ChangesEveryRows { .. }
-            | EmitPolicy::FinalAndChanges { .. } => {
-                panic!("the planner refuses EVERY with sessions")
-            }
+        if self.emission == Emission::from(EmitPolicy::Final) {
+            self.update(&rows);
+        } else {
+            self.changes(&rows, out);
         }
     }
 
@@ -157,84 +168,6 @@ impl SessionAggregate {
         self.state_bytes_max = self.state_bytes_max.max(self.state_bytes());
     }
 
-    /// Adds accepted rows to their sessions, with a row after each.
-    fn changes(&mut self, rows: &KeyedRows, out: &mut Vec<OutputRows>) {
-        rows.assert_consistent();
-        let mut block = std::mem::take(&mut self.block);
-        self.pick(rows, &mut block);
-        let mut piece = Piece::default();
-        for number in 0..block.picked.len() {
-            let time = EventTime(rows.panes[block.picked[number] as usize]);
-            let joined = self.sessions.join(block.keys[number], time);
-            // What was made so far knows nothing of what is taken in now.
-            if joined.took_in.is_some() {
-                self.piece(rows, &block, &mut piece, out);
-            }
-            if let Some(start) = joined.withdrawn {
-                piece.moved.push(Moved {
-                    row: piece.windows.len() as u32,
-                    start,
-                    took_in: joined.took_in,
-                });
-            }
-            piece.takes = joined
-                .took_in
-                .map(|taken| (joined.slot, taken))
-                .or(piece.takes);
-            piece.windows.push(self.sessions.window(joined.slot));
-            block.slots.push(joined.slot);
-        }
-        self.piece(rows, &block, &mut piece, out);
-        self.block = block;
-        self.state_bytes_max = self.state_bytes_max.max(self.state_bytes());
-    }
-
-    /// Adds the rows of a piece of a block, and makes theirs.
-    fn piece(
-        &mut self,
-        rows: &KeyedRows,
-        block: &Block,
-        piece: &mut Piece,
-        out: &mut Vec<OutputRows>,
-    ) {
-        let Piece {
-            begin,
-            windows,
-            moved,
-            takes,
-        } = std::mem::take(piece);
-        if windows.is_empty() {
-            return;
-        }
-        let end = begin + windows.len();
-        piece.begin = end;
-        let (picked, slots) = (&block.picked[begin..end], &block.slots[begin..end]);
-        self.groups.grow(self.sessions.slots());
-        if let Some((slot, taken)) = takes {
-            self.groups.join(&[slot], &[taken]);
-        }
-        let values = GroupValues {
-            rows: picked.len(),
-            keys: take_columns(&rows.keys, picked),
-            aggregates: self.groups.update_running(slots, rows, picked),
-            cause: Cause {
-                window: None,
-                is_final: false,
-                due_us: rows.due_us,
-                ready_ns: (self.monotonic_ns)(),
-            },
-        };
-        let marks = self.groups.marks();
-        let marked = marks.map(|marks| Marked {
-            marks,
-            groups: slots,
-        });
-        let made = self.maker.make_of_sessions(windows, values, marked, &moved);
-        if !RowMaker::is_nothing(&made) {
-            out.push(made);
-        }
-    }
-
     /// Leaves in `block` the rows that are accepted, and their keys; nothing else.
     fn pick(&mut self, rows: &KeyedRows, block: &mut Block) {
         assert_eq!(rows.panes.len(), rows.len(), "a row has an event time");
@@ -255,64 +188,19 @@ impl SessionAggregate {
     /// clock, microseconds). What fires is emitted by `fire_slice`. `Watermark::END` is the end of input.
     pub fn watermark(&mut self, time: Watermark, due_us: i64) {
         self.sessions.close(time);
-        if self.released.is_none() && self.sessions.has_fired() {
+        if self.released.is_none() && self.is_behind() {
             self.released = Some((due_us, (self.monotonic_ns)()));
         }
     }
 
-    /// The watermark at which a session may fire next; `None` where none is open.
+    /// The watermark at which a session may end or fire next; `None` where none is open.
     pub fn closes_next(&self) -> Option<Watermark> {
         self.sessions.next_closing()
     }
 
-    /// Lets what has fired leave, and looks at no more than `max_sessions`; whether there is more. Under EMIT CHANGES they leave
-    /// without a row.
-    pub fn fire_slice(&mut self, max_sessions: usize, out: &mut Vec<OutputRows>) -> bool {
-        self.fired.clear();
-        self.sessions.fire(max_sessions, &mut self.fired);
-        if !self.fired.is_empty() {
-            let slots: Vec<u32> = self.fired.iter().map(|one| one.slot).collect();
-            if self.emit == EmitPolicy::Final {
-                let made = self.final_rows(&slots);
-                if !RowMaker::is_nothing(&made) {
-                    out.push(made);
-                }
-            }
-            self.groups.reset(&slots);
-            for gone in self.fired.iter().filter(|one| one.was_last) {
-                self.groups.remove_key(&mut self.space, gone.key);
-            }
-            self.long_probes += self.groups.take_long_probes() + self.space.take_long_probes();
-        }
-        if self.sessions.slots() == 0 {
-            self.groups.clear();
-        }
-        let more = self.sessions.has_fired();
-        if !more {
-            self.released = None;
-        }
-        more
-    }
-
-    /// The rows of what has fired, whose slots these are.
-    fn final_rows(&self, slots: &[u32]) -> OutputRows {
-        let keys: Vec<u32> = self.fired.iter().map(|one| one.key).collect();
-        let windows = self.fired.iter().map(|one| one.window).collect();
-        let (due_us, ready_ns) = self
-            .released
-            .expect("sessions fire when a watermark has passed them");
-        let values = GroupValues {
-            rows: slots.len(),
-            keys: self.groups.keys(&self.space, &keys),
-            aggregates: self.groups.finish(slots),
-            cause: Cause {
-                window: None,
-                is_final: true,
-                due_us,
-                ready_ns,
-            },
-        };
-        self.maker.make_of_sessions(windows, values, None, &[])
+    /// Rows that left at once behind the end of their session, before HAVING.
+    pub fn corrections(&self) -> u64 {
+        self.corrections
     }
 
     /// Number of records left out because the query had closed their session although their own partition accepted them.
@@ -350,14 +238,35 @@ impl SessionAggregate {
         self.long_probes
     }
 
-    /// Whether a session waits to be looked at that may have fired. Whoever brings rows holds them back then.
+    /// Whether a session waits to be looked at that may have ended or fired. Whoever brings rows holds them back then.
     pub fn is_behind(&self) -> bool {
-        self.sessions.has_fired()
+        self.sessions.has_ended() || self.sessions.has_fired()
+    }
+
+    /// Whether nothing that has ended, fired or was let go waits to leave.
+    pub fn is_idle(&self) -> bool {
+        !self.is_behind() && !self.groups.is_leaving()
     }
 
     fn state_bytes(&self) -> u64 {
         (self.space.bytes() + self.groups.bytes() + self.sessions.bytes()) as u64
     }
+}
+
+/// Appends what was made, if it is anything.
+fn push(out: &mut Vec<OutputRows>, made: OutputRows) {
+    if !RowMaker::is_nothing(&made) {
+        out.push(made);
+    }
+}
+
+/// What is known of the sessions in these slots, where anything has to be.
+fn marked<'m>(groups: &'m mut SlotGroups, knows: bool, slots: &'m [u32]) -> Option<Marked<'m>> {
+    let marks = groups.marks().filter(|_| knows)?;
+    Some(Marked {
+        marks,
+        groups: slots,
+    })
 }
 
 #[cfg(test)]

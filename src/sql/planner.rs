@@ -24,7 +24,7 @@ use crate::config::options::{
 use crate::error::{Error, Result, Span};
 use crate::plan::{
     DeadLetterSpec, Dealing, EventTimeColumn, EventTimeSpec, JobPlan, Plan, Shape, SourceConnector,
-    StreamSpec, WatermarkEmit, WindowSpec,
+    StreamSpec, WatermarkEmit,
 };
 
 /// Out-of-orderness of a Kafka stream without a WATERMARK clause: one second.
@@ -513,10 +513,6 @@ impl<'t> Planner<'t> {
             None => (
                 "late = 'update' corrects the rows of windows, and this query has no window",
                 "add a WINDOW with a GRACE PERIOD, or leave it out",
-            ),
-            Some(WindowSpec::Session { .. }) => (
-                "late = 'update' is not available yet for SESSION windows",
-                "leave it out: EMIT CHANGES gives the row of each record at once",
             ),
             Some(window) if window.grace_us() == 0 => (
                 "late = 'update' corrects rows until the grace period is over, and this window has none",

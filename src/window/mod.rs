@@ -11,6 +11,7 @@
 //! after having been idle) are refused by `Panes` and counted by its caller.
 
 mod assigner;
+mod ends;
 mod numbers;
 mod panes;
 mod sessions;

@@ -12,8 +12,10 @@
 //! there are (`takes`): it might have belonged to one that has fired. A call does a bounded piece of work (`fire`).
 //!
 //! A session has a slot of its own, under which its aggregates are kept elsewhere. A session that another took in keeps its slot
-//! until its timer runs out: nothing is searched for among the timers.
+//! until its timer runs out: nothing is searched for among the timers. Under `late = 'update'` sessions have ends beside
+//! (`ends.rs`), at which they are shown before they fire.
 
+use super::ends::Ends;
 use super::slab::Slab;
 use super::timers::Timers;
 use crate::plan::WindowSpec;
@@ -40,6 +42,8 @@ pub struct Sessions {
     /// Sessions that are open: slots without those that others took in.
     open: usize,
     timers: Timers,
+    /// Which sessions have ended, where that is more than firing.
+    ends: Option<Ends>,
     /// The highest watermark that was seen.
     closed: Watermark,
 }
@@ -100,8 +104,18 @@ impl Sessions {
             sessions: Slab::new(),
             heads: Vec::new(),
             open: 0,
-            timers: Timers::new((gap_us / BUCKETS_A_GAP).max(BUCKET_US_MIN)),
+            timers: Timers::new(bucket_us(gap_us)),
+            ends: None,
             closed: Watermark::NONE,
+        }
+    }
+
+    /// The same, with ends at which sessions are shown.
+    #[must_use]
+    pub fn with_ends(self) -> Sessions {
+        Sessions {
+            ends: Some(Ends::new(bucket_us(self.gap_us))),
+            ..self
         }
     }
 
@@ -151,6 +165,48 @@ impl Sessions {
         (session.first, session.last.saturating_add(self.gap_us))
     }
 
+    /// The key of the session in `slot`, which no other took in.
+    pub fn key(&self, slot: u32) -> u32 {
+        let key = self.sessions[slot].key;
+        assert_ne!(key, NONE, "an open session");
+        key
+    }
+
+    /// A record has come to the session in `slot`, which ended at `end` just after it and took in `took_in`. Whether the record's
+    /// row leaves at once, where sessions have ends: one of the two was shown, or ended before the watermark.
+    pub fn corrects(&mut self, slot: u32, end: i64, took_in: Option<u32>) -> bool {
+        let (slots, closed) = (self.slots(), self.closed);
+        let ends = self.ends.as_mut().expect("sessions have ends");
+        ends.record(slot, slots, end, took_in, closed)
+    }
+
+    /// Whether a session may have ended that was not shown.
+    pub fn has_ended(&self) -> bool {
+        let ends = self.ends.as_ref();
+        ends.is_some_and(|ends| ends.has_ended(self.closed))
+    }
+
+    /// Appends the slots of sessions that have ended to `ended`. How many sessions were looked at, at most `max`.
+    pub fn end(&mut self, max: usize, ended: &mut Vec<u32>) -> usize {
+        for looked in 0..max {
+            let closed = self.closed;
+            let slot = self.ends.as_mut().and_then(|ends| ends.take(closed));
+            let Some(slot) = slot else {
+                return looked;
+            };
+            let (_, end) = self.window(slot);
+            if self.sessions[slot].key == NONE {
+                continue;
+            }
+            if closed == Watermark::END || end < closed.0 {
+                ended.push(slot);
+            } else if let Some(ends) = &mut self.ends {
+                ends.put_back(slot, end);
+            }
+        }
+        max
+    }
+
     /// All slots are below this.
     pub fn slots(&self) -> usize {
         self.sessions.begun()
@@ -164,7 +220,8 @@ impl Sessions {
     /// Bytes taken from the system, about.
     pub fn bytes(&self) -> usize {
         let heads = self.heads.capacity() * size_of::<u32>();
-        self.sessions.bytes() + heads + self.timers.bytes()
+        let ends = self.ends.as_ref().map_or(0, Ends::bytes);
+        self.sessions.bytes() + heads + self.timers.bytes() + ends
     }
 
     /// The watermark stands at `watermark`.
@@ -177,16 +234,17 @@ impl Sessions {
         self.timers.first().is_some_and(|end| self.is_due(end))
     }
 
-    /// The least watermark at which a session may fire; `None` without sessions.
+    /// The least watermark at which a session may end or fire; `None` without sessions.
     pub fn next_closing(&self) -> Option<Watermark> {
         let end = self.timers.first()?;
-        Some(Watermark(
-            end.saturating_add(self.grace_us).saturating_add(1),
-        ))
+        let fires = Watermark(end.saturating_add(self.grace_us).saturating_add(1));
+        let ends = self.ends.as_ref().and_then(Ends::next);
+        Some(ends.map_or(fires, |ends| ends.min(fires)))
     }
 
-    /// Appends what has fired to `fired`. Looks at no more than `max` sessions.
+    /// Appends what has fired to `fired`. Looks at no more than `max` sessions. What has ended is out (`end`).
     pub fn fire(&mut self, max: usize, fired: &mut Vec<Fired>) {
+        debug_assert!(!self.has_ended(), "a session ends before it fires");
         for _ in 0..max {
             let (closed, grace_us) = (self.closed, self.grace_us);
             let Some(slot) = self.timers.take(|end| is_due(end, grace_us, closed)) else {
@@ -194,12 +252,13 @@ impl Sessions {
             };
             let (start, end) = self.window(slot);
             let key = self.sessions[slot].key;
-            if key == NONE {
-                self.sessions.remove(slot);
-            } else if self.is_due(end) {
+            if key == NONE && (self.ends.is_none() || self.is_due(end)) {
+                // Where there are ends, the slot is out of them by now.
+                self.free(slot);
+            } else if key != NONE && self.is_due(end) {
                 let was_last = self.unlink(key, slot);
                 self.open -= 1;
-                self.sessions.remove(slot);
+                self.free(slot);
                 fired.push(Fired {
                     slot,
                     key,
@@ -213,7 +272,17 @@ impl Sessions {
         if self.sessions.is_empty() {
             self.timers.clear();
             self.heads = Vec::new();
+            if let Some(ends) = &mut self.ends {
+                ends.clear();
+            }
         }
+    }
+
+    fn free(&mut self, slot: u32) {
+        if let Some(ends) = &mut self.ends {
+            ends.forget(slot);
+        }
+        self.sessions.remove(slot);
     }
 
     fn is_due(&self, end: i64) -> bool {
@@ -281,6 +350,11 @@ impl Sessions {
         self.sessions[after].before = before;
         false
     }
+}
+
+/// The piece of event time by which the ends of sessions are told apart until they are near, microseconds.
+fn bucket_us(gap_us: i64) -> i64 {
+    (gap_us / BUCKETS_A_GAP).max(BUCKET_US_MIN)
 }
 
 /// At the end of input everything is due.

@@ -1,12 +1,13 @@
 """EMIT CHANGES and its kinds, held against EMIT FINAL of the same query.
 
-    changes.py --keys carrier --count each|N|some FINAL.jsonl ROWS.jsonl .. [--final]
+    changes.py --keys carrier --count each|N|some FINAL.jsonl ROWS.jsonl .. [--final] [--sessions]
     changes.py --keys carrier --topic [--restarted] FINAL.jsonl DUMP ..
 
 Both sorts of rows have a column `n`, which is COUNT(*); FINAL's tell how many records each group and window has. What must hold: the
 last row of each group and window is FINAL's, and the number of rows is one for each record (`each`), one for each N-th record of a
 group and one for the rest (`N`), or at least one a group and at most one a record and the final one (`some`). With `--final` the rows have a column
-is_final, true for the last row of each group and window and for no other.
+is_final, true for the last row of each group and window and for no other. Of `--sessions` the start says which they are, rows stand
+under starts that are gone, and what is counted are the rows of all together.
 
 With `--topic` each DUMP is what `scripts/kafka dump` printed of a keyed topic under HAVING: the last value of each key must be
 FINAL's row, and a key whose last is a tombstone must be none of FINAL's. A tombstone withdraws a row that is out, unless the job was
@@ -15,6 +16,7 @@ FINAL's row, and a key whose last is a tombstone must be none of FINAL's. A tomb
 
 import argparse
 import json
+import math
 
 import rows
 
@@ -46,7 +48,7 @@ def check_rows(options, path, finals, identity):
     groups, differences = by_group(read(path), identity), []
     for key, final in finals.items():
         found = groups.pop(key, [])
-        least, most = expected_count(options.count, final, options.final)
+        least, most = (1, math.inf) if options.sessions else expected_count(options.count, final, options.final)
         if not least <= len(found) <= most:
             differences.append(f"{key}: {len(found)} rows of {final['n']} records")
             continue
@@ -56,9 +58,13 @@ def check_rows(options, path, finals, identity):
                 differences.append(f"{key}: is_final says {said}")
         if not all(rows.same(found[-1][name], value) for name, value in final.items()):
             differences.append(f"{key}: the last row is {found[-1]}, must be {final}")
-    differences += [f"not expected: {found[-1]}" for found in groups.values()]
+    if not options.sessions:
+        differences += [f"not expected: {found[-1]}" for found in groups.values()]
+    written, records = len(read(path)), sum(final["n"] for final in finals.values())
+    if options.sessions and not (records if options.count == "each" else 1) <= written <= records + options.final * len(finals):
+        differences.append(f"{written} rows of {records} records")
     rows.refuse(differences)
-    return sum(len(found) for found in by_group(read(path), identity).values())
+    return written
 
 
 def check_topic(path, finals, restarted):
@@ -88,12 +94,13 @@ def main():
     parser.add_argument("--keys", required=True, type=lambda text: text.split(","))
     parser.add_argument("--count", default="some")
     parser.add_argument("--final", action="store_true")
+    parser.add_argument("--sessions", action="store_true")
     parser.add_argument("--topic", action="store_true")
     parser.add_argument("--restarted", action="store_true")
     options = parser.parse_args()
 
     def check():
-        identity = [*options.keys, "window_start", "window_end"]
+        identity = [*options.keys, "window_start", *([] if options.sessions else ["window_end"])]
         finals = {key: found[-1] for key, found in by_group(read(options.finals), identity).items()}
         if not finals:
             raise rows.Wrong("FINAL has no row at all")

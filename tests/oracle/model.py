@@ -32,12 +32,14 @@ BEFORE_ALL = float("-inf")
 @dataclasses.dataclass
 class Answer:
     """`rows`: for FINAL the rows, else the last row of each group and window; `count`: how many rows come out, None where
-    the clock decides."""
+    the clock decides; `passing`: what may be out besides, of sessions where it decides too: for each group and start that a session
+    had on the way the rows that it had then, None where the order of the partitions decides them."""
 
     rows: list
     count: int | None
     late: int
     bad: int
+    passing: dict = dataclasses.field(default_factory=dict)
 
 
 def holds(condition, row):
@@ -111,6 +113,33 @@ def session_of(record, records, gap):
     return next((window, session) for window, session in sessions(records, gap) if any(one is record for one in session))
 
 
+def changes_of_sessions(case, key, records, nth):
+    """What leaves of the sessions of a key, each with its identity: a row on a record with which its session has had `nth` since its
+    last row, where those of sessions that become one add up; and at its end one for the rest."""
+    gap, since, emitted = case["window"]["size"], {}, []
+    for count in range(1, len(records) + 1):
+        window, of_it = session_of(records[count - 1], records[:count], gap)
+        had = [start for start in since if window[0] <= start < window[1]]
+        since[window[0]] = 1 + sum(since.pop(start) for start in had)
+        if since[window[0]] >= nth:
+            since[window[0]] = 0
+            emitted.append(((key, window[0]), row(case, key, window, of_it)))
+    rest = [(window, of_it) for window, of_it in sessions(records, gap) if since[window[0]]]
+    return emitted + [((key, window[0]), row(case, key, window, of_it)) for window, of_it in rest]
+
+
+def passing_sessions(case, groups):
+    """`Answer.passing`."""
+    found = collections.defaultdict(list)
+    for (key, _), records in groups.items():
+        if len(case["sources"]) > 1:
+            found.update({(key, record["ts"]): None for record in records})
+            continue
+        for identity, made in changes_of_sessions(case, key, records, 1):
+            found[identity].append(made)
+    return found
+
+
 def aggregate(function, values):
     """One aggregate over the values of a group, NULLs included; COUNT(*) counts them all."""
     if function == "count_rows":
@@ -143,25 +172,27 @@ def run(case):
         for window in covering:
             identity = (tuple(record[key] for key in case["keys"]), window)
             groups[identity].append(record)
-            if by_record and window is None:  # its start says which session it is: the end moves with the records
-                changed, of_it = session_of(record, groups[identity], case["window"]["size"])
-                emitted.append(((identity[0], changed[0]), row(case, identity[0], changed, of_it)))
-            elif by_record and len(groups[identity]) % nth == 0:
+            if by_record and window and len(groups[identity]) % nth == 0:
                 emitted.append((identity, row(case, *identity, groups[identity])))
 
     late = bad = 0
     for source in case["sources"]:
         of_source = accepted(source, case["where"], case["window"], keeps)
         late, bad = late + of_source[0], bad + of_source[1]
+    is_session, passing = case["window"]["kind"] == "session", {}
+    exact = case["emit"] == "final" and case["late"] == "drop"
     if by_record:
-        rest = [identity for identity, records in groups.items() if len(records) % nth]
-        emitted += [(identity, row(case, *identity, groups[identity])) for identity in rest]
+        if is_session:  # its start says which session it is: the end moves with the records
+            emitted = [one for (key, _), records in groups.items() for one in changes_of_sessions(case, key, records, nth)]
+        else:
+            rest = [identity for identity, records in groups.items() if len(records) % nth]
+            emitted += [(identity, row(case, *identity, groups[identity])) for identity in rest]
         out = [made for _, made in emitted if made is not None]
         last = {identity: made for identity, made in emitted if made is not None}
         return Answer(list(last.values()), len(out), late, bad)
-    if case["window"]["kind"] == "session":
+    if is_session:
+        passing = {} if exact else passing_sessions(case, groups)
         of_keys = ((key, session) for (key, _), records in groups.items() for session in sessions(records, case["window"]["size"]))
         groups = {(key, window): records for key, (window, records) in of_keys}
     rows = [made for identity, records in groups.items() if (made := row(case, *identity, records)) is not None]
-    exact = case["emit"] == "final" and case["late"] == "drop"
-    return Answer(rows, len(rows) if exact else None, late, bad)
+    return Answer(rows, len(rows) if exact else None, late, bad, passing)

@@ -222,26 +222,24 @@ fn any_trial() -> impl Strategy<Value = Trial> {
         )
 }
 
-/// The emissions of this kind of window; `CHANGES EVERY d` lets go every few turns.
-fn emissions(window: &WindowSpec) -> Vec<EmitPolicy> {
+/// Every emission; `CHANGES EVERY d` lets go every few turns.
+const EMISSIONS: [EmitPolicy; 5] = {
     let every_us = 3 * TURN_NS as i64 / 1_000;
-    let mut all = vec![EmitPolicy::Final, EmitPolicy::Changes];
-    if !matches!(window, WindowSpec::Session { .. }) {
-        all.extend([
-            EmitPolicy::ChangesEvery { every_us },
-            EmitPolicy::ChangesEveryRows { rows: 3 },
-            EmitPolicy::FinalAndChanges { every_us },
-        ]);
-    }
-    all
-}
+    [
+        EmitPolicy::Final,
+        EmitPolicy::Changes,
+        EmitPolicy::ChangesEvery { every_us },
+        EmitPolicy::ChangesEveryRows { rows: 3 },
+        EmitPolicy::FinalAndChanges { every_us },
+    ]
+};
 
 proptest! {
     #[test]
     fn every_window_under_every_emission_ends_in_the_models_rows(trial in any_trial()) {
         let expected = model(&trial.window, &trial.records);
         let is_session = matches!(trial.window, WindowSpec::Session { .. });
-        for emit in emissions(&trial.window) {
+        for emit in EMISSIONS {
             for (order, records) in trial.orders().iter().enumerate() {
                 for (shards, partials, is_full) in [(1, false, true), (2, false, true), (3, true, true), (7, false, false)] {
                     let wiring = Wiring {
@@ -254,7 +252,7 @@ proptest! {
                     let said = format!("{emit:?} in order {order} at {shards} shards");
                     prop_assert_eq!((found.bad, found.late_records, found.late_after_idle), (0, 0, 0), "{}", &said);
                     let mut last: BTreeMap<String, String> = found.rows.iter().map(|row| (identity(row), row.clone())).collect();
-                    if is_session && emit == EmitPolicy::Changes {
+                    if is_session && emit.updates() {
                         // What became a part of another session is withdrawn by a tombstone, which is no row.
                         last.retain(|identity, _| expected.contains_key(identity));
                     }

@@ -1,5 +1,6 @@
 //! The operator against a naive sessioniser, at several shard counts, in blocks of any size, fired in slices of any size.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -15,6 +16,12 @@ use super::*;
 use crate::exchange::split;
 use crate::plan::{AggregatePlan, ExchangeStrategy, PlannedExpr, WindowSpec};
 
+mod early;
+
+thread_local! {
+    static NOW_NS: Cell<u64> = const { Cell::new(0) };
+}
+
 const GAP: i64 = 10;
 const GRACE: i64 = 3;
 
@@ -28,12 +35,14 @@ fn plan() -> AggregatePlan {
     }
 }
 
-fn operator(plan: &AggregatePlan, emit: EmitPolicy) -> SessionAggregate {
+fn operator(plan: &AggregatePlan, emit: impl Into<Emission>) -> SessionAggregate {
     let nothing: SchemaRef = Arc::new(Schema::empty());
     let maker = RowMaker::new(plan, &output(plan), &[], &nothing);
     let sessions = plan.window.as_ref().and_then(Sessions::of);
     let sessions = sessions.expect("the plan is one of sessions");
-    SessionAggregate::new(plan, sessions, emit, maker, 7, || 7, None).expect("supported aggregates")
+    let emission = emit.into();
+    SessionAggregate::new(plan, sessions, emission, maker, 7, || NOW_NS.get(), None)
+        .expect("supported aggregates")
 }
 
 fn rows_of(records: &[Record]) -> KeyedRows {
@@ -211,67 +220,5 @@ proptest! {
             }
             prop_assert_eq!(sorted(rows), sorted(each.clone()), "{} shards", shards);
         }
-    }
-}
-
-/// The same into a topic whose message key is the group and the start: what stands under each key at the end, as the rows of
-/// FINAL would, with `least` records at least.
-fn standing(steps: &[Step], least: i64) -> Vec<String> {
-    let mut plan = plan();
-    let count = Arc::new(Column::new("count(*)", 3));
-    plan.having = (least > 1).then(|| PlannedExpr {
-        expr: Arc::new(BinaryExpr::new(count, Operator::GtEq, lit(least))),
-        text: String::from("having"),
-    });
-    let grouped = Arc::clone(&plan.grouped);
-    let key: Vec<PlannedExpr> = (0..2)
-        .map(|place| PlannedExpr {
-            expr: Arc::new(Column::new(grouped.field(place).name(), place)),
-            text: grouped.field(place).name().clone(),
-        })
-        .collect();
-    let key_columns: SchemaRef = Arc::new(Schema::new(grouped.fields()[..2].to_vec()));
-    let maker = RowMaker::new(&plan, &output(&plan), &key, &key_columns);
-    let sessions = plan.window.as_ref().and_then(Sessions::of);
-    let sessions = sessions.expect("the plan is one of sessions");
-    let emit = EmitPolicy::Changes;
-    let mut operator =
-        SessionAggregate::new(&plan, sessions, emit, maker, 7, || 7, None).expect("supported");
-    let mut out = Vec::new();
-    for step in steps {
-        operator.rows(rows_of(&step.records), &mut out);
-        operator.watermark(Watermark(step.watermark), 0);
-        for &sessions in &step.slices {
-            operator.fire_slice(sessions, &mut out);
-        }
-    }
-    let mut standing: BTreeMap<String, String> = BTreeMap::new();
-    for made in out {
-        let keys = lines(made.key.as_ref().expect("rows have a key"));
-        let (withdrawn, before) = match &made.tombstones {
-            None => (Vec::new(), &[][..]),
-            Some(tombstones) => (lines(&tombstones.key), tombstones.before.as_slice()),
-        };
-        let mut withdrawn = before.iter().zip(withdrawn).peekable();
-        for (row, line) in lines(&made.batch).into_iter().enumerate() {
-            while let Some((_, key)) = withdrawn.next_if(|(before, _)| **before as usize <= row) {
-                assert!(standing.remove(&key).is_some(), "{key} does not stand");
-            }
-            standing.insert(keys[row].clone(), line);
-        }
-        for (_, key) in withdrawn {
-            assert!(standing.remove(&key).is_some(), "{key} does not stand");
-        }
-    }
-    standing.into_values().collect()
-}
-
-proptest! {
-    #[test]
-    fn after_the_tombstones_the_final_rows_stand(steps in any_steps(), least in 1i64..4) {
-        let (kept, _) = accepted(&steps);
-        let enough = |row: &String| row.split('|').nth(3).and_then(|count| count.parse().ok()) >= Some(least);
-        let expected: Vec<String> = naive(&kept).into_iter().filter(enough).collect();
-        prop_assert_eq!(sorted(standing(&steps, least)), sorted(expected));
     }
 }

@@ -58,6 +58,9 @@ impl Early {
     /// `pane` is gone, and what it held back with it.
     pub(super) fn forget(&mut self, pane: Option<i64>) {
         self.holding.remove(&pane);
+        if self.holding.is_empty() {
+            self.due_ns = None;
+        }
     }
 
     /// The last record of what is held back was due at `due_us`. Sets the clock if it is not set yet.

@@ -50,9 +50,7 @@ use super::tokens::Tokens;
 use super::window_clause::{WindowClause, cut_window};
 use crate::config::nearest::nearest;
 use crate::error::{Error, Result, Span};
-use crate::plan::{
-    AggregatePlan, EmitPolicy, PlannedExpr, Shape, SourceSpec, StreamSpec, WindowSpec,
-};
+use crate::plan::{AggregatePlan, EmitPolicy, PlannedExpr, Shape, SourceSpec, StreamSpec};
 
 /// A query as far as its own text says.
 pub(super) struct Lowered {
@@ -397,16 +395,6 @@ impl Query<'_> {
             group_key.push((Arc::clone(&fields[place]), readable(planned)));
         }
         let emit = match (&self.emit, window) {
-            (Some(emit), Some(WindowSpec::Session { .. }))
-                if !matches!(emit.policy, EmitPolicy::Changes | EmitPolicy::Final) =>
-            {
-                return Err(self.error(
-                    Code::NotAvailable,
-                    "EVERY is not available yet for SESSION windows",
-                    emit.span,
-                    Some("write EMIT CHANGES or EMIT FINAL"),
-                ));
-            }
             (Some(emit), _) => emit.policy,
             (None, Some(_)) => EmitPolicy::Final,
             (None, None) => EmitPolicy::Changes,

@@ -109,6 +109,18 @@ fn a_close_lets_go_what_its_window_holds_back_and_no_other() {
 }
 
 #[test]
+fn the_clock_rests_when_a_close_has_let_go_all_that_was_held() {
+    let mut operator = clocked(BY_TIME, true);
+    add(&mut operator, &[record("a", 0, 1)], true);
+    operator.watermark(Watermark(SIZE + GRACE), 0);
+    assert_eq!(turn(&mut operator, 1), ["a|1"]);
+    assert_eq!(operator.lets_go_ns(), None, "nothing is held back");
+    NOW_NS.set(5);
+    add(&mut operator, &[record("a", 21, 2)], true);
+    assert_eq!(operator.lets_go_ns(), Some(EVERY_NS + 5));
+}
+
+#[test]
 fn whoever_commits_or_stops_lets_go_without_the_clock() {
     for emit in [BY_TIME, EmitPolicy::ChangesEveryRows { rows: 3 }] {
         for windowed in [false, true] {

@@ -3,4 +3,4 @@ CREATE STREAM flights (
   WATERMARK FOR ts AS ts - INTERVAL '5' SECOND
 ) WITH (connector = 'file', path = 'flights.csv');
 SET 'late' = 'update';
-SELECT COUNT(*) AS n FROM flights WINDOW SESSION (GAP 5 MINUTES, GRACE PERIOD 1 MINUTE);
+SELECT COUNT(*) AS n FROM flights WINDOW SESSION (GAP 5 MINUTES);

@@ -1,5 +1,0 @@
-CREATE STREAM flights (
-  ts TIMESTAMP, carrier VARCHAR, distance BIGINT, dep_delay DOUBLE,
-  WATERMARK FOR ts AS ts - INTERVAL '5' SECOND
-) WITH (connector = 'file', path = 'flights.csv');
-SELECT COUNT(*) AS n FROM flights WINDOW SESSION (GAP 5 MINUTES) EMIT CHANGES EVERY 1 SECOND;
