@@ -12,13 +12,21 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 
 const VELO: &str = env!("CARGO_BIN_EXE_velo");
 
-/// Two scripts at a time, one that computes beside one that mostly waits: each of the first uses all cores.
-static COMPUTES: Mutex<()> = Mutex::new(());
-static WAITS: Mutex<()> = Mutex::new(());
+/// What runs now. Two scripts at a time, one that computes beside one that mostly waits: each of the first uses all cores.
+static RUNNING: Mutex<Running> = Mutex::new(Running {
+    computes: false,
+    waits: false,
+});
+static ENDED: Condvar = Condvar::new();
+
+struct Running {
+    computes: bool,
+    waits: bool,
+}
 
 /// What a script does most of its time.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -31,6 +39,42 @@ enum Mostly {
 
 use Mostly::{Computes, Measures, Waits};
 
+/// The right to run, until it is dropped.
+struct Turn(Mostly);
+
+impl Turn {
+    /// Waits for it. Whoever measures holds nobody up meanwhile, and so comes last.
+    fn of(mostly: Mostly) -> Turn {
+        let turn = Turn(mostly);
+        let running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = ENDED
+            .wait_while(running, |running| {
+                turn.computes() && running.computes || turn.waits() && running.waits
+            })
+            .unwrap_or_else(PoisonError::into_inner);
+        running.computes |= turn.computes();
+        running.waits |= turn.waits();
+        turn
+    }
+
+    fn computes(&self) -> bool {
+        self.0 != Waits
+    }
+
+    fn waits(&self) -> bool {
+        self.0 != Computes
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+        running.computes &= !self.computes();
+        running.waits &= !self.waits();
+        ENDED.notify_all();
+    }
+}
+
 /// Runs `scripts/accept number`; its lines are this test's output.
 fn accept(number: u32, mostly: Mostly) {
     accept_with(number, mostly, &[]);
@@ -38,10 +82,7 @@ fn accept(number: u32, mostly: Mostly) {
 
 /// The same with these variables set.
 fn accept_with(number: u32, mostly: Mostly, variables: &[(&str, &str)]) {
-    let enter = |lock: &'static Mutex<()>| lock.lock().unwrap_or_else(PoisonError::into_inner);
-    // Whoever takes both takes them in this order.
-    let _computes = (mostly != Waits).then(|| enter(&COMPUTES));
-    let _waits = (mostly != Computes).then(|| enter(&WAITS));
+    let _turn = Turn::of(mostly);
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/accept");
     let mut command = Command::new(script);
     command
