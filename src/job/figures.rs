@@ -7,7 +7,7 @@ use velostream_shards::peak_rss_bytes;
 use super::Outcome;
 use super::late_warnings::late_warnings;
 use super::report::{
-    LatencyReport, PartitionReport, QueryReport, Report, ShardReport, StreamReport,
+    End, LatencyReport, PartitionReport, QueryReport, Report, ShardReport, StreamReport,
 };
 use crate::pipeline::{AllocationFigures, QueryCounts};
 use crate::plan::{JobPlan, Target};
@@ -43,9 +43,17 @@ impl Report {
         let records_in: u64 = sources().map(|source| source.records_in).sum();
         let bad_in_source: u64 = sources().map(|source| source.bad_records).sum();
         let elapsed_s = outcome.elapsed.as_secs_f64();
-        // Without the partitions that are idle.
+        // Without the partitions that are idle; where all are, the latest of them: from there the clock ran on.
         let watermarks = shards.iter().map(|shard| shard.summary.watermark);
-        let watermark = watermarks.min().unwrap_or(Watermark::NONE);
+        let watermark = match watermarks.min().unwrap_or(Watermark::NONE) {
+            Watermark::END if outcome.end != End::Input => {
+                let partitions = sources().flat_map(|source| &source.partitions);
+                let watermarks = partitions.map(|partition| partition.watermark);
+                let idle = watermarks.filter(|watermark| *watermark != Watermark::END);
+                idle.max().unwrap_or(Watermark::END)
+            }
+            least => least,
+        };
         let queries = plan.queries.iter().zip(&counts).enumerate();
         let queries = queries
             .map(|(index, (query, counts))| QueryReport {

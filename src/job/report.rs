@@ -48,7 +48,8 @@ pub struct Report {
     pub dead_letters: u64,
     /// `records_in` a second.
     pub records_per_s: f64,
-    /// The query's watermark at the end: UTC, `end` after the end of a bounded input, or null before the first promise.
+    /// Where the inputs stood at the end, without the idle ones unless all are: UTC, `end` after the end of a bounded input, or
+    /// null before the first promise.
     #[serde(serialize_with = "watermark")]
     pub watermark: Watermark,
     /// Records that a restart read again for what was open; not among `records_in`.

@@ -228,6 +228,8 @@ def broken(given):
     run.until(time.time() + 1)
     report = run.end(given.report)
     hold(run.rows, feed.counts, "after the broker was back")
+    if report["watermark"] in (None, "end"):
+        raise SystemExit(f"report: the watermark is {report['watermark']}, and the input has no end")
     expected = {"records_in": feed.records, "late_records": 0, "late_after_idle": 0, "bad_records": 0, "exit_code": 0}
     found = {name: report[name] for name in expected}
     if found != expected:
