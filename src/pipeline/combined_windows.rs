@@ -46,6 +46,8 @@ pub struct CombinedWindows {
     fired: i64,
     /// What is to be done until the next window has fired and its leavings are gone.
     steps: VecDeque<Step>,
+    /// Groups of the slice that was taken last: so many are expected in the next, where a window has several times as many.
+    expected: usize,
     /// An emptied store for the next slice, and one for the next window. They are not exchanged: in the end every slice would lie in
     /// the memory of a window.
     spare_slice: Option<Box<Groups>>,
@@ -116,6 +118,7 @@ impl CombinedWindows {
             gives_up: false,
             fired: i64::MIN,
             steps: VecDeque::new(),
+            expected: 0,
             spare_slice: Some(groups),
             spare_window: None,
             grown_bytes: 0,
@@ -129,16 +132,17 @@ impl CombinedWindows {
         self.fired = self.numbers.first_open().saturating_sub(1);
     }
 
-    /// The groups of `pane`; `None` if its first window has closed. `make` is asked where no store is spare.
+    /// The groups of `pane`; `None` if its first window has closed. `make` is asked where no store is spare, for one of about so
+    /// many groups.
     pub fn get_or_open(
         &mut self,
         pane: i64,
-        make: impl FnOnce() -> Box<Groups>,
+        make: impl FnOnce(usize) -> Box<Groups>,
     ) -> Option<&mut Groups> {
-        let spare = &mut self.spare_slice;
+        let (spare, expected) = (&mut self.spare_slice, self.expected);
         let store = self
             .panes
-            .get_or_open(pane, || spare.take().unwrap_or_else(make));
+            .get_or_open(pane, || spare.take().unwrap_or_else(|| make(expected)));
         store.map(Box::as_mut)
     }
 
@@ -272,6 +276,7 @@ impl CombinedWindows {
                 singles.push(store);
                 continue;
             }
+            self.expected = expected;
             let slides = self.numbers.spans().slide();
             match self.sum {
                 Some(sum) => {

@@ -712,7 +712,7 @@ fn groups_of<'s>(
             Some((groups.as_mut(), window))
         }
         (State::Combined(windows), Some(pane)) => {
-            let groups = windows.get_or_open(pane, || form.made(space, expected))?;
+            let groups = windows.get_or_open(pane, |expected| form.made(space, expected))?;
             Some((groups, None))
         }
         (State::Whole(whole), None) => {
