@@ -1,7 +1,8 @@
 //! What names mean: streams, functions and types, as DataFusion's planner asks for them.
 //!
 //! Law: functions and coercions are DataFusion's; types are ours where the two differ (TIMESTAMP counts microseconds).
-//! A windowed query sees its stream with the window's bounds as further columns, one whose rows may be early with `is_final`; they shadow columns of the same name.
+//! A windowed query sees its stream with the window's bounds as further columns, one whose rows may be early with `is_final`,
+//! in place of declared columns of these names, which such a query may then not name (`lower/bounds`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

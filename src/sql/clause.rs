@@ -107,6 +107,22 @@ pub(super) fn duration(tokens: &mut Tokens<'_>) -> Result<i64> {
     number = number.trim_start_matches('-').to_owned();
     let unit_span = tokens.span();
     if unit.is_empty() {
+        if !matches!(tokens.peek(), Some(Token::Word(_))) {
+            return Err(tokens.place().error(
+                Code::Syntax,
+                format!(
+                    "expected a unit of time behind {number}, {}",
+                    tokens.found()
+                ),
+                Some(Span {
+                    start: start.start,
+                    end: unit_span.end.max(start.end),
+                }),
+                Some(format!(
+                    "write {number} SECONDS, {number} MINUTES or {number}m"
+                )),
+            ));
+        }
         unit = tokens.expect_identifier("a unit such as MINUTES")?;
     }
     let place = tokens.place();

@@ -236,12 +236,42 @@ pub(super) fn planner_error(tokens: &Tokens<'_>, error: &DataFusionError) -> Err
     })
 }
 
+/// What can be aggregated with.
+pub(super) const AGGREGATES: &str = "the aggregates are COUNT, SUM, AVG, MIN and MAX";
+
+/// What to write instead of a window function of another dialect.
+fn window_habit(function: &str) -> Option<&'static str> {
+    let name = function.to_lowercase();
+    let (kind, part) = match name.split_once('_') {
+        Some((kind, part)) => (kind, part),
+        None => (name.as_str(), ""),
+    };
+    match (kind, part) {
+        ("tumble", "") => Some("write WINDOW TUMBLING (SIZE 1 MINUTE) behind GROUP BY"),
+        ("hop", "") => {
+            Some("write WINDOW HOPPING (SIZE 1 HOUR, ADVANCE BY 10 MINUTES) behind GROUP BY")
+        }
+        ("session", "") => Some("write WINDOW SESSION (GAP 30 MINUTES) behind GROUP BY"),
+        ("cumulate", "") => Some("write WINDOW CUMULATE (SIZE 1 DAY, STEP 1 HOUR) behind GROUP BY"),
+        ("tumble" | "hop" | "session" | "cumulate", "start") => {
+            Some("write window_start, with a WINDOW clause such as WINDOW TUMBLING (SIZE 1 MINUTE)")
+        }
+        ("tumble" | "hop" | "session" | "cumulate", "end") => {
+            Some("write window_end, with a WINDOW clause such as WINDOW TUMBLING (SIZE 1 MINUTE)")
+        }
+        _ => None,
+    }
+}
+
 /// Functions that do not exist and output columns of one name.
 fn name_problem(tokens: &Tokens<'_>, message: &str, _: Option<Span>) -> Option<Error> {
     if let Some(name) = quoted_after(message, "Invalid function ") {
-        let hint = match quoted_after(message, "Did you mean ") {
-            Some(found) => format!("did you mean {found}?"),
-            None => "the functions are those of DataFusion".to_owned(),
+        let hint = match (window_habit(&name), quoted_after(message, "Did you mean ")) {
+            (Some(hint), _) => hint.to_owned(),
+            // What is near may be an aggregate that is not available.
+            (None, _) if name.to_lowercase().starts_with("count") => AGGREGATES.to_owned(),
+            (None, Some(found)) => format!("did you mean {found}?"),
+            (None, None) => "the functions are those of DataFusion".to_owned(),
         };
         return Some(at_word(
             tokens,
@@ -266,9 +296,14 @@ fn name_problem(tokens: &Tokens<'_>, message: &str, _: Option<Span>) -> Option<E
             .next()
             .unwrap_or(&expression)
             .to_owned();
-        let name = last_part(&name);
+        let is_call = name.contains('(');
+        let name = match is_call {
+            true => without_qualifiers(&name),
+            false => last_part(&name),
+        };
         let span = tokens
             .find_last_word(&name)
+            .or_else(|| tokens.find_last_expression(&name))
             .unwrap_or_else(|| tokens.whole_span());
         return Some(tokens.place().error(
             Code::DuplicateName,
@@ -511,6 +546,21 @@ fn quoted_after(message: &str, prefix: &str) -> Option<String> {
     rest[1..].split(quote).next().map(str::to_owned)
 }
 
+/// The text of an expression without the stream's name before each column.
+fn without_qualifiers(text: &str) -> String {
+    let is_part = |letter: char| letter.is_alphanumeric() || matches!(letter, '_' | '"');
+    let mut plain = String::new();
+    for letter in text.chars() {
+        let word = plain.trim_end_matches(is_part).len();
+        let begins_a_name = plain[word..].starts_with(|c: char| !c.is_ascii_digit());
+        match letter {
+            '.' if begins_a_name => plain.truncate(word),
+            _ => plain.push(letter),
+        }
+    }
+    plain
+}
+
 fn last_part(name: &str) -> String {
     name.rsplit('.')
         .next()
@@ -540,4 +590,20 @@ fn operator_span(tokens: &Tokens<'_>, message: &str) -> Option<Span> {
         cursor.take();
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_qualifiers;
+
+    #[test]
+    fn the_streams_name_is_left_out_before_each_column_and_numbers_stay_whole() {
+        for (text, plain) in [
+            ("sum(s.qty)", "sum(qty)"),
+            ("sum(s.qty * 1.5 + \"S\".\"a\")", "sum(qty * 1.5 + \"a\")"),
+            ("count(*)", "count(*)"),
+        ] {
+            assert_eq!(without_qualifiers(text), plain);
+        }
+    }
 }

@@ -5,12 +5,13 @@
 //!   EMIT FINAL [AND CHANGES EVERY d]
 //! ```
 //!
-//! Law: it is read from the end of the query and cut out whole. A column or stream may be called emit; the clause is what one of
+//! Law: it is read from the tokens of the query and cut out whole. A column or stream may be called emit; the clause is what one of
 //! its words follows.
 
 use datafusion_sql::sqlparser::tokenizer::Token;
 
 use super::clause::duration;
+use super::clause_place::check_follower;
 use super::diagnose::Code;
 use super::tokens::Tokens;
 use crate::config::limits::{EMIT_EVERY_ROWS, EMIT_EVERY_US};
@@ -34,17 +35,12 @@ enum Every {
 /// Cuts the EMIT clause off the end of a query, if it has one: what CHANGES, FINAL or EVERY follows, or else what one last word
 /// follows, which is then refused.
 pub(super) fn cut_emit(query: &mut Tokens<'_>) -> Result<Option<EmitClause>> {
-    let is_clause = |at: &Tokens<'_>| {
-        ["changes", "final", "every"]
-            .iter()
-            .any(|word| at.at_words(&["emit", word]))
-    };
     let is_attempt = |at: &Tokens<'_>| {
         at.at_word("emit")
             && matches!(at.peek_at(1), Some(Token::Word(_)))
             && at.peek_at(2).is_none()
     };
-    let Some(start) = query.find(is_clause).or_else(|| query.find(is_attempt)) else {
+    let Some(start) = query.find(at_emit).or_else(|| query.find(is_attempt)) else {
         return Ok(None);
     };
     let mut cursor = query.at(start);
@@ -56,8 +52,24 @@ pub(super) fn cut_emit(query: &mut Tokens<'_>) -> Result<Option<EmitClause>> {
         start: first.start,
         end: query.at(end - 1).span().end,
     };
+    if cursor.at_word("emit") {
+        return Err(cursor.place().error(
+            Code::BadEmit,
+            "a query has one EMIT clause",
+            Some(cursor.span()),
+            Some("leave one of them out".to_owned()),
+        ));
+    }
+    check_follower(&cursor, "EMIT", span)?;
     query.cut(start, end);
     Ok(Some(EmitClause { policy, span }))
+}
+
+/// Whether an EMIT clause comes next.
+pub(super) fn at_emit(at: &Tokens<'_>) -> bool {
+    ["changes", "final", "every"]
+        .iter()
+        .any(|word| at.at_words(&["emit", word]))
 }
 
 /// What stands behind EMIT.

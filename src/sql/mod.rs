@@ -16,6 +16,7 @@
 mod by_row;
 mod catalog;
 mod clause;
+mod clause_place;
 mod compile;
 mod diagnose;
 mod emit_clause;

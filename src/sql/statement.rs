@@ -153,6 +153,14 @@ pub(super) fn read<'t>(mut tokens: Tokens<'t>) -> Result<Statement<'t>> {
     if tokens.at_word("create") {
         let mut after = tokens.clone();
         after.take();
+        if after.at_words(&["or", "replace"]) {
+            return Err(tokens.place().error(
+                Code::Syntax,
+                "expected CREATE STREAM, and OR REPLACE has nothing to replace: a file declares its streams anew in each run",
+                Some(after.span()),
+                Some("leave OR REPLACE out".to_owned()),
+            ));
+        }
         return Err(tokens.place().error(
             Code::Syntax,
             "only streams can be created",
@@ -190,6 +198,14 @@ fn insert<'t>(mut tokens: Tokens<'t>) -> Result<Statement<'t>> {
 }
 
 fn create<'t>(mut tokens: Tokens<'t>) -> Result<Statement<'t>> {
+    if tokens.at_words(&["if", "not", "exists"]) {
+        return Err(tokens.place().error(
+            Code::Syntax,
+            "expected the name of the stream, and IF NOT EXISTS has nothing to look for: a file declares its streams anew in each run",
+            Some(tokens.span()),
+            Some("leave IF NOT EXISTS out".to_owned()),
+        ));
+    }
     let span = tokens.span();
     let name = tokens.expect_identifier("the name of the stream")?;
     if tokens.take_token(&Token::LParen) {
@@ -261,6 +277,14 @@ fn columns(body: Tokens<'_>, span: Span) -> Result<Columns> {
             watermark_span = Some(at);
             marked = Some(watermark(&mut part)?);
             continue;
+        }
+        if part.at_words(&["primary", "key"]) {
+            return Err(place.error(
+                Code::Syntax,
+                "expected a column or WATERMARK, and a stream has no PRIMARY KEY",
+                Some(at),
+                Some("leave it out; key.columns = '..' in WITH says that equal values are in one partition".to_owned()),
+            ));
         }
         let field = column(&mut part)?;
         if fields.iter().any(|known| known.name() == field.name()) {
@@ -336,6 +360,16 @@ fn column(part: &mut Tokens<'_>) -> Result<Field> {
     let required = part.take_words(&["not", "null"]);
     if !required {
         part.take_word("null");
+    }
+    if part.at_words(&["primary", "key"]) || part.at_word("key") {
+        return Err(part.place().error(
+            Code::Syntax,
+            format!("a stream has no PRIMARY KEY, and column {name} cannot be a KEY"),
+            Some(part.span()),
+            Some(format!(
+                "leave it out; key.columns = '{name}' in WITH says that equal values are in one partition"
+            )),
+        ));
     }
     if !part.is_at_end() {
         return Err(part.expected("',' or ')' behind the column"));

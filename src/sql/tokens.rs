@@ -195,15 +195,19 @@ impl<'t> Tokens<'t> {
 
     /// "Expected this, found that", at the next token.
     pub fn expected(&self, what: &str) -> Error {
+        self.error(Code::Syntax, format!("expected {what}, {}", self.found()))
+    }
+
+    /// "Found that", of the next token.
+    pub fn found(&self) -> String {
         let span = self.span();
         let (text, shown) = (self.place.text(), self.place.shown());
         let is_secret = text[span.start..span.end] != shown[span.start..span.end];
-        let found = match self.peek() {
+        match self.peek() {
             Some(_) if is_secret => "found what is a secret".to_owned(),
             Some(token) => format!("found '{token}'"),
             None => "the statement ends here".to_owned(),
-        };
-        self.error(Code::Syntax, format!("expected {what}, {found}"))
+        }
     }
 
     /// An error at the next token.
@@ -281,6 +285,39 @@ impl<'t> Tokens<'t> {
         None
     }
 
+    /// A cursor at the next token within parentheses for which `wanted` holds.
+    pub fn find_inside(&self, wanted: impl Fn(&Tokens<'t>) -> bool) -> Option<Tokens<'t>> {
+        let mut cursor = self.clone();
+        let mut depth = 0i32;
+        while let Some(token) = cursor.peek() {
+            match token {
+                Token::LParen => depth += 1,
+                Token::RParen => depth -= 1,
+                _ if depth > 0 && wanted(&cursor) => return Some(cursor),
+                _ => {}
+            }
+            cursor.next += 1;
+        }
+        None
+    }
+
+    /// The tokens that stand before `span` in the text.
+    pub fn before(&self, span: Span) -> Tokens<'t> {
+        let stands_before = |token: &&TokenWithSpan| {
+            self.place.span(token.span.start, token.span.end).start < span.start
+        };
+        Tokens {
+            place: self.place,
+            tokens: self
+                .tokens
+                .iter()
+                .take_while(stands_before)
+                .cloned()
+                .collect(),
+            next: 0,
+        }
+    }
+
     /// A cursor that stands at token `index`.
     pub fn at(&self, index: usize) -> Tokens<'t> {
         let mut cursor = self.clone();
@@ -344,6 +381,20 @@ impl<'t> Tokens<'t> {
         }
     }
 
+    /// Whether sqlparser reads these tokens as a query; `false` if they end before it is complete.
+    pub fn is_whole_query(&self) -> Result<bool> {
+        use datafusion_sql::sqlparser::parser::ParserError;
+        let tokens: Vec<TokenWithSpan> = self.tokens[self.next..].to_vec();
+        let mut parser = Parser::new(&DIALECT).with_tokens_with_locations(tokens);
+        let parsed = parser.parse_query();
+        let behind = self.at((self.next + parser.index()).min(self.tokens.len()));
+        match parsed {
+            Ok(_) => behind.expect_end().map(|()| true),
+            Err(ParserError::ParserError(message)) if message.contains("found: EOF") => Ok(false),
+            Err(error) => Err(behind.parser_error(error)),
+        }
+    }
+
     fn parser_error(&self, error: datafusion_sql::sqlparser::parser::ParserError) -> Error {
         use datafusion_sql::sqlparser::parser::ParserError;
         let message = match error {
@@ -382,6 +433,17 @@ impl<'t> Tokens<'t> {
             .iter()
             .find(|token| is_word(Some(&token.token), name))
             .map(|token| self.place.span(token.span.start, token.span.end))
+    }
+
+    /// Where the word `name` stands first behind the keyword `keyword`.
+    pub fn find_word_after(&self, keyword: &str, name: &str) -> Option<Span> {
+        let start = self.find(|tokens| tokens.at_word(keyword))?;
+        let behind = Tokens {
+            place: self.place,
+            tokens: self.tokens[start..].to_vec(),
+            next: 0,
+        };
+        behind.find_word(name)
     }
 
     /// Where the word `name` stands last.
@@ -428,8 +490,18 @@ impl<'t> Tokens<'t> {
             .map(|token| self.place.span(token.span.start, token.span.end))
     }
 
-    /// Where the expression `text` stands, however it is spaced.
+    /// Where the expression `text` stands first, however it is spaced.
     pub fn find_expression(&self, text: &str) -> Option<Span> {
+        self.expressions(text)?.next()
+    }
+
+    /// Where the expression `text` stands last.
+    pub fn find_last_expression(&self, text: &str) -> Option<Span> {
+        self.expressions(text)?.last()
+    }
+
+    /// Where the expression `text` stands; `None` if it is none.
+    fn expressions(&self, text: &str) -> Option<impl Iterator<Item = Span>> {
         let wanted: Vec<String> = Tokenizer::new(&DIALECT, text)
             .tokenize()
             .ok()?
@@ -437,16 +509,17 @@ impl<'t> Tokens<'t> {
             .filter(|token| !matches!(token, Token::Whitespace(_)))
             .map(|token| token.to_string())
             .collect();
-        let is_it = |run: &&[TokenWithSpan]| {
+        let count = wanted.len().max(1);
+        let is_it = move |run: &&[TokenWithSpan]| {
             run.iter()
                 .zip(&wanted)
                 .all(|(token, wanted)| token.token.to_string().eq_ignore_ascii_case(wanted))
         };
-        let run = self.tokens.windows(wanted.len().max(1)).find(is_it)?;
-        Some(
-            self.place
-                .span(run.first()?.span.start, run.last()?.span.end),
-        )
+        let runs = self.tokens.windows(count).filter(is_it);
+        Some(runs.map(move |run| {
+            let last = run.len() - 1;
+            self.place.span(run[0].span.start, run[last].span.end)
+        }))
     }
 }
 

@@ -13,6 +13,7 @@
 use datafusion_sql::sqlparser::tokenizer::Token;
 
 use super::clause::duration;
+use super::clause_place::check_follower;
 use super::diagnose::Code;
 use super::tokens::Tokens;
 use crate::config::limits::{GRACE_US, WINDOW_SIZE_US, WINDOWS_A_RECORD_MAX};
@@ -27,6 +28,8 @@ pub(super) struct WindowClause {
     pub span: Span,
     /// The time column it names, if it names one, and where.
     pub time_column: Option<(String, Span)>,
+    /// Whether it was a table function, of which the stream's name is left in its place.
+    pub is_function: bool,
     /// Of a SESSION function the columns by which it parts the stream: those of GROUP BY must be the same.
     pub partition: Option<Vec<String>>,
 }
@@ -145,7 +148,13 @@ pub(super) fn cut_window(query: &mut Tokens<'_>) -> Result<Option<WindowClause>>
     Ok(first)
 }
 
-fn at_window(at: &Tokens<'_>) -> bool {
+/// Whether a table function comes next: `TABLE(`.
+pub(super) fn at_function(at: &Tokens<'_>) -> bool {
+    at.at_word("table") && at.peek_at(1) == Some(&Token::LParen)
+}
+
+/// Whether a WINDOW clause comes next.
+pub(super) fn at_window(at: &Tokens<'_>) -> bool {
     at.at_word("window")
         && matches!(at.peek_at(1), Some(Token::Word(_)))
         && at.peek_at(2) == Some(&Token::LParen)
@@ -173,6 +182,7 @@ fn cut_clause(query: &mut Tokens<'_>, start: usize) -> Result<WindowClause> {
             "the kinds are TUMBLING, HOPPING, SESSION and CUMULATE",
         ));
     };
+    refuse_empty_slot(&arguments, query.at(end - 1).span(), kind)?;
     let mut lengths = Lengths::default();
     let mut time_column = None;
     for argument in arguments.split_commas() {
@@ -185,13 +195,49 @@ fn cut_clause(query: &mut Tokens<'_>, start: usize) -> Result<WindowClause> {
         read_length(argument, kind, &mut lengths)?;
     }
     let spec = spec(query, kind, &lengths, span)?;
+    check_follower(&cursor, "WINDOW", span)?;
     query.cut(start, end);
     Ok(WindowClause {
         spec,
         span,
         time_column,
+        is_function: false,
         partition: None,
     })
+}
+
+/// How a part of two words is written.
+fn example_of(part: Part, kind: &Kind) -> &'static str {
+    match part {
+        Part::Grace => "WINDOW TUMBLING (SIZE 1 HOUR, GRACE PERIOD 5 SECONDS)",
+        _ => kind.example,
+    }
+}
+
+/// Refuses a comma, or the parenthesis at `closing`, before which nothing stands.
+fn refuse_empty_slot(arguments: &Tokens<'_>, closing: Span, kind: &Kind) -> Result<()> {
+    let mut cursor = arguments.clone();
+    let mut empty = true;
+    loop {
+        let at = match cursor.peek() {
+            None => closing,
+            Some(_) => cursor.span(),
+        };
+        let token = cursor.take();
+        let is_comma = token == Some(Token::Comma);
+        if empty && (is_comma || token.is_none()) {
+            return Err(cursor.place().error(
+                Code::Syntax,
+                "expected a part of the window, such as its length, and there is none before this",
+                Some(at),
+                Some(format!("write {}", kind.example)),
+            ));
+        }
+        if token.is_none() {
+            return Ok(());
+        }
+        empty = is_comma;
+    }
 }
 
 /// Reads `[NAME] length`; without a name it is the next of those that must be there.
@@ -207,6 +253,28 @@ fn read_length(mut argument: Tokens<'_>, kind: &Kind, lengths: &mut Lengths) -> 
         None if matches!(argument.peek(), Some(Token::Word(_)))
             && !argument.at_word("interval") =>
         {
+            if argument.at_word("retention") {
+                return Err(bad(
+                    &argument,
+                    "RETENTION is no part of a window",
+                    at,
+                    "leave it out: a window is kept until it closes, which is at its end plus GRACE PERIOD",
+                ));
+            }
+            // ADVANCE without BY, GRACE without PERIOD.
+            let half = known().find(|part| {
+                let words = part.words();
+                words.len() > 1 && argument.at_word(words[0])
+            });
+            if let Some(part) = half {
+                let name = part.name();
+                argument.take();
+                let message = format!("expected {name} and a length, {}", argument.found());
+                let hint = format!("write {name}, as in {}", example_of(part, kind));
+                return Err(argument
+                    .place()
+                    .error(Code::Syntax, message, Some(at), Some(hint)));
+            }
             let names: Vec<String> = known().map(Part::name).collect();
             let (last, others) = names.split_last().expect("a window has a length");
             return Err(argument.expected(&format!("{} or {last}", others.join(", "))));
@@ -228,13 +296,22 @@ fn read_length(mut argument: Tokens<'_>, kind: &Kind, lengths: &mut Lengths) -> 
 
 /// Cuts `TABLE( FUNCTION( TABLE stream, DESCRIPTOR(ts), length, .. ) )` down to the stream's name.
 fn cut_function(query: &mut Tokens<'_>) -> Result<Option<WindowClause>> {
-    let is_function =
-        |at: &Tokens<'_>| at.at_word("table") && at.peek_at(1) == Some(&Token::LParen);
-    let Some(start) = query.find(is_function) else {
+    let Some(start) = query.find(at_function) else {
         return Ok(None);
     };
     let mut cursor = query.at(start);
     let first = cursor.span();
+    let is_source = start > 0
+        && query.at(start - 1).at_word("from")
+        && !(start > 1 && query.at(start - 2).at_word("distinct"));
+    if !is_source {
+        return Err(query.place().error(
+            Code::Syntax,
+            "a window's table function stands directly behind FROM",
+            Some(first),
+            Some("write SELECT .. FROM TABLE(TUMBLE(TABLE s, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) GROUP BY window_start, window_end".to_owned()),
+        ));
+    }
     cursor.take();
     cursor.take();
     let name_span = cursor.span();
@@ -284,6 +361,7 @@ fn cut_function(query: &mut Tokens<'_>) -> Result<Option<WindowClause>> {
         spec,
         span,
         time_column,
+        is_function: true,
         partition,
     }))
 }

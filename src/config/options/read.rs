@@ -118,9 +118,12 @@ fn within(
         option,
         format!("option {} cannot be {}", option.key, option.value),
         Some(&format!(
-            "from {} ms to {} days",
+            "from {} ms to {}",
             range.start() / 1_000,
-            range.end() / 86_400_000_000
+            match range.end() / 86_400_000_000 {
+                1 => "1 day".to_owned(),
+                days => format!("{days} days"),
+            }
         )),
     ))
 }

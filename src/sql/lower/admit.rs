@@ -4,11 +4,12 @@
 //! a later sqlparser adds does not compile until somebody has decided about it.
 
 use datafusion_sql::sqlparser::ast::{
-    GroupByExpr, Query as Tree, Select, SetExpr, TableFactor, TableWithJoins,
+    GroupByExpr, ObjectName, Query as Tree, Select, SetExpr, TableFactor, TableWithJoins,
 };
 
 use super::Query;
 use crate::error::Result;
+use crate::sql::diagnose::{Code, at_word};
 
 impl Query<'_> {
     /// Refuses what `tree` has beyond SELECT .. FROM .. WHERE .. GROUP BY .. HAVING. What the planner refuses by itself, such as
@@ -105,7 +106,7 @@ impl Query<'_> {
                 index_hints,
             } => {
                 self.absent(name.0.len() == 1, "a stream's name with a schema before it")?;
-                self.absent(args.is_none(), "table functions")?;
+                self.admit_call(name, args.is_some())?;
                 self.absent(with_hints.is_empty() && index_hints.is_empty(), "hints")?;
                 self.absent(version.is_none(), "versions of a stream")?;
                 self.absent(!with_ordinality, "ORDINALITY")?;
@@ -128,6 +129,25 @@ impl Query<'_> {
             }
             // The planner refuses the others by name.
             _ => Ok(()),
+        }
+    }
+
+    /// `FROM TUMBLE(orders, ..)` wants TABLE around it.
+    fn admit_call(&self, name: &ObjectName, is_call: bool) -> Result<()> {
+        let function = name.0.last().map(|part| part.to_string().to_lowercase());
+        let windows = ["tumble", "hop", "cumulate", "session"];
+        match function.filter(|_| is_call) {
+            Some(function) if windows.contains(&function.as_str()) => Err(at_word(
+                &self.tokens,
+                &function,
+                Code::BadWindow,
+                format!("{} stands within TABLE(..)", function.to_uppercase()),
+                Some(format!(
+                    "write FROM TABLE({}(TABLE s, DESCRIPTOR(ts), ..)), and group by window_start, window_end",
+                    function.to_uppercase()
+                )),
+            )),
+            _ => self.absent(!is_call, "table functions"),
         }
     }
 

@@ -9,10 +9,7 @@ use super::Query;
 use super::collapse::strip_qualifiers;
 use crate::error::Result;
 use crate::plan::{AggregateKind, AggregateSpec};
-use crate::sql::diagnose::planner_error;
-
-/// What can be aggregated with.
-const AGGREGATES: &str = "the aggregates are COUNT, SUM, AVG, MIN and MAX";
+use crate::sql::diagnose::{AGGREGATES, planner_error};
 
 impl Query<'_> {
     pub(super) fn aggregate_spec(

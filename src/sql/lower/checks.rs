@@ -6,11 +6,22 @@ use datafusion_expr::Expr;
 
 use super::Query;
 use crate::config::limits::OPERATORS_MAX;
-use crate::error::Result;
+use crate::error::{Result, Span};
 use crate::plan::clock::CLOCK_FUNCTIONS;
 use crate::plan::{EventTimeColumn, SourceConnector, StreamSpec};
-use crate::sql::catalog::{WINDOW_END, WINDOW_START};
+use crate::sql::catalog::{IS_FINAL, WINDOW_END, WINDOW_START};
+use crate::sql::clause_place::check_before;
 use crate::sql::diagnose::{Code, at_word, planner_error};
+use crate::sql::emit_clause::at_emit;
+use crate::sql::tokens::Tokens;
+use crate::sql::window_clause::{at_function, at_window};
+
+/// The clauses that may not stand in a subquery, and how they are known.
+const CLAUSES_INSIDE: [(&str, fn(&Tokens<'_>) -> bool); 3] = [
+    ("a WINDOW clause", at_window),
+    ("an EMIT clause", at_emit),
+    ("a window's table function", at_function),
+];
 
 impl Query<'_> {
     /// A chain of operators is as deep as it is long, and is planned and evaluated by recursion.
@@ -24,6 +35,27 @@ impl Query<'_> {
             self.tokens.whole_span(),
             Some("write a list of values as x IN (..)"),
         ))
+    }
+
+    /// The clauses that were cut out stood where a clause may stand, and there are none in a subquery.
+    pub(super) fn check_clauses(&self) -> Result<()> {
+        for (name, is_clause) in CLAUSES_INSIDE {
+            if let Some(inside) = self.tokens.find_inside(is_clause) {
+                return Err(self.error(
+                    Code::NotAvailable,
+                    format!("{name} inside a subquery is not available yet"),
+                    inside.span(),
+                    Some("give the inner query a name, CREATE STREAM name AS SELECT .., and read that"),
+                ));
+            }
+        }
+        let clause = self.window.as_ref().filter(|window| !window.is_function);
+        let window = clause.map(|window| ("WINDOW", window.span));
+        let emit = self.emit.as_ref().map(|emit| ("EMIT", emit.span));
+        let mut cut: Vec<(&str, Span)> = window.into_iter().chain(emit).collect();
+        cut.sort_by_key(|(_, span)| span.start);
+        cut.into_iter()
+            .try_for_each(|(name, span)| check_before(&self.tokens, name, span))
     }
 
     /// A windowed query needs an event time, and a time column written in the window must be it.
@@ -169,34 +201,39 @@ impl Query<'_> {
         }
     }
 
-    pub(super) fn refuse_window_bounds<'e>(
-        &self,
-        exprs: impl Iterator<Item = &'e Expr>,
-    ) -> Result<()> {
-        if self.window.is_none() {
-            return Ok(());
-        }
-        for expr in exprs {
-            for column in expr.column_refs() {
-                if WINDOW_START
-                    .iter()
-                    .chain(WINDOW_END)
-                    .any(|bound| *bound == column.name)
-                {
-                    return Err(at_word(
-                        &self.tokens,
-                        &column.name,
-                        Code::BadWindow,
-                        format!(
-                            "{} is not known before the record is in its window",
-                            column.name
-                        ),
-                        Some(
-                            "use it in HAVING or SELECT; as a group key it stands alone".to_owned(),
-                        ),
-                    ));
-                }
-            }
+    /// Refuses the window's bounds and `is_final` where a record is looked at: in `exprs`, which stand behind the word
+    /// `clause`, or within the parentheses of a call.
+    pub(super) fn refuse_known_later(&self, exprs: &[Expr], clause: Option<&str>) -> Result<()> {
+        for column in exprs.iter().flat_map(Expr::column_refs) {
+            let name = column.name.as_str();
+            let is_bound = WINDOW_START
+                .iter()
+                .chain(WINDOW_END)
+                .any(|bound| *bound == name);
+            let (code, message, hint) = if is_bound && self.window.is_some() {
+                (
+                    Code::BadWindow,
+                    format!("{name} is not known before the record is in its window"),
+                    "use it in HAVING or SELECT; as a group key it stands alone",
+                )
+            } else if name == IS_FINAL && self.is_final {
+                (
+                    Code::BadEmit,
+                    "is_final is known when a row leaves, and not of a record".to_owned(),
+                    "use it in HAVING or SELECT",
+                )
+            } else {
+                continue;
+            };
+            let inside = || self.tokens.find_inside(|tokens| tokens.at_word(name));
+            let span = match clause {
+                Some(clause) => self.tokens.find_word_after(clause, name),
+                None => inside().map(|at| at.span()),
+            };
+            let span = span
+                .or_else(|| self.tokens.find_last_word(name))
+                .unwrap_or_else(|| self.tokens.whole_span());
+            return Err(self.error(code, message, span, Some(hint)));
         }
         Ok(())
     }

@@ -84,7 +84,8 @@ fn exclude(options: &mut WildcardAdditionalOptions, stream: &StreamSpec) {
     options.opt_exclude = (!excluded.is_empty()).then_some(ExcludeSelectItem::Multiple(excluded));
 }
 
-fn folded(ident: &Ident) -> String {
+/// The name that an identifier means.
+pub(super) fn folded(ident: &Ident) -> String {
     match ident.quote_style {
         Some(_) => ident.value.clone(),
         None => ident.value.to_lowercase(),

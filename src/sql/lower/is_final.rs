@@ -7,7 +7,7 @@ use datafusion_common::{DataFusionError, SchemaError};
 use datafusion_expr::Expr;
 
 use super::Query;
-use crate::error::{Error, Result};
+use crate::error::Error;
 use crate::plan::EmitPolicy;
 use crate::sql::catalog::IS_FINAL;
 use crate::sql::diagnose::{Code, at_word};
@@ -25,29 +25,6 @@ impl Query<'_> {
     /// Whether an expression is that column.
     pub(super) fn is_final_column(&self, expr: &Expr) -> bool {
         self.is_final && matches!(expr, Expr::Column(column) if column.name == IS_FINAL)
-    }
-
-    /// Refuses it where a record is looked at.
-    pub(super) fn refuse_is_final<'e>(&self, exprs: impl Iterator<Item = &'e Expr>) -> Result<()> {
-        if !self.is_final {
-            return Ok(());
-        }
-        for expr in exprs {
-            if expr
-                .column_refs()
-                .iter()
-                .any(|column| column.name == IS_FINAL)
-            {
-                return Err(at_word(
-                    &self.tokens,
-                    IS_FINAL,
-                    Code::BadEmit,
-                    "is_final is known when a row leaves, and not of a record".to_owned(),
-                    Some("use it in HAVING or SELECT".to_owned()),
-                ));
-            }
-        }
-        Ok(())
     }
 
     /// Why it is not there, if that is what the planner does not find.

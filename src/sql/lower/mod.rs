@@ -16,6 +16,7 @@
 
 mod admit;
 mod aggregates;
+mod bounds;
 mod checks;
 mod collapse;
 mod hidden;
@@ -90,11 +91,12 @@ pub(super) fn lower<'c>(
         into,
     };
     query.refuse_depth()?;
+    query.check_clauses()?;
     let mut parsed = tokens.parse(|parser| parser.parse_query())?;
     tokens.expect_end()?;
     query.admit(&parsed)?;
     if query.window.is_some() || query.is_final {
-        group_by_window(&mut parsed, &query)?;
+        bounds::add(&mut parsed, &query, &catalog)?;
     }
     if catalog.hidden {
         hidden::leave_out(&mut parsed, &catalog);
@@ -111,29 +113,6 @@ struct Query<'t> {
     /// Whether it asks whether its rows are final.
     is_final: bool,
     into: Option<IntoStream<'t>>,
-}
-
-/// Adds the window's bounds, and whether a row is final, to GROUP BY, where they are not yet.
-fn group_by_window(query: &mut ast::Query, text: &Query<'_>) -> Result<()> {
-    let ast::SetExpr::Select(select) = query.body.as_mut() else {
-        return Err(text.not_available(
-            "UNION",
-            "UNION, INTERSECT and EXCEPT",
-            "write what each SELECT makes with INSERT INTO the same stream",
-        ));
-    };
-    let ast::GroupByExpr::Expressions(expressions, _) = &mut select.group_by else {
-        return Err(text.not_available("GROUP", "GROUP BY ALL with a window", "name the columns"));
-    };
-    let bounds = WINDOW_START.iter().chain(WINDOW_END);
-    let bounds = bounds.copied().filter(|_| text.window.is_some());
-    for name in bounds.chain(text.is_final.then_some(IS_FINAL)) {
-        let ident = ast::Expr::Identifier(ast::Ident::new(name));
-        if !expressions.contains(&ident) {
-            expressions.push(ident);
-        }
-    }
-    Ok(())
 }
 
 impl Query<'_> {
@@ -305,9 +284,10 @@ impl Query<'_> {
         }
         let key_exprs: Vec<Expr> = keys.iter().map(|(_, expr)| expr.clone()).collect();
         self.check_partition(&key_exprs)?;
+        self.refuse_known_later(&below.filters, Some("where"))?;
+        self.refuse_known_later(&key_exprs, Some("group"))?;
+        self.refuse_known_later(&arguments, None)?;
         let below_exprs = below.filters.iter().chain(&key_exprs).chain(&arguments);
-        self.refuse_window_bounds(below_exprs.clone())?;
-        self.refuse_is_final(below_exprs.clone())?;
         let reading = Reading::new(stream, below_exprs);
 
         // Above the cut: HAVING and the output columns over the groups.

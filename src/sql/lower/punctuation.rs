@@ -128,6 +128,20 @@ fn of_statement(error: Error, place: &Place, span: Span, text: &str) -> Error {
         hint,
         ..
     } = *error;
+    // What the planner says of WHERE and HAVING is said of the option.
+    let (message, hint) = match code == Code::MissingGroupBy.text() {
+        true => (
+            "an aggregate may not stand in a punctuation, which is read off one record".to_owned(),
+            Some("compare columns of the record, such as punctuated:is_last".to_owned()),
+        ),
+        false => (
+            message.replace(
+                "WHERE and HAVING take a condition",
+                "a punctuation is a condition",
+            ),
+            hint,
+        ),
+    };
     let message = format!("watermark.emit: {message}");
     match place.error(Code::BadWatermark, message, within.or(Some(span)), hint) {
         Error::Sql(shown) => Error::Sql(Box::new(SqlError { code, ..*shown })),

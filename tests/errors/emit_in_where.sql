@@ -1,0 +1,3 @@
+CREATE STREAM s (ts TIMESTAMP, customer VARCHAR, item VARCHAR, qty BIGINT, price DOUBLE, WATERMARK FOR ts AS ts - INTERVAL '30' SECOND)
+WITH (connector = 'file', path = 'orders.csv');
+SELECT customer, COUNT(*) n FROM s WHERE qty > 1 OR EMIT FINAL GROUP BY customer;
