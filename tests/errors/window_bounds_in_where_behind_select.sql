@@ -1,0 +1,3 @@
+CREATE STREAM s (ts TIMESTAMP, customer VARCHAR, item VARCHAR, qty BIGINT, price DOUBLE, WATERMARK FOR ts AS ts - INTERVAL '30' SECOND)
+WITH (connector = 'file', path = 'orders.csv');
+SELECT window_start, COUNT(*) AS n FROM s WHERE window_start > TIMESTAMP '2026-03-01T10:00:00' WINDOW TUMBLING (1m);

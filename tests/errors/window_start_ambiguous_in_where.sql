@@ -1,0 +1,4 @@
+CREATE STREAM s (ts TIMESTAMP, customer VARCHAR, item VARCHAR, qty BIGINT, price DOUBLE, WATERMARK FOR ts AS ts - INTERVAL '30' SECOND)
+WITH (connector = 'file', path = 'orders.csv');
+CREATE STREAM minutes AS SELECT customer, window_start, COUNT(*) AS n FROM s GROUP BY customer WINDOW TUMBLING (1m);
+SELECT COUNT(*) AS n FROM minutes WHERE window_start > TIMESTAMP '2026-03-01T10:00:00' WINDOW TUMBLING (1h);
