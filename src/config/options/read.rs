@@ -675,7 +675,8 @@ mod tests {
         }
         for far in ["interval:0ms", "interval:2 days", "hybrid:a,25h"] {
             let refusal = read(far).expect_err(far).to_string();
-            assert!(refusal.contains("from 1 ms to 1 days"), "{refusal}");
+            assert!(refusal.contains("from 1 ms to 1 day"), "{refusal}");
+            assert!(!refusal.contains("1 days"), "{refusal}");
         }
     }
 

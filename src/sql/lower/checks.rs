@@ -16,8 +16,11 @@ use crate::sql::emit_clause::at_emit;
 use crate::sql::tokens::Tokens;
 use crate::sql::window_clause::{at_function, at_window};
 
+/// Whether a clause begins at these tokens.
+type BeginsClause = fn(&Tokens<'_>) -> bool;
+
 /// The clauses that may not stand in a subquery, and how they are known.
-const CLAUSES_INSIDE: [(&str, fn(&Tokens<'_>) -> bool); 3] = [
+const CLAUSES_INSIDE: [(&str, BeginsClause); 3] = [
     ("a WINDOW clause", at_window),
     ("an EMIT clause", at_emit),
     ("a window's table function", at_function),
